@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT
+ * Checks of arguments and the forms of failure that all bindings share. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common.h"
+
+/* ---- failures -------------------------------------------------------------------------------- */
+
+int lethe_fail(lua_State *L, int code) {
+  luaL_pushfail(L);
+  lua_pushstring(L, lethe_strerror(code));
+  lua_pushstring(L, lethe_errname(code));
+  return 3;
+}
+
+int lethe_failf(lua_State *L, int code, const char *format, ...) {
+  char message[512];
+  va_list ap;
+  va_start(ap, format);
+  vsnprintf(message, sizeof message, format, ap);
+  va_end(ap);
+  luaL_pushfail(L);
+  lua_pushstring(L, message);
+  lua_pushstring(L, lethe_errname(code));
+  return 3;
+}
+
+/* ---- reports --------------------------------------------------------------------------------- */
+
+int lethe_traceback(lua_State *L) {
+  const char *message = lua_tostring(L, 1);
+  if (message)
+    luaL_traceback(L, L, message, 1);
+  else
+    luaL_tolstring(L, 1, NULL);
+  return 1;
+}
+
+extern char lethe_key_on_error;
+
+static void print_line(const char *text) {
+  fprintf(stderr, "lethe: %s\n", text ? text : "error without a message");
+  fflush(stderr);
+}
+
+static int report(lua_State *L) { /* details, error value */
+  luaL_tolstring(L, 2, NULL);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_on_error) == LUA_TNIL) {
+    print_line(lua_tostring(L, 3));
+    return 0;
+  }
+  lua_pushvalue(L, 3);
+  if (lua_isnil(L, 1))
+    lua_newtable(L);
+  else
+    lua_pushvalue(L, 1);
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+    print_line(lua_tostring(L, 3));
+    print_line(luaL_tolstring(L, -1, NULL));
+  }
+  return 0;
+}
+
+void lethe_report(lua_State *L, bool details) {
+  struct lethe_state *s = lethe_state(L);
+  if (!details) {
+    lua_pushnil(L);
+    lua_insert(L, -2);
+  }
+  lua_pushcfunction(L, report);
+  lua_insert(L, -3);
+  s->no_wait++;
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+    print_line(lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL);
+    lua_pop(L, 1);
+  }
+  s->no_wait--;
+}
+
+bool lethe_call_reported(lua_State *L, int nargs, int nresults) {
+  int base = lua_gettop(L) - nargs;
+  lua_pushcfunction(L, lethe_traceback);
+  lua_insert(L, base);
+  int rc = lua_pcall(L, nargs, nresults, base);
+  lua_remove(L, base);
+  if (rc != LUA_OK) lethe_report(L, false);
+  return rc == LUA_OK;
+}
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Levenshtein distance of two short words. */
+static size_t distance(const char *a, const char *b) {
+  size_t n = strlen(b), row[64];
+  if (n >= 64) return n;
+  for (size_t j = 0; j <= n; j++) row[j] = j;
+  for (size_t i = 1; *a; a++, i++) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= n; j++) {
+      size_t change = diagonal + (*a != b[j - 1]);
+      diagonal = row[j];
+      row[j] = least(change, least(row[j - 1], row[j]) + 1);
+    }
+  }
+  return row[n];
+}
+
+const char *lethe_nearest(const char *word, const char *const *names) {
+  const char *best = NULL;
+  size_t nearest = strlen(word) / 2 + 1;
+  for (; *names; names++) {
+    size_t d = distance(word, *names);
+    if (d < nearest || (strncmp(word, *names, strlen(word)) == 0 && !best)) {
+      best = *names;
+      nearest = d;
+    }
+  }
+  return best;
+}
+
+void lethe_checkoptions(lua_State *L, int arg, const char *const *names) {
+  luaL_checktype(L, arg, LUA_TTABLE);
+  lua_pushnil(L);
+  while (lua_next(L, arg)) {
+    lua_pop(L, 1);
+    bool known = false;
+    const char *key = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    for (const char *const *n = names; key && *n && !known; n++) known = strcmp(key, *n) == 0;
+    if (known) continue;
+    const char *near = key ? lethe_nearest(key, names) : NULL;
+    key = luaL_tolstring(L, -1, NULL);
+    if (near) luaL_error(L, "unknown option \"%s\" (did you mean \"%s\"?)", key, near);
+    luaL_error(L, "unknown option \"%s\"", key);
+  }
+}
+
+/* ---- sizes ----------------------------------------------------------------------------------- */
+
+/* "64K", "1.5M", "2 GiB": a number and a binary unit. False when it is no size. */
+static bool parse_size(const char *text, double *bytes) {
+  static const char units[] = "KMGTPE";
+  int end = 0;
+  double n;
+  if (sscanf(text, "%lf%n", &n, &end) < 1 || !isfinite(n) || strpbrk(text, "xXpPnN")) return false;
+  text += end;
+  text += strspn(text, " ");
+  if (*text && *text != 'B' && *text != 'b') {
+    const char *unit = strchr(units, *text >= 'a' ? *text - 'a' + 'A' : *text);
+    if (!unit) return false;
+    n = ldexp(n, 10 * (int)(unit - units + 1));
+    text++;
+    if (*text == 'i') text++;
+  }
+  if (*text == 'B' || *text == 'b') text++;
+  *bytes = n;
+  return *text == '\0';
+}
+
+int64_t lethe_tosize(lua_State *L, int i, const char *what) {
+  double n = 0;
+  int whole = 0;
+  lua_Integer exact = lua_type(L, i) == LUA_TNUMBER ? lua_tointegerx(L, i, &whole) : 0;
+  if (whole) {
+    if (exact < 0) luaL_error(L, "%s must not be negative (got %I)", what, (LUAI_UACINT)exact);
+    return exact;
+  }
+  if (lua_type(L, i) == LUA_TNUMBER)
+    luaL_error(L, "%s must be a whole number of bytes (got %f)", what, lua_tonumber(L, i));
+  if (lua_type(L, i) != LUA_TSTRING)
+    luaL_error(L, "%s must be a size, bytes or \"64K\" (got %s)", what, luaL_typename(L, i));
+  if (!parse_size(lua_tostring(L, i), &n))
+    luaL_error(L, "%s is no size: \"%s\" (write bytes, or a unit as in \"64K\", \"1.5M\", \"2G\")", what,
+               lua_tostring(L, i));
+  if (n < 0) luaL_error(L, "%s must not be negative (got \"%s\")", what, lua_tostring(L, i));
+  if (n >= 9.2e18) luaL_error(L, "%s is too large (got \"%s\")", what, lua_tostring(L, i));
+  return (int64_t)n;
+}
+
+int64_t lethe_checksize(lua_State *L, int arg) {
+  int whole = 0;
+  lua_Integer n = lua_tointegerx(L, arg, &whole);
+  if (whole && lua_type(L, arg) == LUA_TNUMBER && n >= 0) return n;
+  char what[32];
+  snprintf(what, sizeof what, "bad argument #%d: size", arg);
+  return lethe_tosize(L, arg, what);
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT
+ * lethe.core.base: what the Lua modules share. Types, classes made in Lua, options and sizes, error
+ * and leak reports, and the state's safe point. */
+#include <string.h>
+
+#include "object.h"
+
+static int l_type(lua_State *L) {
+  luaL_checkany(L, 1);
+  const char *name = lethe_typename(L, 1);
+  if (name)
+    lua_pushstring(L, name);
+  else
+    luaL_pushfail(L);
+  return 1;
+}
+
+/* on_error(fn | nil), on_leak(fn | nil) -> the function before */
+static int set_hook(lua_State *L, char *key) {
+  if (!lua_isnoneornil(L, 1)) luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, key);
+  lua_pushvalue(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, key);
+  return 1;
+}
+
+static int l_on_error(lua_State *L) { return set_hook(L, &lethe_key_on_error); }
+
+static int l_on_leak(lua_State *L) { return set_hook(L, &lethe_key_on_leak); }
+
+static int l_leak_hook(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_on_leak);
+  return 1;
+}
+
+/* report(value [, details]): to lethe.on_error */
+static int l_report(lua_State *L) {
+  lua_settop(L, 2);
+  lua_insert(L, 1);
+  lethe_report(L, true);
+  return 0;
+}
+
+static int l_safepoint(lua_State *L) {
+  lethe_safepoint(L);
+  lethe_settle(L);
+  return 0;
+}
+
+/* Totals of the state's registry, and the list of leak reports that wait for a sweep. */
+static int l_objects(lua_State *L) {
+  struct lethe_state *s = lethe_state(L);
+  lua_pushinteger(L, lethe_registry_live(&s->objects));
+  lua_pushinteger(L, (lua_Integer)s->objects.registered);
+  lua_pushinteger(L, (lua_Integer)s->objects.finalized);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_leaks);
+  return 4;
+}
+
+/* options(table, names, level): raises at `level` for a name that is not in the list */
+static int l_options(lua_State *L) {
+  luaL_checktype(L, 2, LUA_TTABLE);
+  int level = (int)luaL_checkinteger(L, 3);
+  const char *names[32] = {NULL};
+  int n = (int)lua_rawlen(L, 2);
+  for (int i = 0; i < n && i < 31; i++) {
+    lua_rawgeti(L, 2, i + 1); /* anchored by the list itself */
+    names[i] = lua_tostring(L, -1);
+    lua_pop(L, 1);
+  }
+  if (!lua_istable(L, 1)) {
+    luaL_where(L, level);
+    lua_pushfstring(L, "a table of options expected, got %s", luaL_typename(L, 1));
+    lua_concat(L, 2);
+    return lua_error(L);
+  }
+  lua_pushnil(L);
+  while (lua_next(L, 1)) {
+    lua_pop(L, 1);
+    bool known = false;
+    const char *key = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    for (int i = 0; key && i < n && !known; i++) known = strcmp(key, names[i]) == 0;
+    if (known) continue;
+    const char *near = key ? lethe_nearest(key, names) : NULL;
+    luaL_where(L, level);
+    luaL_tolstring(L, -2, NULL);
+    if (near)
+      lua_pushfstring(L, "unknown option \"%s\" (did you mean \"%s\"?)", lua_tostring(L, -1), near);
+    else
+      lua_pushfstring(L, "unknown option \"%s\"", lua_tostring(L, -1));
+    lua_remove(L, -2);
+    lua_concat(L, 2);
+    return lua_error(L);
+  }
+  return 0;
+}
+
+/* size(value, what, level) -> bytes; raises at `level` */
+static int size_protected(lua_State *L) {
+  lua_pushinteger(L, lethe_tosize(L, 1, lua_tostring(L, 2)));
+  return 1;
+}
+
+static int l_size(lua_State *L) {
+  luaL_checkany(L, 1);
+  luaL_checkstring(L, 2);
+  int level = (int)luaL_checkinteger(L, 3);
+  lua_pushcfunction(L, size_protected);
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 2);
+  if (lua_pcall(L, 2, 1, 0) == LUA_OK) return 1;
+  luaL_where(L, level);
+  lua_insert(L, -2);
+  lua_concat(L, 2);
+  return lua_error(L);
+}
+
+/* shared(name) -> a table that outlives a module's reloading */
+static int l_shared(lua_State *L) {
+  const char *name = luaL_checkstring(L, 1);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_shared);
+  luaL_getsubtable(L, -1, name);
+  return 1;
+}
+
+/* may_wait() -> false while a callback runs that must not */
+static int l_may_wait(lua_State *L) {
+  lua_pushboolean(L, lethe_state(L)->no_wait == 0);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"type", l_type},           {"class", lethe_base_class}, {"on_error", l_on_error},
+    {"on_leak", l_on_leak},     {"leak_hook", l_leak_hook},  {"report", l_report},
+    {"safepoint", l_safepoint}, {"objects", l_objects},      {"options", l_options},
+    {"size", l_size},           {"shared", l_shared},        {"may_wait", l_may_wait},
+    {NULL, NULL}};
+
+int luaopen_lethe_core_base(lua_State *L) {
+  luaL_checkversion(L);
+  lethe_state(L);
+  luaL_newlib(L, functions);
+  lua_pushstring(L, LETHE_VERSION);
+  lua_setfield(L, -2, "version");
+  return 1;
+}

@@ -1,0 +1,48 @@
+--- lethe: memory-reclamation engines for Lua.
+--
+-- `require "lethe"` gives a table whose fields are the modules; each loads when it is first used, so
+-- `lethe.quota` is `require "lethe.quota"`. Beside them stand the few functions that concern every
+-- module: what a value is, and where errors and leaks are reported.
+
+local base = require "lethe.core.base"
+
+---@class lethe
+---@field quota lethe.quota
+---@field loop lethe.loop
+---@field registry lethe.registry
+---@field spec lethe.spec
+local M = { _VERSION = base.version }
+
+local MODULES <const> = { loop = true, quota = true, registry = true, spec = true }
+
+--- The lethe type of a value, such as "quota.Tracker"; nil for what is not lethe's.
+---@param value any
+---@return string?
+function M.type(value)
+  return base.type(value)
+end
+
+--- Who hears of errors in callbacks and tasks: `fn(message, details)`. nil restores the default, a
+--- line on stderr. Returns the function before.
+---@param fn fun(message: string, details: table)?
+---@return function?
+function M.on_error(fn)
+  return base.on_error(fn)
+end
+
+--- Who hears, in `registry.default():sweep()`, of lethe objects that were collected without being
+--- closed: `fn(held, traceback)`; tracebacks are kept with LETHE_DEBUG=1. Returns the function before.
+---@param fn fun(held: string, traceback: string?)?
+---@return function?
+function M.on_leak(fn)
+  return base.on_leak(fn)
+end
+
+return setmetatable(M, {
+  __index = function(_, name)
+    if not MODULES[name] then return nil end
+    local module = require("lethe." .. name)
+    rawset(M, name, module)
+    return module
+  end,
+})

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ * Error codes, their messages and their stable words: one table, indexed by -code. */
+#include "lethe/base.h"
+
+static const struct {
+  const char *name, *message;
+} errors[] = {
+    [-LETHE_OK] = {"ok", "no error"},
+    [-LETHE_ENOMEM] = {"no_memory", "not enough memory"},
+    [-LETHE_EINVAL] = {"invalid", "invalid argument"},
+    [-LETHE_ECLOSED] = {"closed", "already closed"},
+    [-LETHE_ESHUTDOWN] = {"tracker_shutdown", "the tracker is shut down"},
+    [-LETHE_EACCOUNT] = {"account_closed", "the account is closed"},
+    [-LETHE_EPARTICIPANT] = {"participant_shutdown", "the participant is shut down"},
+    [-LETHE_ELIMIT] = {"over_limit", "the claim would take an account past its max"},
+    [-LETHE_EDUPLICATE] = {"duplicate_child", "already a child of that account"},
+    [-LETHE_ECYCLE] = {"cycle", "the account is its own ancestor then"},
+    [-LETHE_EFOREIGN] = {"other_tracker", "the account belongs to another tracker"},
+    [-LETHE_ELIMITS] = {"bad_limits", "the limits do not fit each other"},
+    [-LETHE_EPOLICY] = {"bad_policy", "no such policy"},
+    [-LETHE_ETIMEOUT] = {"timeout", "timed out"},
+    [-LETHE_ECANCELLED] = {"cancelled", "cancelled"},
+    [-LETHE_EBROKEN] = {"broken", "the accounting is broken"},
+    [-LETHE_ETHREAD] = {"no_thread", "the system refused a thread"},
+    [-LETHE_ESYSTEM] = {"system", "the system refused the call"},
+};
+
+const char *lethe_strerror(int code) {
+  return code > 0 || code < LETHE_ELAST ? "unknown error" : errors[-code].message;
+}
+
+const char *lethe_errname(int code) {
+  return code > 0 || code < LETHE_ELAST ? "unknown" : errors[-code].name;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+ * Slot table: chunks of records, a free list through them, generations against stale ids. */
+#include <string.h>
+
+#include "lethe/slab.h"
+
+struct record {
+  uint32_t generation, next_free;
+};
+
+void lethe_slab_init(struct lethe_slab *s, const struct lethe_alloc *a, size_t item) {
+  *s = (struct lethe_slab){.alloc = a, .item = (uint32_t)((item + 7) & ~(size_t)7), .slots = 1};
+}
+
+void lethe_slab_destroy(struct lethe_slab *s) {
+  size_t n = s->chunks_room ? (s->slots + LETHE_SLAB_CHUNK - 1) / LETHE_SLAB_CHUNK : 0;
+  for (size_t i = 0; i < n; i++)
+    lethe_free(s->alloc, s->chunks[i], (size_t)s->item * LETHE_SLAB_CHUNK);
+  lethe_free(s->alloc, s->chunks, s->chunks_room * sizeof *s->chunks);
+  lethe_slab_init(s, s->alloc, s->item);
+}
+
+/* The next slot that was never used, its chunk made where it begins one. */
+static uint32_t fresh_slot(struct lethe_slab *s) {
+  size_t chunk = s->slots / LETHE_SLAB_CHUNK;
+  bool first_of_all = s->chunks_room == 0;
+  if (s->slots == UINT32_MAX) return 0;
+  if (s->slots % LETHE_SLAB_CHUNK == 0 || first_of_all) {
+    void *array = s->chunks;
+    if (lethe_grow(s->alloc, &array, &s->chunks_room, chunk + 1, sizeof *s->chunks)) return 0;
+    s->chunks = array;
+    s->chunks[chunk] = lethe_zalloc(s->alloc, (size_t)s->item * LETHE_SLAB_CHUNK);
+    if (!s->chunks[chunk]) {
+      if (first_of_all) {
+        lethe_free(s->alloc, s->chunks, s->chunks_room * sizeof *s->chunks);
+        s->chunks = NULL;
+        s->chunks_room = 0;
+      }
+      return 0;
+    }
+  }
+  return s->slots++;
+}
+
+void *lethe_slab_take(struct lethe_slab *s, uint64_t *id) {
+  uint32_t slot = s->free;
+  struct record *r;
+  if (slot) {
+    r = lethe_slab_slot(s, slot);
+    s->free = r->next_free;
+  } else {
+    slot = fresh_slot(s);
+    if (!slot) return NULL;
+    r = lethe_slab_slot(s, slot);
+  }
+  uint32_t generation = r->generation + 1;
+  memset(r, 0, s->item);
+  r->generation = generation;
+  s->live++;
+  *id = lethe_slab_id(r, slot);
+  return r;
+}
+
+void lethe_slab_give(struct lethe_slab *s, uint64_t id) {
+  struct record *r = lethe_slab_find(s, id);
+  if (!r) return;
+  r->generation++;
+  r->next_free = s->free;
+  s->free = (uint32_t)id;
+  s->live--;
+}
