@@ -1,0 +1,2 @@
+it("is never run", function() end)
+error("raised while the file was read")
