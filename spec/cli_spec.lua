@@ -270,6 +270,14 @@ describe("SIGINT", function()
     assert.matches("interrupted!", err, 1, true)
   end)
 
+  it("ends the process the second time, where the first cannot reach", function()
+    local out, _, code = script([=[
+      K = io.popen("kill -INT $PPID; sleep 0.03; kill -INT $PPID")
+      coroutine.wrap(function() while true do end end)()
+      print("no")]=])
+    assert.are.same({ "", 130 }, { out, code })
+  end)
+
   it("goes to a watch that the script put up", function()
     local out, _, code = script(LOOP .. [[
       local watch

@@ -18,7 +18,9 @@ function M.fresh_seed()
   if given then
     return given
   end
-  return (os.time() * 1000003 + math.random(0, 0x7fffffff)) % 0x7fffffff
+  local found, core = pcall(require, "lethe.core.cli")
+  local ticks = math.floor((found and core.now() or os.clock()) * 1e9)
+  return (os.time() * 1000003 + ticks + math.random(0, 0x7fffffff)) % 0x7fffffff
 end
 
 ---Makes the body of a test: `it("...", scenario(function(s) ... end))`.
