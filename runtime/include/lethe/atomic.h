@@ -47,10 +47,10 @@ LETHE_API void lethe_fence_init(void);
 LETHE_API void lethe_fence_heavy(void);
 
 static inline void lethe_fence_light(void) {
-  if (__builtin_expect(lethe_fence_asymmetric, 1))
-    atomic_signal_fence(memory_order_seq_cst);
-  else
-    atomic_thread_fence(memory_order_seq_cst);
+#if !LETHE_TSAN
+  if (__builtin_expect(!lethe_fence_asymmetric, 0)) atomic_thread_fence(memory_order_seq_cst);
+#endif
+  atomic_signal_fence(memory_order_seq_cst);
 }
 
 #endif

@@ -7,8 +7,11 @@
  * still until lethe_loop_advance moves it, so a test owns time. Several loops of one thread share
  * one event_base (their host's): a thread has one place to block, whichever loop it waits for.
  *
- * Synchronization: post, get and put may be called from any thread; everything else from the thread
- * that turns the loop. Nothing is called back while a lock is held. */
+ * Turns nest: what a turn calls back may turn the same loop, or another, until something happens.
+ *
+ * Synchronization: post, hold, release, get and put may be called from any thread, interrupt from
+ * any thread and from a signal handler; everything else from the thread that turns the loop. Nothing
+ * is called back while a lock is held. */
 #ifndef LETHE_LOOP_H
 #define LETHE_LOOP_H
 
@@ -24,8 +27,10 @@ LETHE_API int lethe_loop_new(struct lethe_loop **out, const struct lethe_alloc *
                              enum lethe_clock clock, struct lethe_loop *host);
 LETHE_API struct lethe_loop *lethe_loop_get(struct lethe_loop *loop);
 LETHE_API void lethe_loop_put(struct lethe_loop *loop);
-/* Ends it, on its thread: queued messages are run with closed = true, timers and signals stop, later
- * posts are refused. Idempotent; memory stays until the last reference is put. */
+/* Ends it, on its thread and before that thread puts its reference: queued messages are run with
+ * closed = true, timers and signals stop (and are told, if they have a `closed`), later posts are
+ * refused, later timers never fire. Idempotent, legal in a callback; memory stays until the last
+ * reference is put. */
 LETHE_API void lethe_loop_close(struct lethe_loop *loop);
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -36,7 +41,7 @@ struct lethe_message {
   void (*run)(struct lethe_message *m, bool closed);
 };
 
-/* From any thread. False when the loop is closed; then run is not called. */
+/* From any thread, in order of posting. False when the loop is closed; then run is not called. */
 LETHE_API bool lethe_loop_post(struct lethe_loop *loop, struct lethe_message *m);
 /* Answers to come from elsewhere (another thread's work) keep lethe_loop_run going. */
 LETHE_API void lethe_loop_hold(struct lethe_loop *loop);
@@ -52,9 +57,11 @@ struct lethe_timer {
   double due, every;                            /* seconds; every = 0 fires once */
   uint64_t seq;
   void (*fire)(struct lethe_timer *t);
+  void (*closed)(struct lethe_timer *t); /* optional: the loop closed while it ran */
 };
 
-/* Fires `seconds` from now (negative counts as 0), then every `every` seconds if that is above 0. */
+/* Fires `seconds` from now (negative counts as 0), then every `every` seconds if that is above 0.
+ * Periods that a real loop missed are dropped, not made up for. */
 LETHE_API void lethe_timer_start(struct lethe_loop *loop, struct lethe_timer *t, double seconds,
                                  double every, void (*fire)(struct lethe_timer *t));
 /* Idempotent. */
@@ -68,9 +75,10 @@ struct lethe_signal {
   struct event *event; /* NULL while it is not watched; zeroed before the first start */
   unsigned raised;
   void (*fire)(struct lethe_signal *s);
+  void (*closed)(struct lethe_signal *s); /* optional: the loop closed while it watched */
 };
 
-/* LETHE_ENOMEM or LETHE_ESYSTEM (no such signal). */
+/* LETHE_ENOMEM, LETHE_ECLOSED or LETHE_ESYSTEM (no such signal). */
 LETHE_API int lethe_signal_start(struct lethe_loop *loop, struct lethe_signal *s, int number,
                                  void (*fire)(struct lethe_signal *s));
 LETHE_API void lethe_signal_stop(struct lethe_signal *s);
@@ -84,14 +92,16 @@ LETHE_API bool lethe_loop_is_virtual(const struct lethe_loop *loop);
 LETHE_API unsigned lethe_loop_turn(struct lethe_loop *loop);
 /* Blocks until one of the loops, all of one base, has something to do; at once if one has. */
 LETHE_API void lethe_loop_block(struct lethe_loop *const *loops, size_t n);
-/* Ends the block that is under way, or the next one. Async-signal-safe. */
+/* Ends the block that is under way, or the next one, of any loop of the base. Async-signal-safe, but
+ * for errno, which it may change. */
 LETHE_API void lethe_loop_interrupt(struct lethe_loop *loop);
 /* True while messages, timers, signals or held answers are left. */
 LETHE_API bool lethe_loop_alive(const struct lethe_loop *loop);
 /* True while a turn would run something now. */
 LETHE_API bool lethe_loop_ready(struct lethe_loop *loop);
 /* Virtual loops: moves the clock by `seconds`, running what falls due in order of due time, then of
- * start, and what becomes due on the way. */
+ * start, and what becomes due on the way. A virtual clock counts nanoseconds, so ten steps of 0.1
+ * are one of 1. */
 LETHE_API void lethe_loop_advance(struct lethe_loop *loop, double seconds);
 
 #endif

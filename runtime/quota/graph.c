@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT
+ * The graph of accounts: edges, the two walks over it, and what depends on them.
+ *
+ * A walk visits each account above (or below) once, however many paths lead to it. It needs no memory:
+ * the accounts on it are linked through their extras, as a queue that is read while it grows; marks
+ * say who is on it already. Only accounts with an extra can have edges. One walk up may go on while
+ * one walk down does, which is what recomputing the sums takes. */
+#include <string.h>
+
+#include "quota_internal.h"
+
+/* The extra of an account, made if it has none; NULL without memory. */
+struct extra *quota_extra(struct lethe_quota *t, slot_t s) {
+  struct account *a = account_at(t, s);
+  if (a->x) return a->x;
+  struct extra *x = lethe_zalloc(t->alloc, sizeof *x);
+  if (!x) return NULL;
+  x->max = LETHE_QUOTA_NO_LIMIT;
+  for (slot_t p = a->participants; p; p = participant_at(t, p)->next)
+    x->handles += participant_at(t, p)->refs;
+  return a->x = x;
+}
+
+/* ---- walks ----------------------------------------------------------------------------------- */
+
+slot_t quota_up(const struct lethe_quota *t, slot_t s) {
+  const struct extra *x = account_at(t, s)->x;
+  return x ? x->up_next : 0;
+}
+
+slot_t quota_down(const struct lethe_quota *t, slot_t s) {
+  const struct extra *x = account_at(t, s)->x;
+  return x ? x->down_next : 0;
+}
+
+void quota_walk_up(struct lethe_quota *t, slot_t s) {
+  struct extra *x = account_at(t, s)->x;
+  if (!x) return;
+  uint32_t mark = ++t->mark;
+  slot_t tail = s;
+  x->up_mark = mark;
+  x->up_next = 0;
+  for (slot_t at = s; at; at = quota_up(t, at)) {
+    for (slot_t e = account_at(t, at)->x->up; e; e = edge_at(t, e)->next_up) {
+      slot_t parent = edge_at(t, e)->parent;
+      x = account_at(t, parent)->x;
+      if (x->up_mark == mark) continue;
+      x->up_mark = mark;
+      x->up_next = 0;
+      account_at(t, tail)->x->up_next = parent;
+      tail = parent;
+    }
+  }
+}
+
+void quota_walk_down(struct lethe_quota *t, slot_t s) {
+  struct extra *x = account_at(t, s)->x;
+  if (!x) return;
+  uint32_t mark = ++t->mark;
+  slot_t tail = s;
+  x->down_mark = mark;
+  x->down_next = 0;
+  for (slot_t at = s; at; at = quota_down(t, at)) {
+    for (slot_t e = account_at(t, at)->x->down; e; e = edge_at(t, e)->next_down) {
+      slot_t child = edge_at(t, e)->child;
+      x = account_at(t, child)->x;
+      if (x->down_mark == mark) continue;
+      x->down_mark = mark;
+      x->down_next = 0;
+      account_at(t, tail)->x->down_next = child;
+      tail = child;
+    }
+  }
+}
+
+/* ---- edges ----------------------------------------------------------------------------------- */
+
+int quota_link(struct lethe_quota *t, slot_t child, slot_t parent, uint64_t *id) {
+  if (!quota_extra(t, child) || !quota_extra(t, parent)) return LETHE_ENOMEM;
+  struct edge *e = lethe_slab_take(&t->edges, id);
+  if (!e) return LETHE_ENOMEM;
+  e->parent = parent;
+  e->child = child;
+  e->next_up = account_at(t, child)->x->up;
+  e->next_down = account_at(t, parent)->x->down;
+  account_at(t, child)->x->up = (slot_t)*id;
+  account_at(t, parent)->x->down = (slot_t)*id;
+  return LETHE_OK;
+}
+
+static void unlink_edge(struct lethe_quota *t, slot_t s) {
+  struct edge *e = edge_at(t, s);
+  slot_t *link = &account_at(t, e->child)->x->up;
+  while (*link != s) link = &edge_at(t, *link)->next_up;
+  *link = e->next_up;
+  link = &account_at(t, e->parent)->x->down;
+  while (*link != s) link = &edge_at(t, *link)->next_down;
+  *link = e->next_down;
+  lethe_slab_give(&t->edges, lethe_slab_id(e, s));
+}
+
+/* Below and handles of every account at or above `from`, anew (I3, I6). */
+static void recompute_above(struct lethe_quota *t, slot_t from) {
+  quota_walk_up(t, from);
+  for (slot_t s = from; s; s = quota_up(t, s)) {
+    struct extra *x = account_at(t, s)->x;
+    if (!x) continue;
+    x->below = 0;
+    x->handles = 0;
+    quota_walk_down(t, s);
+    for (slot_t d = s; d; d = quota_down(t, d)) {
+      if (d != s) x->below += account_at(t, d)->used;
+      for (slot_t p = account_at(t, d)->participants; p; p = participant_at(t, p)->next)
+        x->handles += participant_at(t, p)->refs;
+    }
+  }
+}
+
+void quota_unlink_all(struct lethe_quota *t, slot_t s) {
+  struct extra *x = account_at(t, s)->x;
+  if (!x) return;
+  bool bridge = x->up && x->down;
+  while (x->down) unlink_edge(t, x->down);
+  /* Seen from above the accounts below are gone now: as if each parent were recomputed on its own. */
+  if (bridge) recompute_above(t, s);
+  while (x->up) unlink_edge(t, x->up);
+}
+
+static bool is_below(struct lethe_quota *t, slot_t s, slot_t below) {
+  if (s == below) return true;
+  quota_walk_down(t, s);
+  for (slot_t d = s; d; d = quota_down(t, d))
+    if (d == below) return true;
+  return false;
+}
+
+static bool any_over_max(struct lethe_quota *t, slot_t from) {
+  quota_walk_up(t, from);
+  for (slot_t s = from; s; s = quota_up(t, s)) {
+    const struct account *a = account_at(t, s);
+    if (a->x && a->used + a->x->below > a->x->max) return true;
+  }
+  return false;
+}
+
+static int try_link(struct lethe_quota *t, slot_t child, slot_t parent) {
+  uint64_t edge;
+  if (is_below(t, child, parent)) return LETHE_ECYCLE;
+  const struct extra *x = account_at(t, child)->x;
+  for (slot_t e = x ? x->up : 0; e; e = edge_at(t, e)->next_up)
+    if (edge_at(t, e)->parent == parent) return LETHE_EDUPLICATE;
+  int rc = quota_link(t, child, parent, &edge);
+  if (rc) return rc;
+  recompute_above(t, parent);
+  if (!any_over_max(t, parent)) return LETHE_OK;
+  unlink_edge(t, (slot_t)edge);
+  recompute_above(t, parent);
+  return LETHE_ELIMIT;
+}
+
+int lethe_quota_account_add_parent(struct lethe_quota *t, uint64_t account, uint64_t parent) {
+  int rc = LETHE_OK;
+  if (t->noop) return LETHE_OK;
+  quota_lock(t);
+  for (int drained = 0; drained < 2; drained++) {
+    rc = t->shut ? LETHE_ESHUTDOWN
+         : account_find(t, account) && account_find(t, parent)
+             ? try_link(t, (slot_t)account, (slot_t)parent)
+             : LETHE_EACCOUNT;
+    if (rc != LETHE_ELIMIT || drained) break;
+    /* Unspent caches on either side may be what is in the way. */
+    quota_drain_tree(t, account);
+    quota_drain_tree(t, parent);
+  }
+  quota_unlock(t);
+  return rc;
+}
+
+/* ---- limits and handles up the graph ----------------------------------------------------------- */
+
+slot_t quota_blocker(struct lethe_quota *t, slot_t s, int64_t n) {
+  if (!account_at(t, s)->x) return 0;
+  quota_walk_up(t, s);
+  for (slot_t above = s; above; above = quota_up(t, above)) {
+    const struct account *a = account_at(t, above);
+    if (a->x->max != LETHE_QUOTA_NO_LIMIT && a->used + a->x->below > a->x->max - n) return above;
+  }
+  return 0;
+}
+
+void quota_handles_changed(struct lethe_quota *t, slot_t s, int32_t by) {
+  t->handles = (uint64_t)((int64_t)t->handles + by);
+  if (!account_at(t, s)->x) return;
+  quota_walk_up(t, s);
+  for (slot_t above = s; above; above = quota_up(t, above)) {
+    struct extra *x = account_at(t, above)->x;
+    x->handles = (uint32_t)((int64_t)x->handles + by);
+  }
+}

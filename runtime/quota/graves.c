@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ * Graves: condemned participants, watched for one deadline. Bytes that are still held then are reported:
+ * what was to be freed was not. */
+#include "quota_internal.h"
+
+static void look(struct lethe_quota *t) {
+  double now = quota_now(t);
+  size_t kept = 0;
+  for (size_t i = 0; i < t->graves_n; i++) {
+    struct condemned g = t->graves[i];
+    struct participant *p = lethe_slab_find(&t->participants, g.participant);
+    if (!p || p->state != CONDEMNED) continue;
+    if (g.due > now) {
+      t->graves[kept++] = g;
+      continue;
+    }
+    struct lethe_quota_event *e = quota_note(t, LETHE_QUOTA_NOT_FREED, 0);
+    if (!e) continue;
+    e->account = g.account;
+    e->bytes = p->used;
+  }
+  t->graves_n = kept;
+}
+
+static void on_timer(struct lethe_timer *timer) {
+  struct lethe_quota *t = lethe_container_of(timer, struct lethe_quota, grave_timer);
+  lethe_ref_get(&t->memory);
+  quota_lock(t);
+  look(t);
+  quota_graves_timer(t);
+  quota_unlock(t);
+  quota_memory_put(t);
+}
+
+/* On the home loop's thread. */
+void quota_graves_timer(struct lethe_quota *t) {
+  if (t->graves_n == 0 || t->grave_timer.loop || !t->home) return;
+  lethe_timer_start(t->home->loop, &t->grave_timer, t->graves[0].due - quota_now(t), 0, on_timer);
+}
+
+void quota_bury(struct lethe_quota *t, uint64_t participant, uint64_t account) {
+  struct participant *p = lethe_slab_find(&t->participants, participant);
+  if (!p || p->state != CONDEMNED) return;
+  void *array = t->graves;
+  if (lethe_grow(t->alloc, &array, &t->graves_room, t->graves_n + 1, sizeof *t->graves)) return;
+  t->graves = array;
+  t->graves[t->graves_n++] = (struct condemned){participant, account, quota_now(t) + t->deadline};
+  quota_graves_timer(t);
+}

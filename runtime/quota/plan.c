@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT
+ * The plan: what a pass would take, in order, computed from the same candidates and the same policy
+ * without asking anybody for memory. Ages are fresh where the caller's own member can be asked. */
+#include <stdlib.h>
+
+#include "quota_internal.h"
+
+struct row {
+  struct lethe_quota_candidate c;
+  double score;
+};
+
+struct rows {
+  struct row *v;
+  size_t n, room;
+};
+
+static int gather(struct lethe_quota *t, struct rows *rows) {
+  quota_lock(t);
+  for (slot_t s = 1; s < t->accounts.slots; s++) {
+    struct account *a = lethe_slab_used(&t->accounts, s);
+    struct lethe_quota_candidate c;
+    if (!a || !quota_candidate(t, lethe_slab_id(a, s), false, &c)) continue;
+    void *array = rows->v;
+    if (lethe_grow(t->alloc, &array, &rows->room, rows->n + 1, sizeof *rows->v)) {
+      quota_unlock(t);
+      return LETHE_ENOMEM;
+    }
+    rows->v = array;
+    rows->v[rows->n++].c = c;
+    quota_unlock(t);
+    quota_lock(t);
+  }
+  quota_unlock(t);
+  return LETHE_OK;
+}
+
+static int score(struct lethe_quota_policy *policy, struct rows *rows) {
+  int rc = LETHE_OK;
+  for (size_t i = 0; i < rows->n && rc == LETHE_OK; i++)
+    rc = policy->score ? policy->score(policy, &rows->v[i].c, 1, &rows->v[i].score) : LETHE_OK;
+  return rc;
+}
+
+static int by_score(const void *a, const void *b) {
+  const struct row *x = a, *y = b;
+  if (x->score != y->score) return x->score > y->score ? -1 : 1;
+  return x->c.info.account < y->c.info.account ? -1 : 1;
+}
+
+static int by_score_then_age(const void *a, const void *b) {
+  const struct row *x = a, *y = b;
+  if (x->score != y->score) return x->score > y->score ? -1 : 1;
+  if (x->c.info.oldest != y->c.info.oldest) return x->c.info.oldest < y->c.info.oldest ? -1 : 1;
+  return x->c.info.account < y->c.info.account ? -1 : 1;
+}
+
+/* Spared ones leave; the rest in the policy's order. */
+static int sort(const struct lethe_alloc *a, struct lethe_quota_policy *policy, struct rows *rows) {
+  size_t kept = 0, ranked = 0;
+  for (size_t i = 0; i < rows->n; i++)
+    if (!isnan(rows->v[i].score)) rows->v[kept++] = rows->v[i];
+  rows->n = kept;
+  if (kept == 0) return LETHE_OK;
+  qsort(rows->v, kept, sizeof *rows->v, policy->then_oldest ? by_score_then_age : by_score);
+  if (!policy->order) return LETHE_OK;
+  struct lethe_quota_candidate *list = lethe_malloc(a, kept * sizeof *list);
+  uint32_t *ranking = lethe_malloc(a, kept * sizeof *ranking);
+  struct row *sorted = lethe_malloc(a, kept * sizeof *sorted);
+  int rc = list && ranking && sorted ? LETHE_OK : LETHE_ENOMEM;
+  if (rc == LETHE_OK) {
+    for (size_t i = 0; i < kept; i++) list[i] = rows->v[i].c;
+    rc = policy->order(policy, list, kept, ranking, &ranked);
+  }
+  for (size_t i = 0; rc == LETHE_OK && i < ranked; i++) sorted[i] = rows->v[ranking[i]];
+  for (size_t i = 0; rc == LETHE_OK && i < ranked; i++) rows->v[i] = sorted[i];
+  if (rc == LETHE_OK) rows->n = ranked;
+  lethe_free(a, list, kept * sizeof *list);
+  lethe_free(a, ranking, kept * sizeof *ranking);
+  lethe_free(a, sorted, kept * sizeof *sorted);
+  return rc;
+}
+
+/* Victims until their bytes, each account counted once, reach the goal. */
+static size_t take(struct lethe_quota *t, const struct rows *rows, int64_t goal,
+                   struct lethe_quota_planned *out, size_t n) {
+  size_t taken = 0;
+  int64_t sum = 0;
+  quota_lock(t);
+  uint32_t stamp = ++t->last_pass;
+  for (size_t i = 0; i < rows->n && taken < n && sum < goal; i++) {
+    const struct row *row = &rows->v[i];
+    struct account *a = account_find(t, row->c.info.account);
+    if (!a || a->seen == stamp) continue;
+    struct lethe_quota_planned *p = &out[taken++];
+    *p = (struct lethe_quota_planned){row->c.info.account, 0, 0, row->score};
+    quota_walk_down(t, (slot_t)p->account);
+    for (slot_t s = (slot_t)p->account; s; s = quota_down(t, s)) {
+      a = account_at(t, s);
+      if (a->seen == stamp) continue;
+      if (s != (slot_t)p->account && a->x && a->x->reserve > 0 && a->used <= a->x->reserve) continue;
+      a->seen = stamp;
+      p->used += a->used;
+      for (slot_t q = a->participants; q; q = participant_at(t, q)->next) p->participants++;
+    }
+    sum += p->used;
+  }
+  quota_unlock(t);
+  return taken;
+}
+
+int lethe_quota_plan(struct lethe_quota *t, struct lethe_quota_member *m, int64_t goal,
+                     struct lethe_quota_planned *out, size_t n, size_t *planned) {
+  struct rows rows = {0};
+  *planned = 0;
+  if (t->noop) return LETHE_OK;
+  quota_lock(t);
+  if (t->pass.id == 0 && m) quota_ask_here(m, 0);
+  struct lethe_quota_policy *policy = t->policy;
+  lethe_ref_get(&policy->refs);
+  quota_unlock(t);
+  int rc = gather(t, &rows);
+  if (rc == LETHE_OK) rc = score(policy, &rows);
+  if (rc == LETHE_OK) rc = sort(t->alloc, policy, &rows);
+  if (rc == LETHE_OK) *planned = take(t, &rows, goal, out, n);
+  lethe_free(t->alloc, rows.v, rows.room * sizeof *rows.v);
+  lethe_quota_policy_put(policy);
+  return rc;
+}
