@@ -12,8 +12,10 @@ static void *libc_realloc(void *ud, void *p, size_t osize, size_t nsize) {
     free(p);
     return NULL;
   }
-  if ((p == NULL || nsize > osize) && lethe_fault(LETHE_FAULT_ALLOC)) return NULL;
-  return realloc(p, nsize);
+  bool grows = p == NULL || nsize > osize;
+  if (grows && lethe_fault(LETHE_FAULT_ALLOC)) return NULL;
+  void *q = realloc(p, nsize);
+  return q || grows ? q : p; /* shrinking never fails: the larger block serves as well */
 }
 
 const struct lethe_alloc lethe_alloc_libc = {libc_realloc, NULL};
@@ -26,6 +28,7 @@ void *lethe_zalloc(const struct lethe_alloc *a, size_t n) {
 
 int lethe_grow(const struct lethe_alloc *a, void **array, size_t *room, size_t need, size_t item) {
   if (need <= *room) return LETHE_OK;
+  if (need > SIZE_MAX / 2 / item) return LETHE_ENOMEM; /* doubling past it may wrap around */
   size_t more = *room ? *room * 2 : 8;
   while (more < need) more *= 2;
   void *p = a->realloc(a->ud, *array, *room * item, more * item);

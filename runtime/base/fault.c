@@ -16,8 +16,9 @@ bool lethe_fault(enum lethe_fault point) {
 }
 
 void lethe_fault_arm(enum lethe_fault point, uint64_t n) {
-  atomic_store_explicit(&points[point].fail_at, n, memory_order_relaxed);
+  atomic_store_explicit(&points[point].fail_at, 0, memory_order_relaxed);
   atomic_store_explicit(&points[point].passed, 0, memory_order_relaxed);
+  atomic_store_explicit(&points[point].fail_at, n, memory_order_relaxed);
 }
 
 uint64_t lethe_fault_passed(enum lethe_fault point) {

@@ -21,5 +21,7 @@ void lethe_fence_init(void) { pthread_once(&once, detect); }
 void lethe_fence_heavy(void) {
   if (lethe_fence_asymmetric && syscall(__NR_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0)
     return;
+#if !LETHE_TSAN
   atomic_thread_fence(memory_order_seq_cst);
+#endif
 }

@@ -65,7 +65,8 @@ void lethe_slab_give(struct lethe_slab *s, uint64_t id) {
   struct record *r = lethe_slab_find(s, id);
   if (!r) return;
   r->generation++;
+  s->live--;
+  if (r->generation == 0) return; /* its ids are used up: one more would repeat the first */
   r->next_free = s->free;
   s->free = (uint32_t)id;
-  s->live--;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The thread pool: one queue, one condition, threads made on demand. */
 #include <pthread.h>
+#include <signal.h>
 
 #include "lethe/pool.h"
 
@@ -10,7 +11,7 @@ struct lethe_pool {
   pthread_cond_t more;
   struct lethe_list queue;
   bool ending;
-  unsigned size, started, idle;
+  unsigned size, started, idle, queued;
   pthread_t threads[];
 };
 
@@ -18,7 +19,8 @@ static size_t pool_bytes(unsigned size) {
   return sizeof(struct lethe_pool) + size * sizeof(pthread_t);
 }
 
-/* The loop is put after the message is posted: until then it is held and cannot go. */
+/* Once the message is posted the job is not ours any more. The loop is put after that: until then it
+ * is held and cannot go. If it closed, nobody will ever turn it: the job ends here. */
 static void finish(struct lethe_job *job) {
   struct lethe_loop *loop = job->loop;
   if (!lethe_loop_post(loop, &job->message)) {
@@ -40,6 +42,7 @@ static void *worker(void *ud) {
   for (;;) {
     struct lethe_list *node = lethe_list_shift(&p->queue);
     if (node) {
+      p->queued--;
       pthread_mutex_unlock(&p->lock);
       struct lethe_job *job = lethe_container_of(node, struct lethe_job, node);
       job->work(job);
@@ -81,12 +84,21 @@ void lethe_pool_delete(struct lethe_pool *p) {
   lethe_free(p->alloc, p, pool_bytes(p->size));
 }
 
+/* Signals are for the threads that turn loops: a pool thread inherits a mask that blocks them all. */
+static bool start_thread(pthread_t *thread, struct lethe_pool *p) {
+  sigset_t all, before;
+  if (lethe_fault(LETHE_FAULT_THREAD)) return false;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int rc = pthread_create(thread, NULL, worker, p);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return rc == 0;
+}
+
 /* Under the lock: a thread for one more job, if the idle ones do not suffice. */
 static bool have_thread(struct lethe_pool *p) {
-  if (p->idle > 0 && lethe_list_empty(&p->queue)) return true;
-  if (p->started < p->size && !lethe_fault(LETHE_FAULT_THREAD) &&
-      pthread_create(&p->threads[p->started], NULL, worker, p) == 0)
-    p->started++;
+  if (p->idle > p->queued) return true;
+  if (p->started < p->size && start_thread(&p->threads[p->started], p)) p->started++;
   return p->started > 0;
 }
 
@@ -103,6 +115,7 @@ int lethe_pool_submit(struct lethe_pool *p, struct lethe_loop *loop, struct leth
     lethe_loop_get(loop);
     lethe_loop_hold(loop);
     lethe_list_push(&p->queue, &job->node);
+    p->queued++;
     pthread_cond_signal(&p->more);
   } else {
     rc = LETHE_ETHREAD;

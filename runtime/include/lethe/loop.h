@@ -22,7 +22,8 @@ struct lethe_loop;
 
 enum lethe_clock { LETHE_CLOCK_REAL, LETHE_CLOCK_VIRTUAL };
 
-/* A counted reference to a new loop. `host` NULL makes an event_base; else that loop's is shared. */
+/* A counted reference to a new loop. `host` NULL makes an event_base; else that loop's is shared.
+ * LETHE_ENOMEM, or LETHE_ECLOSED for a host that is closed. */
 LETHE_API int lethe_loop_new(struct lethe_loop **out, const struct lethe_alloc *a,
                              enum lethe_clock clock, struct lethe_loop *host);
 LETHE_API struct lethe_loop *lethe_loop_get(struct lethe_loop *loop);
