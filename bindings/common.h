@@ -60,9 +60,9 @@ struct lethe_box {
 
 struct lethe_class {
   const char *name; /* "lethe.quota.Tracker" */
-  /* Ends what a box held: on close, or at the safe point after its death. It runs no Lua. NULL for
+  /* Ends what a box held: on close (closed), or at the safe point after its death. It runs no Lua. NULL for
    * a class made in Lua (base.class), whose finisher is a Lua function. */
-  void (*end)(struct lethe_state *s, void *what);
+  void (*end)(struct lethe_state *s, void *what, bool closed);
   /* Optional: what `held` says after the class name, for people ("" for none). */
   void (*label)(void *what, char *buf, size_t n);
   bool leaks; /* collected without close is worth a report */

@@ -10,7 +10,8 @@
 
 #include "common.h"
 
-static void end_loop(struct lethe_state *s, void *what) {
+static void end_loop(struct lethe_state *s, void *what, bool closed) {
+  (void)closed;
   if (s->loop == what) s->loop = NULL;
   lethe_loop_close(what);
   lethe_loop_put(what);

@@ -39,7 +39,7 @@ static void take_inner(lua_State *L, uint64_t id) {
 static void end_object(lua_State *L, struct lethe_state *s, uint64_t id, void *what,
                        const struct lethe_class *c, bool closed) {
   if (c->end) {
-    c->end(s, what);
+    c->end(s, what, closed);
     return;
   }
   lua_rawgetp(L, LUA_REGISTRYINDEX, c); /* the finisher, or nil */
@@ -119,7 +119,7 @@ void lethe_safepoint_slow(lua_State *L, struct lethe_state *s) {
 static void bury_at_end(void *ud, uint64_t id, void *what, const void *kind) {
   const struct lethe_class *c = kind;
   (void)id;
-  if (what && c->end) c->end(ud, what);
+  if (what && c->end) c->end(ud, what, false);
 }
 
 void lethe_end_all(struct lethe_state *s) {

@@ -85,15 +85,20 @@ void lethe_quota_account_clone(struct lethe_quota *t, uint64_t account) {
   quota_unlock(t);
 }
 
-void lethe_quota_account_close(struct lethe_quota *t, uint64_t account) {
+int64_t lethe_quota_account_close(struct lethe_quota *t, uint64_t account) {
+  int64_t bytes = 0;
   if (!t->noop) {
     quota_lock(t);
     struct account *a = account_find(t, account);
-    if (a && --a->refs == 0) quota_account_end(t, (slot_t)account);
+    if (a && --a->refs == 0) {
+      bytes = a->used;
+      quota_account_end(t, (slot_t)account);
+    }
     quota_strong_put_locked(t);
     quota_unlock(t);
   }
   quota_memory_put(t);
+  return bytes;
 }
 
 int lethe_quota_account_upgrade(struct lethe_quota *t, uint64_t account) {

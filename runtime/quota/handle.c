@@ -34,6 +34,15 @@ int lethe_quota_handle_state(struct lethe_quota_handle *h) {
   return rc;
 }
 
+bool lethe_quota_handle_condemned(struct lethe_quota_handle *h) {
+  struct lethe_quota *t = h->tracker;
+  if (t->noop) return false;
+  quota_lock(t);
+  bool condemned = participant_of(h)->state == CONDEMNED;
+  quota_unlock(t);
+  return condemned;
+}
+
 int64_t lethe_quota_handle_used(struct lethe_quota_handle *h) {
   struct lethe_quota *t = h->tracker;
   if (t->noop) return 0;

@@ -116,12 +116,18 @@ int lethe_quota_plan(struct lethe_quota *t, struct lethe_quota_member *m, int64_
   if (t->noop) return LETHE_OK;
   quota_lock(t);
   if (t->pass.id == 0 && m) quota_ask_here(m, 0);
+  /* A policy of another loop cannot be asked from here. */
   struct lethe_quota_policy *policy = t->policy;
+  if (policy->loop && (!m || m->loop != policy->loop)) policy = t->fallback;
   lethe_ref_get(&policy->refs);
   quota_unlock(t);
   int rc = gather(t, &rows);
   if (rc == LETHE_OK) rc = score(policy, &rows);
   if (rc == LETHE_OK) rc = sort(t->alloc, policy, &rows);
+  if (rc == LETHE_EPOLICY) { /* as the pass would: "oldest" decides */
+    rc = score(t->fallback, &rows);
+    if (rc == LETHE_OK) rc = sort(t->alloc, t->fallback, &rows);
+  }
   if (rc == LETHE_OK) *planned = take(t, &rows, goal, out, n);
   lethe_free(t->alloc, rows.v, rows.room * sizeof *rows.v);
   lethe_quota_policy_put(policy);

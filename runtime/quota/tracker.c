@@ -62,6 +62,12 @@ struct lethe_quota_event *quota_note(struct lethe_quota *t, enum lethe_quota_eve
   return &n->event;
 }
 
+void lethe_quota_emit(struct lethe_quota *t, const struct lethe_quota_event *e) {
+  pthread_mutex_lock(&t->sink_lock);
+  if (t->sink) t->sink(t->sink_ud, e);
+  pthread_mutex_unlock(&t->sink_lock);
+}
+
 void lethe_quota_mute(struct lethe_quota *t) {
   quota_lock(t);
   pthread_mutex_lock(&t->sink_lock);

@@ -51,7 +51,8 @@ enum lethe_quota_event_type {
   LETHE_QUOTA_STUCK,
   LETHE_QUOTA_RECONFIGURED,
   LETHE_QUOTA_PRESSURE,
-  LETHE_QUOTA_NOT_FREED
+  LETHE_QUOTA_NOT_FREED,
+  LETHE_QUOTA_COLLECTED /* bindings: a handle was collected that nobody had closed */
 };
 enum lethe_quota_reason { LETHE_QUOTA_BY_MAX, LETHE_QUOTA_BY_ACCOUNT, LETHE_QUOTA_BY_HAND };
 enum lethe_quota_outcome { LETHE_QUOTA_COMPLETE, LETHE_QUOTA_IS_STUCK, LETHE_QUOTA_MANUAL };
@@ -76,7 +77,7 @@ struct lethe_quota_event {
   enum lethe_quota_reason reason;
   enum lethe_quota_outcome outcome;
   enum lethe_quota_level level;
-  char message[200]; /* policy_failed */
+  char message[200]; /* policy_failed; of collected, what it was */
 };
 
 struct lethe_quota_config {
@@ -104,6 +105,8 @@ LETHE_API struct lethe_quota *lethe_quota_get(struct lethe_quota *t);
 LETHE_API void lethe_quota_put(struct lethe_quota *t);
 /* Ends every account now; further calls answer LETHE_ESHUTDOWN. The event sink is not called after. */
 LETHE_API void lethe_quota_shutdown(struct lethe_quota *t);
+/* Delivers an event of the caller's making. */
+LETHE_API void lethe_quota_emit(struct lethe_quota *t, const struct lethe_quota_event *e);
 /* The sink's owner goes away: no event is delivered any more once this returns. */
 LETHE_API void lethe_quota_mute(struct lethe_quota *t);
 
@@ -146,8 +149,8 @@ LETHE_API int lethe_quota_account_new(struct lethe_quota *t,
                                       uint64_t parent, uint64_t *out);
 /* One handle more; of an account that ended it does nothing. */
 LETHE_API void lethe_quota_account_clone(struct lethe_quota *t, uint64_t account);
-/* One handle less; the account ends with the last. */
-LETHE_API void lethe_quota_account_close(struct lethe_quota *t, uint64_t account);
+/* One handle less; the account ends with the last. Returns the bytes that ended with it. */
+LETHE_API int64_t lethe_quota_account_close(struct lethe_quota *t, uint64_t account);
 /* One handle more on an account known by its id: LETHE_EACCOUNT or LETHE_ESHUTDOWN if it ended. */
 LETHE_API int lethe_quota_account_upgrade(struct lethe_quota *t, uint64_t account);
 LETHE_API int lethe_quota_account_add_parent(struct lethe_quota *t, uint64_t account,
@@ -236,6 +239,9 @@ LETHE_API uint64_t lethe_quota_handle_account(const struct lethe_quota_handle *h
 LETHE_API uint64_t lethe_quota_handle_participant(const struct lethe_quota_handle *h);
 /* LETHE_OK while the handle may claim, else what a claim would answer. */
 LETHE_API int lethe_quota_handle_state(struct lethe_quota_handle *h);
+
+/* True once a pass has condemned its participant and the bytes are not all released. */
+LETHE_API bool lethe_quota_handle_condemned(struct lethe_quota_handle *h);
 
 LETHE_API int lethe_quota_claim_slow(struct lethe_quota_handle *h, int64_t n);
 LETHE_API void lethe_quota_release_slow(struct lethe_quota_handle *h, int64_t n);
