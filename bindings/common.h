@@ -22,6 +22,7 @@
 
 #include "lethe/base.h"
 #include "lethe/loop.h"
+#include "lethe/nearest.h"
 #include "lethe/registry.h"
 
 #define LETHE_VERSION "lethe 0.1.0"
@@ -127,8 +128,6 @@ int lethe_traceback(lua_State *L);
 
 /* Raises for a key of the table at `arg` that is not in the NULL-ended list, with a suggestion. */
 void lethe_checkoptions(lua_State *L, int arg, const char *const *names);
-/* The nearest of the names to `word`, or NULL when none is near. */
-const char *lethe_nearest(const char *word, const char *const *names);
 /* A size in bytes at stack index `i`: an integer or "1.5M". Raises naming `what` for anything else. */
 int64_t lethe_tosize(lua_State *L, int i, const char *what);
 /* The argument `arg` as a size. */
