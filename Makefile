@@ -1,24 +1,43 @@
 # SPDX-License-Identifier: MIT
 # lethe. `make help` lists the targets; `make demo` and `make test` do all the set-up themselves.
+# What is more than a line or two of shell lives in spec/tools/.
 
 ifeq ($(origin CC),default)
 CC := gcc
 endif
+CLANG ?= clang
 LUA ?= lua5.4
-CFLAGS ?= -O2 -g
-PREFIX ?= /usr/local
-SAN ?=
-
-WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
-  -Wwrite-strings -Wvla
 LUA_INCDIR ?= /usr/include/lua5.4
+LUA_LIBS ?= -llua5.4
+LUAROCKS ?= luarocks --lua-version 5.4
+CFLAGS ?= -O2 -g
+LIBFLAG ?= -shared
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib
+INCDIR ?= $(PREFIX)/include
+SHAREDIR ?= $(PREFIX)/share
+INST_LIBDIR ?= $(LIBDIR)/lua/5.4
+INST_LUADIR ?= $(SHAREDIR)/lua/5.4
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+SAN ?=
+V ?=
+
+VERSION := 0.1.0
+
+# Debian 12's names. lethe.spec needs lua-unit and lua-luassert when it runs, not to be built.
+BUILD_PACKAGES := gcc libc6-dev make lua5.4 liblua5.4-dev libevent-dev libreadline-dev
+TEST_PACKAGES := lua-unit lua-luassert lua-busted lua-check libcmocka-dev clang libclang-rt-dev \
+  clang-format shellcheck luarocks libxml2-utils
+TORTURE_PACKAGES := valgrind
 
 # A variant builds into a folder of its own, so that they stand beside each other.
 ifeq ($(SAN),)
 B := build
 else ifeq ($(SAN),address)
 B := build/address
-SANFLAGS := -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined -DLETHE_FAULTS
+SANFLAGS := -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined \
+  -DLETHE_FAULTS
 else ifeq ($(SAN),thread)
 B := build/thread
 SANFLAGS := -fsanitize=thread -DLETHE_FAULTS
@@ -26,45 +45,238 @@ else
 $(error SAN is address, thread or empty)
 endif
 
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(WARNINGS) -fPIC -fvisibility=hidden -fno-common -pthread \
-  -Iruntime/include -I$(LUA_INCDIR) $(CFLAGS) $(SANFLAGS)
+WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+  -Wwrite-strings -Wvla
+CORE_CFLAGS = -std=c11 -D_GNU_SOURCE $(WARNINGS) -fPIC -fvisibility=hidden -fno-common -pthread \
+  -Iruntime/include $(CPPFLAGS) $(CFLAGS) $(SANFLAGS)
+LUA_CFLAGS = $(CORE_CFLAGS) -I$(LUA_INCDIR)
 LIBS := -levent_core -levent_pthreads -lm -pthread
 
-RUNTIME := $(wildcard runtime/*/*.c)
-BINDINGS := $(filter-out bindings/main.c bindings/repl.c,$(wildcard bindings/*.c))
+RUNTIME := $(wildcard runtime/*/*.c runtime/*/*/*.c)
 PROGRAM := $(wildcard bindings/main.c bindings/repl.c)
-LUA_FILES := $(shell find lua/lethe -name '*.lua' -not -path '*/meta/*')
+BINDINGS := $(filter-out $(PROGRAM),$(wildcard bindings/*.c))
+LUA_FILES := $(sort $(shell find lua/lethe -name '*.lua' -not -path '*/meta/*'))
+STUBS := $(sort $(wildcard lua/lethe/meta/*.lua))
+HEADERS := $(sort $(wildcard runtime/include/lethe/*.h))
+MAN := $(wildcard bindings/*.1)
+
+# C tests and benches are programs without Lua, but for those that include a header of Lua's or of
+# the bindings' (by its bare name).
+none :=
+space := $(none) $(none)
+lua_header := [<"](lua|lauxlib|($(subst $(space),|,$(basename $(notdir $(wildcard bindings/*.h)))))\.h)
+with_lua = $(shell grep -lsE '^\# *include *$(lua_header)' $(1))
+C_TESTS := $(wildcard spec/c/test_*.c)
+C_BENCHES := $(wildcard spec/bench/*.c)
+LUA_PROGRAMS := $(call with_lua,$(C_TESTS) $(C_BENCHES) /dev/null)
+TEST_HELPERS := $(filter-out $(C_TESTS),$(wildcard spec/c/*.c spec/c/harness/*.c))
+
 objects = $(patsubst %.c,$(B)/o/%.o,$(1))
 
-.PHONY: all
-all: $(B)/lethe $(B)/lethe.so ## build the executable and the shared object (default)
+# One short line for each command; V=1 shows the command itself.
+say = $(if $(V),,@printf '  %-6s%s\n' $(1) $@ && )
+link = $(CC) $(SANFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^)
 
-$(B)/o/%.o: %.c Makefile
+.PHONY: all
+all: $(B)/lethe $(B)/lethe.so ## build the executable and the shared object (the default)
+
+# ---- building -----------------------------------------------------------------------------------
+
+# The core is compiled with no header of Lua's in reach.
+$(B)/o/runtime/%.o: runtime/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC)$(CC) $(CORE_CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/o/bindings/%.o: bindings/%.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(LUA_CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/o/spec/%.o: spec/%.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(if $(filter $<,$(LUA_PROGRAMS)),$(LUA_CFLAGS) -Ibindings,$(CORE_CFLAGS)) \
+	  -MMD -MP -c $< -o $@
 
 $(B)/liblethe.a: $(call objects,$(RUNTIME))
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR)ar rcs $@ $^
 
 # nodelete: the allocator of track_state and thread-exit hooks outlive dlclose.
 $(B)/lethe.so: $(call objects,$(BINDINGS) $(RUNTIME))
-	$(CC) -shared $(SANFLAGS) $(LDFLAGS) -Wl,-z,nodelete -o $@ $^ $(LIBS)
+	$(call say,LD)$(link) $(LIBFLAG) -Wl,-z,nodelete $(LIBS)
 
 $(B)/embed.c: bindings/embed.lua $(LUA_FILES)
 	@mkdir -p $(@D)
-	$(LUA) bindings/embed.lua $(LUA_FILES) > $@.new && mv $@.new $@
+	$(call say,EMBED)$(LUA) bindings/embed.lua $(LUA_FILES) > $@.new && mv $@.new $@
 
 $(B)/o/embed.o: $(B)/embed.c
-	$(CC) $(ALL_CFLAGS) -c $< -o $@
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(LUA_CFLAGS) -c $< -o $@
 
 $(B)/lethe: $(call objects,$(PROGRAM) $(BINDINGS) $(RUNTIME)) $(B)/o/embed.o
-	$(CC) $(SANFLAGS) $(LDFLAGS) -Wl,-E -o $@ $^ -llua5.4 -lreadline $(LIBS)
+	$(call say,LD)$(link) -Wl,-E $(LUA_LIBS) -lreadline $(LIBS)
+
+c-tests := $(C_TESTS:spec/c/%.c=$(B)/t/%)
+benches := $(C_BENCHES:spec/bench/%.c=$(B)/bench/%)
+lua-programs := $(patsubst spec/bench/%.c,$(B)/bench/%,$(LUA_PROGRAMS:spec/c/%.c=$(B)/t/%))
+$(lua-programs): $(call objects,$(BINDINGS))
+$(lua-programs): LIBS += $(LUA_LIBS)
+
+$(c-tests): $(B)/t/%: $(B)/o/spec/c/%.o $(call objects,$(TEST_HELPERS)) $(B)/liblethe.a
+	@mkdir -p $(@D)
+	$(call say,LD)$(link) -lcmocka $(LIBS)
+
+$(benches): $(B)/bench/%: $(B)/o/spec/bench/%.o $(B)/liblethe.a
+	@mkdir -p $(@D)
+	$(call say,LD)$(link) $(LIBS)
+
+# Fuzzers and the core below them, instrumented by clang.
+FUZZFLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined \
+  -fno-omit-frame-pointer -DLETHE_FAULTS
+build/fuzz/o/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CLANG)$(CLANG) $(CORE_CFLAGS) $(FUZZFLAGS) -MMD -MP -c $< -o $@
+
+fuzzers := $(patsubst spec/fuzz/%.c,build/fuzz/%,$(wildcard spec/fuzz/*.c))
+$(fuzzers): build/fuzz/%: build/fuzz/o/spec/fuzz/%.o $(RUNTIME:%.c=build/fuzz/o/%.o)
+	$(call say,LD)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
+
+# Every C file once more, by both compilers, warnings being errors.
+STRICT := $(RUNTIME) $(BINDINGS) $(PROGRAM) $(C_TESTS) $(TEST_HELPERS) $(C_BENCHES) \
+  $(wildcard spec/fuzz/*.c)
+strict := $(STRICT:%.c=build/strict/gcc/%.o) $(STRICT:%.c=build/strict/clang/%.o)
+build/strict/gcc/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,GCC)gcc $(LUA_CFLAGS) -Ibindings -Werror -MMD -MP -c $< -o $@
+
+build/strict/clang/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CLANG)$(CLANG) $(LUA_CFLAGS) -Ibindings -O0 -Werror -MMD -MP -c $< -o $@
+
+.PHONY: c-tests benches fuzzers strict
+c-tests: $(c-tests)
+benches: $(benches)
+fuzzers: $(fuzzers)
+strict: $(strict) ## compile every C file with gcc and clang, warnings being errors
+
+# ---- running ------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: ## set up, build, and replay a real trace under three policies
+	@spec/tools/setup.sh $(BUILD_PACKAGES)
+	@$(MAKE) --no-print-directory -j$(JOBS) build/lethe
+	@build/lethe spec/examples/replay.lua
 
 .PHONY: env
 env: ## print the export lines with which a stock lua5.4 finds the built modules
 	@echo 'export LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/?.lua;;"'
 	@echo 'export LUA_CPATH="$(CURDIR)/$(B)/?.so;;"'
+
+# ---- testing ------------------------------------------------------------------------------------
+
+suite = CC='$(CC)' CLANG='$(CLANG)' LUA='$(LUA)' LUAROCKS='$(LUAROCKS)' MAKE='$(MAKE)' \
+  JOBS='$(JOBS)' $(LUA) spec/tools/suite.lua
+whole = $(suite) $(if $(SAN),variant $(SAN),test)
+
+.PHONY: test
+test: ## set up, then all checks and tests; with SAN=address or thread that variant's tests alone
+	@spec/tools/setup.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	@$(whole)
+
+.PHONY: check
+check: ## the same without set-up
+	@$(whole)
+
+.PHONY: torture
+torture: ## long: full sweeps (WORK=10: ten times the work), valgrind, a restless collector
+	@spec/tools/setup.sh $(BUILD_PACKAGES) $(TEST_PACKAGES) $(TORTURE_PACKAGES)
+	@LETHE_WORK='$(or $(WORK),10)' $(suite) torture
+
+.PHONY: fuzz
+fuzz: ## run each fuzzer for FUZZ_SECONDS=30
+	@FUZZ_SECONDS='$(or $(FUZZ_SECONDS),30)' $(suite) fuzz
+
+.PHONY: bench
+bench: all benches ## measure ratios, each side by side in one run
+	@spec/tools/bench.sh $(B)
+
+.PHONY: bench-smoke
+bench-smoke: all benches ## every bench as short as it goes, to see that it runs
+	@LETHE_WORK=0.01 spec/tools/bench.sh $(B)
+
+# ---- checks of the structure --------------------------------------------------------------------
+
+.PHONY: check-layers
+check-layers: ## arrows point down: includes, requires, symbols; planted offenders are found
+	@$(LUA) spec/tools/layers.lua
+	@$(LUA) spec/tools/layers.lua --plant
+	@$(MAKE) -s --no-print-directory build/liblethe.a
+	@CC='$(CC)' $(LUA) spec/tools/layers.lua --symbols
+
+.PHONY: check-gc-classes
+check-gc-classes: build/lethe ## every __gc only notes a death; planted offenders are found
+	@$(LUA) spec/tools/gc_classes.lua
+	@$(LUA) spec/tools/gc_classes.lua --plant
+	@build/lethe spec/tools/gc_classes_run.lua
+
+.PHONY: docscov
+docscov: build/lethe ## each exported name has a LuaLS stub or annotation, and each stub a name
+	@build/lethe spec/tools/docscov.lua
+
+.PHONY: check-pages
+check-pages: build/lethe ## the README files' code runs; their links and make targets exist
+	@build/lethe spec/tools/pages.lua
+
+.PHONY: check-install
+check-install: ## install somewhere, use it from a stock lua5.4, uninstall
+	@CC='$(CC)' LUA='$(LUA)' MAKE='$(MAKE)' spec/tools/check_install.sh
+
+.PHONY: check-rock
+check-rock: ## lint the rockspec and build it into a tree of its own
+	@JOBS='$(JOBS)' LUA='$(LUA)' LUAROCKS='$(LUAROCKS)' spec/tools/check_rock.sh
+
+.PHONY: lint
+lint: ## luacheck and shellcheck
+	@luacheck -q --no-color lua spec bindings --exclude-files lua/lethe/meta
+	@luacheck -q --no-color lua/lethe/meta --ignore 212 241
+	@shellcheck .ci/run spec/tools/*.sh
+
+C_FILES := $(STRICT) $(HEADERS) $(wildcard runtime/*/*.h runtime/*/*/*.h bindings/*.h spec/*/*.h)
+.PHONY: check-format format
+check-format: ## fail where a C file is not laid out by .clang-format
+	@clang-format --dry-run -Werror $(C_FILES)
+format: ## lay out the C files by .clang-format
+	@clang-format -i $(C_FILES)
+
+# ---- packaging ----------------------------------------------------------------------------------
+
+INSTALL ?= install
+to = $(DESTDIR)$(1)
+
+.PHONY: install
+install: all $(B)/liblethe.a ## into PREFIX (/usr/local), below DESTDIR
+	@$(INSTALL) -d $(foreach d,$(BINDIR) $(LIBDIR) $(INST_LIBDIR) $(INCDIR)/lethe,$(call to,$d))
+	$(INSTALL) -m 755 $(B)/lethe $(call to,$(BINDIR))/lethe
+	$(INSTALL) -m 755 $(B)/lethe.so $(call to,$(INST_LIBDIR))/lethe.so
+	$(INSTALL) -m 644 $(B)/liblethe.a $(call to,$(LIBDIR))/liblethe.a
+	$(INSTALL) -m 644 $(HEADERS) $(call to,$(INCDIR)/lethe)
+	@spec/tools/copy.sh lua $(call to,$(INST_LUADIR)) $(LUA_FILES:lua/%=%)
+	@spec/tools/copy.sh lua/lethe/meta $(call to,$(SHAREDIR)/lethe/types) $(notdir $(STUBS))
+	@spec/tools/copy.sh bindings $(call to,$(SHAREDIR)/man/man1) $(notdir $(MAN))
+
+.PHONY: uninstall
+uninstall: ## remove what install put there
+	rm -f $(call to,$(BINDIR))/lethe $(call to,$(INST_LIBDIR))/lethe.so \
+	  $(call to,$(LIBDIR))/liblethe.a $(foreach m,$(notdir $(MAN)),$(call to,$(SHAREDIR)/man/man1/$m))
+	rm -rf $(call to,$(INCDIR)/lethe) $(call to,$(INST_LUADIR)/lethe) $(call to,$(SHAREDIR)/lethe)
+ifneq ($(DESTDIR),)
+	@cd '$(DESTDIR)' && for d in $(BINDIR) $(INST_LIBDIR) $(LIBDIR) $(INCDIR) $(INST_LUADIR) \
+	  $(SHAREDIR)/man/man1; do rmdir -p --ignore-fail-on-non-empty .$$d 2>/dev/null || true; done
+endif
+
+.PHONY: dist
+dist: ## build/lethe-VERSION.tar.gz of what is committed
+	@mkdir -p build
+	git archive --prefix=lethe-$(VERSION)/ -o build/lethe-$(VERSION).tar.gz HEAD
 
 .PHONY: clean
 clean: ## remove what was built
@@ -72,6 +284,9 @@ clean: ## remove what was built
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 16
+	@echo 'make TARGET [VARIABLE=value]; every target builds what it needs.'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 20
+	@echo 'Variables: SAN=address|thread CC CFLAGS LDFLAGS LUA LUA_INCDIR LUA_LIBS PREFIX DESTDIR'
+	@echo 'BINDIR LIBDIR INCDIR INST_LIBDIR INST_LUADIR JOBS WORK V=1 (shows the commands)'
 
--include $(shell find $(B)/o -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/o build/strict build/fuzz -name '*.d' 2>/dev/null)

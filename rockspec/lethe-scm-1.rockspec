@@ -1,0 +1,55 @@
+rockspec_format = "3.0"
+package = "lethe"
+version = "scm-1"
+
+-- `luarocks make` builds the checkout that holds this file and fetches nothing; a release names its
+-- tag here.
+source = {
+  url = "git+https://example.org/lethe.git",
+}
+
+description = {
+  summary = "Memory-reclamation engines for Lua, on libevent",
+  detailed = [[
+lethe embeds memory-reclamation engines in Lua 5.4: a quota tracker whose policies are written in
+Lua, finalization registries, and tasks on a libevent loop with a clock that tests can own. It works
+from its own executable and from a stock Lua.]],
+  license = "MIT",
+  labels = { "memory", "quota", "libevent", "coroutines", "testing" },
+}
+
+supported_platforms = { "linux" }
+
+-- lethe.spec runs on luaunit and luassert, which are needed for nothing else.
+dependencies = { "lua >= 5.4, < 5.5" }
+
+external_dependencies = {
+  LIBEVENT = { header = "event2/event.h", library = "event_core" },
+  READLINE = { header = "readline/readline.h", library = "readline" },
+}
+
+build = {
+  type = "make",
+  build_variables = {
+    CFLAGS = "$(CFLAGS)",
+    LIBFLAG = "$(LIBFLAG)",
+    LUA = "$(LUA)",
+    LUA_INCDIR = "$(LUA_INCDIR)",
+    CPPFLAGS = "-I$(LIBEVENT_INCDIR) -I$(READLINE_INCDIR)",
+    LDFLAGS = "-L$(LIBEVENT_LIBDIR) -L$(READLINE_LIBDIR)",
+  },
+  install_variables = {
+    LUA = "$(LUA)",
+    LUA_INCDIR = "$(LUA_INCDIR)",
+    PREFIX = "$(PREFIX)",
+    BINDIR = "$(BINDIR)",
+    INST_LIBDIR = "$(LIBDIR)",
+    INST_LUADIR = "$(LUADIR)",
+  },
+  copy_directories = {},
+}
+
+test = {
+  type = "command",
+  script = "spec/tools/rock_test.lua",
+}

@@ -1,0 +1,94 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Installs below a scratch DESTDIR, uses what is there as a user would - the modules from a stock Lua,
+# the executable, the C library - and uninstalls, after which nothing may be left.
+set -eu
+
+make="env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL ${MAKE:-make} --no-print-directory"
+lua=${LUA:-lua5.4}
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+checkout=$PWD
+dest=$root/dest
+prefix=$dest/opt/lethe
+
+fail() {
+  echo "check-install: $*" >&2
+  exit 1
+}
+
+mkdir "$dest"
+$make install DESTDIR="$dest" PREFIX=/opt/lethe >"$root/log" 2>&1 || {
+  cat "$root/log"
+  fail "make install failed"
+}
+
+for file in bin/lethe lib/lua/5.4/lethe.so lib/liblethe.a include/lethe/base.h \
+  share/lua/5.4/lethe/init.lua share/lethe/types/lethe.lua; do
+  [ -f "$prefix/$file" ] || fail "$file was not installed"
+done
+
+# A stock Lua that sees the installed files and nothing of the checkout.
+cd /
+LUA_PATH="$prefix/share/lua/5.4/?.lua;$prefix/share/lua/5.4/?/init.lua"
+LUA_CPATH="$prefix/lib/lua/5.4/?.so"
+export LUA_PATH LUA_CPATH
+cat >"$root/stock.lua" <<'END'
+local lethe = require "lethe"
+local loop = lethe.loop.default()
+local task = loop:spawn(function() loop:sleep(0.001) return "from a task" end)
+assert(task:join() == "from a task")
+local registry = lethe.registry.new()
+registry:register({}, "gone")
+registry:collect()
+assert(registry:sweep()[1] == "gone")
+for _, path in ipairs({ package.searchpath("lethe", package.path),
+  package.searchpath("lethe", package.cpath) }) do
+  assert(path:find(arg[1], 1, true) == 1, path)
+end
+print(lethe._VERSION, task:join())
+END
+[ "$($lua "$root/stock.lua" "$prefix")" = "lethe 0.1.0	from a task" ] ||
+  fail "a stock $lua cannot use the installed modules"
+
+# The installed executable stands by itself.
+unset LUA_PATH LUA_CPATH
+out=$("$prefix/bin/lethe" -e 'print(require("lethe")._VERSION)') || fail "bin/lethe failed"
+[ "$out" = "lethe 0.1.0" ] || fail "bin/lethe said: $out"
+
+# Headers and library, without Lua; each header by itself.
+for header in "$prefix"/include/lethe/*.h; do
+
+  echo "#include \"lethe/$(basename "$header")\"" >"$root/one.c"
+  ${CC:-gcc} -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only -I"$prefix/include" \
+    "$root/one.c" || fail "$header does not stand by itself"
+done
+cat >"$root/use.c" <<'END'
+#include <stdio.h>
+#include <string.h>
+
+#include "lethe/base.h"
+#include "lethe/loop.h"
+
+int main(void) {
+  struct lethe_loop *loop;
+  if (lethe_loop_new(&loop, &lethe_alloc_libc, LETHE_CLOCK_VIRTUAL, NULL) != LETHE_OK) return 1;
+  lethe_loop_advance(loop, 1.5);
+  double now = lethe_loop_now(loop);
+  lethe_loop_close(loop);
+  lethe_loop_put(loop);
+  return now == 1.5 && strcmp(lethe_errname(LETHE_ENOMEM), "no_memory") == 0 ? 0 : 1;
+}
+END
+${CC:-gcc} -std=c11 -D_GNU_SOURCE -I"$prefix/include" -o "$root/use" "$root/use.c" \
+  -L"$prefix/lib" -llethe -levent_core -levent_pthreads -lm -pthread || fail "liblethe.a does not link"
+"$root/use" || fail "a program on liblethe.a failed"
+
+cd "$checkout"
+$make uninstall DESTDIR="$dest" PREFIX=/opt/lethe >"$root/log" 2>&1 || {
+  cat "$root/log"
+  fail "make uninstall failed"
+}
+left=$(cd "$dest" 2>/dev/null && find . -mindepth 1) || true
+[ -z "$left" ] || fail "uninstall left: $left"
+echo "installed, used from a stock Lua, from C and as a program, uninstalled"

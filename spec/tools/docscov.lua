@@ -1,0 +1,174 @@
+-- Coverage of the documentation, run by lethe itself: `build/lethe spec/tools/docscov.lua`.
+--
+-- Fails for a method of a class, or an exported function of a module, that has neither a stub in
+-- lua/lethe/meta/ nor an annotation where it is written; for a parameter of a stub or of a public
+-- module without `---@param`; and for a stub of something that does not exist.
+package.path = "./?.lua;" .. package.path
+local sources = require "spec.tools.sources"
+
+-- Classes that no program gets to see.
+local INTERNAL <const> = {
+  ["lethe.registry.Note"] = "hangs on a registered object, inside a weak table",
+}
+
+-- What other stubs inherit from; nothing is of this class alone.
+local ABSTRACT <const> = "lethe.Object"
+
+local complaints = {}
+local function complain(format, ...)
+  complaints[#complaints + 1] = format:format(...)
+end
+
+-- ---- reading annotations ----------------------------------------------------------------------
+
+local function module_of(path)
+  return (path:gsub("^lua/", ""):gsub("/meta/lethe%.lua$", ""):gsub("/meta/", "/")
+    :gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."))
+end
+
+-- Parameters that the comment block above a function does not name.
+local function unnamed(parameters, block)
+  local list = {}
+  for name in parameters:gmatch("[%w_]+") do
+    local said = block:find("@param%s+" .. name .. "%??%s") or block:find("@overload")
+    if name ~= "self" and name:sub(1, 1) ~= "_" and not said then list[#list + 1] = name end
+  end
+  return list
+end
+
+-- Calls fn(class, name, block, parameters, line) for each `function Var.name(...)` of a file. A
+-- variable stands for the class annotated above it; M, unannotated, for the module of the file.
+local function each_function(path, fn)
+  local class_of, block, class, line = { M = module_of(path) }, {}, nil, 0
+  for text in (sources.read(".", path) .. "\n"):gmatch("([^\n]*)\n") do
+    line = line + 1
+    if text:find("^%-%-") then
+      block[#block + 1] = text
+      class = text:match("^%-%-%-@class%s+([%w_.]+)") or class
+    else
+      local var = text:match("^local%s+([%w_]+)")
+      if var and class then class_of[var] = class end
+      local owner, name, parameters = text:match("^function%s+([%w_]+)[.:]([%w_]+)%((.-)%)")
+      if not owner then
+        owner, name, parameters = text:match("^([%w_]+)%.([%w_]+)%s*=%s*function%((.-)%)")
+      end
+      if owner and class_of[owner] and name:sub(1, 1) ~= "_" then
+        fn(class_of[owner], name, table.concat(block, "\n"), parameters, line)
+      end
+      block, class = {}, nil
+    end
+  end
+end
+
+local documented, stubs = {}, {}
+
+local function read_file(path, is_stub)
+  local public = is_stub or path:find("^lua/lethe/[%w_]+%.lua$")
+  each_function(path, function(class, name, block, parameters, line)
+    local key = class .. ":" .. name
+    if is_stub then stubs[#stubs + 1] = { class = class, name = name, path = path, line = line } end
+    if block:find("%-%-%-") then
+      documented[key] = true
+      local missing = public and unnamed(parameters, block) or {}
+      if #missing > 0 then
+        complain("%s:%d: %s: no ---@param for %s", path, line, key, table.concat(missing, ", "))
+      end
+    elseif is_stub then
+      complain("%s:%d: the stub of %s says nothing", path, line, key)
+    end
+  end)
+end
+
+local function check_written(path)
+  local module <const> = module_of(path)
+  each_function(path, function(class, name, _, _, line)
+    if class == module and not documented[class .. ":" .. name] then
+      complain("%s:%d: %s.%s has neither an annotation nor a stub", path, line, class, name)
+    end
+  end)
+end
+
+-- ---- what there is ----------------------------------------------------------------------------
+
+local function methods_of(class)
+  local mt = debug.getregistry()[class]
+  return type(mt) == "table" and type(mt.__index) == "table" and mt.__index or nil
+end
+
+local function check_names(owner, names, what)
+  for name, value in pairs(names) do
+    local public = type(name) == "string" and name:sub(1, 1) ~= "_" and type(value) == "function"
+    if public and not documented[owner .. ":" .. name] then
+      complain("%s: the %s %s has neither a stub in lua/lethe/meta nor an annotation", owner, what,
+        name)
+    end
+  end
+end
+
+local function check_running(modules)
+  local classes = 0
+  for _, module in ipairs(modules) do
+    check_names(module, require(module), "function")
+  end
+  for name in pairs(debug.getregistry()) do
+    if type(name) == "string" and name:find("^lethe%.[%w_]+%.%u") and not INTERNAL[name] then
+      classes = classes + 1
+      check_names(name, methods_of(name) or {}, "method")
+    end
+  end
+  return classes
+end
+
+-- Arrays of methods in C: their names must be documented for some class.
+local function check_luaL_Reg()
+  local known = {}
+  for key in pairs(documented) do
+    known[key:match(":(.*)$")] = true
+  end
+  for _, path in ipairs(sources.files(".", "bindings", "%.c$")) do
+    local text = sources.strip_c(sources.read(".", path))
+    for array, body in text:gmatch("luaL_Reg%s+([%w_]*methods[%w_]*)%[%]%s*=%s*(%b{})") do
+      for name in body:gmatch('{%s*"([^"]+)"') do
+        if name:sub(1, 2) ~= "__" and not known[name] then
+          complain("%s: %s of %s has no stub", path, name, array)
+        end
+      end
+    end
+  end
+end
+
+local function check_stub(stub)
+  if stub.class == ABSTRACT then return end
+  local methods = methods_of(stub.class)
+  if not methods then
+    local ok, module = pcall(require, stub.class)
+    methods = ok and type(module) == "table" and module or {}
+  end
+  if type(methods[stub.name]) ~= "function" then
+    complain("%s:%d: there is no %s in %s", stub.path, stub.line, stub.name, stub.class)
+  end
+end
+
+-- ---- main -------------------------------------------------------------------------------------
+
+local written, modules = {}, { "lethe" }
+for _, path in ipairs(sources.files(".", "lua/lethe", "%.lua$")) do
+  local is_stub = path:find("/meta/") ~= nil
+  read_file(path, is_stub)
+  if not is_stub then
+    written[#written + 1] = path
+    local name = path:match("^lua/lethe/([%w_]+)%.lua$")
+    if name and name ~= "init" then modules[#modules + 1] = "lethe." .. name end
+  end
+end
+for _, path in ipairs(written) do
+  check_written(path)
+end
+local classes = check_running(modules)
+check_luaL_Reg()
+for _, stub in ipairs(stubs) do
+  check_stub(stub)
+end
+if classes == 0 or #stubs == 0 then complain("no classes, or no stubs, were found") end
+sources.report(complaints, ("documentation: %d modules, %d classes, %d stubs"):format(#modules,
+  classes, #stubs))

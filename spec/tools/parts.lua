@@ -1,0 +1,263 @@
+-- What a test run consists of, for spec/tools/suite.lua: a list of parts, each a list of steps.
+--
+-- To add an engine, add a row to SUBJECTS: its part then runs the specs and C tests whose file
+-- names contain one of its words. Specs and tests that no row claims run in the first.
+
+local SUBJECTS <const> = {
+  { name = "quota, loop and registry", words = {} },
+}
+
+local MAKE <const> = ("env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL '%s' --no-print-directory -j%s ")
+  :format(os.getenv("MAKE") or "make", os.getenv("JOBS") or "2")
+local LIMIT <const> = "timeout -k 10 " -- then seconds and the command
+
+local function lines_of(command)
+  local list = {}
+  local pipe <close> = assert(io.popen(command))
+  for line in pipe:lines() do
+    list[#list + 1] = line
+  end
+  return list
+end
+
+-- ---- what belongs to whom ---------------------------------------------------------------------
+
+local function claims(subject, path)
+  for _, word in ipairs(subject.words) do
+    if path:find(word, 1, true) then return true end
+  end
+  return false
+end
+
+local function owner(path)
+  for _, subject in ipairs(SUBJECTS) do
+    if claims(subject, path:match("[^/]+$")) then return subject end
+  end
+  return SUBJECTS[1]
+end
+
+-- Shares out the files that `find` finds: into the field `kind` of their subjects, by name or path.
+local function share(kind, find, by_name)
+  for _, subject in ipairs(SUBJECTS) do
+    subject[kind] = {}
+  end
+  for _, path in ipairs(lines_of("find " .. find .. " 2>/dev/null | sort")) do
+    table.insert(owner(path)[kind], by_name and path:match("([^/]+)%.%w+$") or path)
+  end
+end
+
+share("specs", "spec -path spec/data -prune -o -name '*_spec.lua' -print")
+share("c_tests", "spec/c -name 'test_*.c'", true)
+share("benches", "spec/bench -name '*.c' -o -name '*.lua'")
+share("fuzzers", "spec/fuzz -name '*.c'", true)
+
+-- ---- variants ---------------------------------------------------------------------------------
+
+-- ThreadSanitizer wants the address space where it expects it.
+local STILL <const> = os.execute("setarch -R true 2>/dev/null") and "setarch -R " or ""
+
+local VARIANTS <const> = {
+  plain = { name = "plain", build = "build", san = "", env = "" },
+  address = {
+    name = "address",
+    build = "build/address",
+    san = "SAN=address ",
+    env = "ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 ",
+  },
+  thread = {
+    name = "thread",
+    build = "build/thread",
+    san = "SAN=thread ",
+    env = "TSAN_OPTIONS=second_deadlock_stack=1 " .. STILL,
+  },
+}
+
+-- ---- steps ------------------------------------------------------------------------------------
+
+-- Appends what is not nil.
+local function add(part, ...)
+  for i = 1, select("#", ...) do
+    local step = select(i, ...)
+    if step then part[#part + 1] = step end
+  end
+  return part
+end
+
+local function make(name, target)
+  return { name = name, run = MAKE .. target }
+end
+
+local function build(variant)
+  return {
+    name = ("build, %s"):format(variant.name),
+    run = MAKE .. variant.san .. "all c-tests",
+    needed = true,
+  }
+end
+
+local function threaded(tests)
+  local list = {}
+  for _, test in ipairs(tests) do
+    if test:find("^test_mt_") or test:find("^test_lua_mt_") then list[#list + 1] = test end
+  end
+  return list
+end
+
+-- `under` goes before each program, such as valgrind.
+local function c_tests(tests, variant, seconds, under)
+  if #tests == 0 then return nil end
+  return {
+    name = ("C tests, %s"):format(under and under:match("%S+") or variant.name),
+    run = ("UNDER='%s' %sspec/tools/c_tests.sh %d %s/t %s"):format(under or "", variant.env,
+      seconds, variant.build, table.concat(tests, " ")),
+    counts = "tap",
+  }
+end
+
+local function specs(files, variant, seconds, under)
+  if #files == 0 then return nil end
+  local program <const> = variant.build .. "/lethe"
+  return {
+    name = ("specs, %s"):format(under and under:match("%S+") or variant.name),
+    run = ("LETHE=%s %s%s%d %s %s spec %s"):format(program, variant.env, LIMIT, seconds,
+      under or "", program, table.concat(files, " ")),
+    counts = "specs",
+  }
+end
+
+-- `lethe spec` and busted on the same files; it fails where their counts differ.
+local function both_runners(files)
+  if #files == 0 then return nil end
+  return {
+    name = "specs, plain, and under busted with the same counts",
+    run = ("%s600 build/lethe spec/support/same_counts.lua %s"):format(LIMIT,
+      table.concat(files, " ")),
+    counts = "runners",
+  }
+end
+
+local function benches(files)
+  if #files == 0 then return nil end
+  return {
+    name = "every bench runs",
+    run = ("%sall benches && LETHE_WORK=0.01 %s300 spec/tools/bench.sh build %s"):format(MAKE,
+      LIMIT, table.concat(files, " ")),
+  }
+end
+
+local function fuzz(name, seconds)
+  local corpus <const> = "build/fuzz/corpus/" .. name
+  return {
+    name = ("fuzz, %s for %s s"):format(name, seconds),
+    run = ("mkdir -p %s && build/fuzz/%s -max_total_time=%s -rss_limit_mb=4096 -timeout=20 "
+      .. "-artifact_prefix=build/fuzz/ %s"):format(corpus, name, seconds, corpus),
+  }
+end
+
+local function fuzz_steps(part, names, seconds)
+  if #names > 0 then add(part, make("build, fuzzers", "fuzzers")) end
+  for _, name in ipairs(names) do
+    add(part, fuzz(name, seconds))
+  end
+  return part
+end
+
+-- ---- parts ------------------------------------------------------------------------------------
+
+local function plain_build()
+  return add({ name = "plain build" },
+    build(VARIANTS.plain),
+    make("no warnings from gcc and clang", "strict"),
+    make("layers, and planted offenders", "check-layers"),
+    make("every __gc only notes, and planted offenders", "check-gc-classes"))
+end
+
+local function subject_part(subject)
+  local part = { name = subject.name }
+  add(part, c_tests(subject.c_tests, VARIANTS.plain, 300), both_runners(subject.specs))
+  for _, variant in ipairs({ VARIANTS.address, VARIANTS.thread }) do
+    local tests = variant == VARIANTS.thread and threaded(subject.c_tests) or subject.c_tests
+    add(part, build(variant), c_tests(tests, variant, 300), specs(subject.specs, variant, 600))
+  end
+  add(part, benches(subject.benches))
+  return fuzz_steps(part, subject.fuzzers, 2)
+end
+
+local function packaging()
+  return add({ name = "packaging and pages" },
+    make("luacheck, shellcheck", "lint"),
+    make("stubs and annotations", "docscov"),
+    make("the README files' code, links and targets", "check-pages"),
+    make("install, a stock lua5.4, uninstall", "check-install"),
+    make("the LuaRocks package", "check-rock"))
+end
+
+local function variant_parts(variant)
+  local list = {}
+  for i, subject in ipairs(SUBJECTS) do
+    list[i] = add({ name = ("%s, %s"):format(subject.name, variant.name) }, build(variant),
+      c_tests(subject.c_tests, variant, 600), specs(subject.specs, variant, 600))
+  end
+  return list
+end
+
+local VALGRIND <const> = "valgrind -q --error-exitcode=99 --leak-check=full "
+  .. "--errors-for-leak-kinds=definite --fair-sched=yes"
+local RESTLESS <const> = 'collectgarbage("incremental", 1, 1000)'
+local YOUNG <const> = 'collectgarbage("generational", 1, 1)'
+
+-- Valgrind is some thirty times slower, so it gets that much less to do.
+local function torture_part(subject)
+  local part = { name = subject.name .. ", torture" }
+  for _, variant in ipairs({ VARIANTS.plain, VARIANTS.address, VARIANTS.thread }) do
+    add(part, build(variant), c_tests(subject.c_tests, variant, 7200),
+      specs(subject.specs, variant, 7200))
+  end
+  for _, step in ipairs({
+    c_tests(subject.c_tests, VARIANTS.plain, 7200, VALGRIND) or false,
+    specs(subject.specs, VARIANTS.plain, 7200, VALGRIND) or false,
+  }) do
+    if step then
+      step.run = "LETHE_WORK=0.1 " .. step.run
+      add(part, step)
+    end
+  end
+  for name, init in pairs({ ["incremental"] = RESTLESS, ["generational"] = YOUNG }) do
+    local step = specs(subject.specs, VARIANTS.plain, 7200)
+    if step then
+      step.name = ("specs, plain, a restless %s collector"):format(name)
+      step.run = ("LETHE_WORK=0.1 LUA_INIT='%s' %s"):format(init, step.run)
+      add(part, step)
+    end
+  end
+  return part
+end
+
+local function fuzz_part(seconds)
+  local part = { name = "fuzzers" }
+  for _, subject in ipairs(SUBJECTS) do
+    fuzz_steps(part, subject.fuzzers, seconds)
+  end
+  return part
+end
+
+local function map(list, fn)
+  local result = {}
+  for i, value in ipairs(list) do
+    result[i] = fn(value)
+  end
+  return result
+end
+
+---@param mode "test"|"variant"|"torture"|"fuzz"
+---@param san "address"|"thread"|nil
+return function(mode, san)
+  if mode == "variant" then return variant_parts(assert(VARIANTS[san], "no such variant")) end
+  if mode == "torture" then return map(SUBJECTS, torture_part) end
+  if mode == "fuzz" then return { fuzz_part(os.getenv("FUZZ_SECONDS") or "30") } end
+  assert(mode == "test", "test, variant, torture or fuzz expected")
+  local list = map(SUBJECTS, subject_part)
+  table.insert(list, 1, plain_build())
+  table.insert(list, packaging())
+  return list
+end

@@ -1,0 +1,2 @@
+-- What `luarocks test` runs: the tests of the checkout, without set-up.
+os.exit(os.execute("make check") == true, true)

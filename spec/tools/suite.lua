@@ -1,0 +1,155 @@
+-- The test run: `suite.lua test`, and `variant address`, `torture`, `fuzz`.
+-- Goes through the parts that spec/tools/parts.lua lists, runs their steps, shows what failed, and
+-- ends with one line that sums up every runner and check. The exit status is 0 only if something
+-- ran and nothing failed.
+--
+-- A step is a shell command. What it counts for is read from its output: the closing line of a
+-- spec runner, the TAP lines of C tests, or nothing, and then the step is one check. A command that
+-- fails without having counted a failure counts as one.
+
+local parts = dofile("spec/tools/parts.lua")
+
+local function now()
+  local file <close> = assert(io.open("/proc/uptime"))
+  return file:read("n")
+end
+
+-- ---- counting ---------------------------------------------------------------------------------
+
+-- The sum of lines such as "12 passed, 0 failed, 1 skipped", behind what `before` matches.
+local function count_lines(text, before)
+  local counts = { passed = 0, failed = 0, skipped = 0 }
+  for line in text:gmatch("[^\n]+") do
+    local passed, failed, rest = line:match("^" .. before .. "(%d+) passed, (%d+) failed(.*)$")
+    if passed then
+      counts.passed = counts.passed + math.tointeger(passed)
+      counts.failed = counts.failed + math.tointeger(failed)
+      counts.skipped = counts.skipped + math.tointeger(rest:match("^, (%d+) skipped") or 0)
+    end
+  end
+  return counts
+end
+
+
+-- The last of them, since what a sanitizer says at exit comes behind it.
+local function closing_line(text)
+  local last = ""
+  for line in text:gmatch("[^\n]+") do
+    if line:find("^%d+ passed, %d+ failed") then last = line end
+  end
+  return count_lines(last, "")
+end
+
+local function a_line_per_runner(text)
+  return count_lines(text, "%a[%a ]*: +")
+end
+
+local function tap_lines(text)
+  local counts = { passed = 0, failed = 0, skipped = 0 }
+  for line in text:gmatch("[^\n]+") do
+    if line:find("^ok %d+.*# [Ss][Kk][Ii][Pp]") then
+      counts.skipped = counts.skipped + 1
+    elseif line:find("^ok %d+") then
+      counts.passed = counts.passed + 1
+    elseif line:find("^not ok ") then
+      counts.failed = counts.failed + 1
+    end
+  end
+  return counts
+end
+
+local READERS <const> = { specs = closing_line, runners = a_line_per_runner, tap = tap_lines }
+
+local function count(step, ok, text)
+  if not step.counts then
+    return { passed = ok and 1 or 0, failed = ok and 0 or 1, skipped = 0 }
+  end
+  local counts = READERS[step.counts](text)
+  local ran = counts.passed + counts.failed + counts.skipped
+  if (not ok and counts.failed == 0) or ran == 0 then counts.failed = counts.failed + 1 end
+  return counts
+end
+
+-- ---- running ----------------------------------------------------------------------------------
+
+-- Starts a step; its output goes to a file, so that two may run beside each other.
+local function start(step)
+  local log = os.tmpname()
+  local command = ("{ %s ; } </dev/null >%s 2>&1"):format(step.run, log)
+  return { step = step, log = log, began = now(), pipe = assert(io.popen(command)) }
+end
+
+-- What is shown of a step's output: all but what went well if it failed, else what it left out.
+local function shown(good, text)
+  local list, seen = {}, {}
+  for line in text:gmatch("[^\n]+") do
+    local left_out = line:find("^skipped: ")
+    if good and left_out and not seen[line] or not good and not line:find("^ok ") then
+      list[#list + 1] = "    " .. line .. "\n"
+    end
+    seen[line] = true
+  end
+  return table.concat(list)
+end
+
+local function finish(job, total)
+  local ok = job.pipe:close() == true
+  local file <close> = assert(io.open(job.log, "rb"))
+  local text = file:read("a")
+  os.remove(job.log)
+  local counts = count(job.step, ok, text)
+  local good = counts.failed == 0
+  io.write(("  %-6s %-58s %5d  %6.1f s\n"):format(good and "ok" or "FAILED", job.step.name,
+    counts.passed, now() - job.began))
+  if not good then io.write("    $ ", job.step.run, "\n") end
+  io.write(shown(good, text))
+  for kind, n in pairs(counts) do
+    total[kind] = total[kind] + n
+  end
+  io.stdout:flush()
+  return good
+end
+
+-- An item of a part is a step, or a list of steps that run beside each other.
+local function run_item(item, total)
+  local steps = item.run and { item } or item
+  local jobs = {}
+  for i, step in ipairs(steps) do
+    jobs[i] = start(step)
+  end
+  local good = true
+  for _, job in ipairs(jobs) do
+    good = finish(job, total) and good
+  end
+  return good
+end
+
+local function run_part(part, total)
+  local before, began = total.passed + total.failed + total.skipped, now()
+  io.write(part.name, "\n")
+  for _, item in ipairs(part) do
+    if not run_item(item, total) and item.needed then
+      io.write("  the rest of this part needs that\n")
+      total.failed = total.failed + 1
+      break
+    end
+  end
+  io.write(("part %q: %.1f seconds, %d tests and checks\n\n"):format(part.name, now() - began,
+    total.passed + total.failed + total.skipped - before))
+end
+
+local total = { passed = 0, failed = 0, skipped = 0 }
+local began = now()
+for _, part in ipairs(parts(arg[1], arg[2])) do
+  run_part(part, total)
+end
+io.write(("all parts: %.1f seconds\n"):format(now() - began))
+local skipped = total.skipped > 0 and (", %d skipped"):format(total.skipped) or ""
+local summary <const> = ("%d passed, %d failed%s\n"):format(total.passed, total.failed, skipped)
+os.execute("mkdir -p build")
+do
+  local file <close> = assert(io.open("build/summary", "w")) -- for .ci/run
+  file:write(summary)
+end
+io.write(summary)
+os.exit(total.failed == 0 and total.passed > 0, true)
