@@ -9,6 +9,11 @@
 
 /* ---- failures -------------------------------------------------------------------------------- */
 
+int lethe_nomemory(lua_State *L) {
+  lua_pushliteral(L, "not enough memory");
+  return lua_error(L);
+}
+
 int lethe_fail(lua_State *L, int code) {
   luaL_pushfail(L);
   lua_pushstring(L, lethe_strerror(code));
@@ -30,12 +35,26 @@ int lethe_failf(lua_State *L, int code, const char *format, ...) {
 
 /* ---- reports --------------------------------------------------------------------------------- */
 
+static int tolstring(lua_State *L) {
+  luaL_tolstring(L, 1, NULL);
+  return 1;
+}
+
+/* The text of the value at `i`, pushed; without memory it may be no string. A __tostring that fails
+ * must not hide the error that it was to name. */
+static const char *text_of(lua_State *L, int i) {
+  i = lua_absindex(L, i);
+  lua_pushcfunction(L, tolstring);
+  lua_pushvalue(L, i);
+  if (lua_pcall(L, 1, 1, 0) == LUA_ERRRUN) {
+    lua_pop(L, 1);
+    lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, i));
+  }
+  return lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+}
+
 int lethe_traceback(lua_State *L) {
-  const char *message = lua_tostring(L, 1);
-  if (message)
-    luaL_traceback(L, L, message, 1);
-  else
-    luaL_tolstring(L, 1, NULL);
+  luaL_traceback(L, L, text_of(L, 1), 1);
   return 1;
 }
 
@@ -47,9 +66,9 @@ static void print_line(const char *text) {
 }
 
 static int report(lua_State *L) { /* details, error value */
-  luaL_tolstring(L, 2, NULL);
+  const char *text = text_of(L, 2);
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_on_error) == LUA_TNIL) {
-    print_line(lua_tostring(L, 3));
+    print_line(text);
     return 0;
   }
   lua_pushvalue(L, 3);
@@ -58,8 +77,8 @@ static int report(lua_State *L) { /* details, error value */
   else
     lua_pushvalue(L, 1);
   if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
-    print_line(lua_tostring(L, 3));
-    print_line(luaL_tolstring(L, -1, NULL));
+    print_line(text);
+    print_line(text_of(L, -1));
   }
   return 0;
 }
@@ -110,13 +129,33 @@ void lethe_checkoptions(lua_State *L, int arg, const char *const *names) {
 
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
+/* Digits with at most one point; the point is one whatever the locale says. Their end, or NULL. */
+static const char *parse_decimal(const char *text, double *n) {
+  bool digits = false, point = false;
+  double scale = 1;
+  for (*n = 0; *text == '.' || (*text >= '0' && *text <= '9'); text++) {
+    if (*text == '.') {
+      if (point) return NULL;
+      point = true;
+    } else {
+      digits = true;
+      *n = *n * 10 + (*text - '0');
+      if (point) scale *= 10;
+    }
+  }
+  *n /= scale;
+  return digits ? text : NULL;
+}
+
 /* "64K", "1.5M", "2 GiB": a number and a binary unit. False when it is no size. */
 static bool parse_size(const char *text, double *bytes) {
   static const char units[] = "KMGTPE";
-  int end = 0;
   double n;
-  if (sscanf(text, "%lf%n", &n, &end) < 1 || !isfinite(n) || strpbrk(text, "xXpPnN")) return false;
-  text += end;
+  text += strspn(text, " ");
+  bool negative = *text == '-';
+  text = parse_decimal(text + negative, &n);
+  if (!text) return false;
+  if (negative) n = -n;
   text += strspn(text, " ");
   if (*text && *text != 'B' && *text != 'b') {
     const char *unit = strchr(units, *text >= 'a' ? *text - 'a' + 'A' : *text);
@@ -142,9 +181,9 @@ int64_t lethe_tosize(lua_State *L, int i, const char *what) {
     luaL_error(L, "%s must be a whole number of bytes (got %f)", what, lua_tonumber(L, i));
   if (lua_type(L, i) != LUA_TSTRING)
     luaL_error(L, "%s must be a size, bytes or \"64K\" (got %s)", what, luaL_typename(L, i));
-  if (!parse_size(lua_tostring(L, i), &n))
-    luaL_error(L, "%s is no size: \"%s\" (write bytes, or a unit as in \"64K\", \"1.5M\", \"2G\")", what,
-               lua_tostring(L, i));
+  if (strlen(lua_tostring(L, i)) != lua_rawlen(L, i) || !parse_size(lua_tostring(L, i), &n))
+    luaL_error(L, "%s is no size: \"%s\" (write bytes, or a unit as in \"64K\", \"1.5M\", \"2G\")",
+               what, lua_tostring(L, i));
   if (n < 0) luaL_error(L, "%s must not be negative (got \"%s\")", what, lua_tostring(L, i));
   if (n >= 9.2e18) luaL_error(L, "%s is too large (got \"%s\")", what, lua_tostring(L, i));
   return (int64_t)n;

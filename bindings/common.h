@@ -35,6 +35,7 @@ struct lethe_state {
   lua_State *turning;            /* whoever turns a loop now; callbacks run on it */
   struct lethe_registry objects; /* a slot for each object of this state */
   struct lethe_loop *loop;       /* the default loop, made on first use */
+  struct lethe_loop *host;       /* never turned: its base is that of all loops of this state */
   struct lethe_settler *settlers; /* what engines deliver at the end of a call; see lethe_settle */
   unsigned no_wait;              /* above 0: a callback runs that must not wait */
   bool draining, settling;       /* a safe point, a delivery is under way */
@@ -48,7 +49,8 @@ struct lethe_state *lethe_state(lua_State *L);
 struct lethe_loop *lethe_default_loop(lua_State *L);
 
 /* How a further Lua state is made ready for lethe's modules: package.path, cpath and what `prepare`
- * (the executable's embedded modules) adds. lethe_newstate_prepare raises on `to` only. */
+ * (the executable's embedded modules) adds. lethe_newstate_prepare raises nowhere: LUA_OK, or an error
+ * status with the message on top of `to`. */
 void lethe_set_prepare(lua_State *L, lua_CFunction prepare);
 int lethe_newstate_prepare(lua_State *from, lua_State *to);
 
@@ -98,8 +100,9 @@ static inline struct lethe_state *lethe_safepoint(lua_State *L) {
   return s;
 }
 
-/* An engine that queues things for Lua (events) registers a settler; lethe_settle lets each deliver.
- * Bindings call it last, before they push results, where nothing is held. */
+/* An engine that queues things for Lua (events) registers a settler; lethe_settle lets each deliver,
+ * in a protected call: what deliver raises goes to lethe_report. Bindings call it last, before they
+ * push results, where nothing is held. */
 struct lethe_settler {
   struct lethe_settler *next;
   bool (*pending)(struct lethe_settler *self);
@@ -113,6 +116,8 @@ static inline void lethe_settle(lua_State *L) {
 
 /* ---- failures, reports, arguments ------------------------------------------------------------ */
 
+/* Raises Lua's own "not enough memory". */
+int lethe_nomemory(lua_State *L);
 /* nil, message, code of a LETHE_E* code; lethe_failf with a message of its own. Return 3. */
 int lethe_fail(lua_State *L, int code);
 int lethe_failf(lua_State *L, int code, const char *format, ...)

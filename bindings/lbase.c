@@ -48,7 +48,9 @@ static int l_safepoint(lua_State *L) {
   return 0;
 }
 
-/* Totals of the state's registry, and the list of leak reports that wait for a sweep. */
+/* objects() -> alive, registered, finalized, leaks: of the state's registry, and the leak reports
+ * that wait for a sweep, { [name] = how often, [1..] = { name, traceback } }, [0] not to be
+ * looked at */
 static int l_objects(lua_State *L) {
   struct lethe_state *s = lethe_state(L);
   lua_pushinteger(L, lethe_registry_live(&s->objects));
@@ -62,9 +64,11 @@ static int l_objects(lua_State *L) {
 static int l_options(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   int level = (int)luaL_checkinteger(L, 3);
-  const char *names[32] = {NULL};
+  enum { NAMES = 64 };
+  const char *names[NAMES + 1] = {NULL};
   int n = (int)lua_rawlen(L, 2);
-  for (int i = 0; i < n && i < 31; i++) {
+  luaL_argcheck(L, n <= NAMES, 2, "too many names");
+  for (int i = 0; i < n; i++) {
     lua_rawgeti(L, 2, i + 1); /* anchored by the list itself */
     names[i] = lua_tostring(L, -1);
     lua_pop(L, 1);
@@ -116,11 +120,56 @@ static int l_size(lua_State *L) {
   return lua_error(L);
 }
 
+/* check(object, "quota.Tracker"): raises, at the caller of the method that calls it, unless it is
+ * an open object of that class */
+static int l_check(lua_State *L) {
+  const char *want = luaL_checkstring(L, 2), *is = lethe_typename(L, 1);
+  bool ours = is && strcmp(is, want) == 0;
+  if (ours && ((struct lethe_box *)lua_touserdata(L, 1))->what) return 0;
+  luaL_where(L, 2);
+  if (ours)
+    lua_pushfstring(L, "attempt to use a closed lethe.%s", want);
+  else
+    lua_pushfstring(L, "lethe.%s expected, got %s", want, is ? is : luaL_typename(L, 1));
+  lua_concat(L, 2);
+  return lua_error(L);
+}
+
+/* open(object) -> true for an object of lethe's that is not closed */
+static int l_open(lua_State *L) {
+  lua_pushboolean(L, lethe_typename(L, 1) && ((struct lethe_box *)lua_touserdata(L, 1))->what);
+  return 1;
+}
+
+/* when_closed(object, fn): fn() when it is closed; nothing when it is collected */
+static int l_when_closed(lua_State *L) {
+  luaL_argexpected(L, lethe_typename(L, 1) != NULL, 1, "lethe object");
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_settop(L, 2);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_closing) != LUA_TTABLE) {
+    lethe_new_table(L, &lethe_key_closing, "k");
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_closing);
+    lua_replace(L, 3);
+  }
+  lua_insert(L, 1);
+  lua_rawset(L, 1);
+  return 0;
+}
+
 /* shared(name) -> a table that outlives a module's reloading */
 static int l_shared(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_shared);
   luaL_getsubtable(L, -1, name);
+  return 1;
+}
+
+/* less(a, b): of two strings, by bytes, whatever the locale says */
+static int l_less(lua_State *L) {
+  size_t m, n;
+  const char *a = luaL_checklstring(L, 1, &m), *b = luaL_checklstring(L, 2, &n);
+  int order = memcmp(a, b, m < n ? m : n);
+  lua_pushboolean(L, order < 0 || (order == 0 && m < n));
   return 1;
 }
 
@@ -135,7 +184,8 @@ static const luaL_Reg functions[] = {
     {"on_leak", l_on_leak},     {"leak_hook", l_leak_hook},  {"report", l_report},
     {"safepoint", l_safepoint}, {"objects", l_objects},      {"options", l_options},
     {"size", l_size},           {"shared", l_shared},        {"may_wait", l_may_wait},
-    {NULL, NULL}};
+    {"check", l_check},         {"open", l_open},            {"when_closed", l_when_closed},
+    {"less", l_less},           {NULL, NULL}};
 
 int luaopen_lethe_core_base(lua_State *L) {
   luaL_checkversion(L);

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT
  * Classes and objects: metatables, the one __gc of lethe, and the safe point that acts on deaths.
  *
- * A class made in C ends its objects with a C function. A class made in Lua (base.class) keeps the
- * object's insides in a table `live`, by slot, while the userdata is only a handle on them: when the
- * handle dies the insides are still there, and the safe point hands them to the class's finisher. */
+ * A class made in C ends its objects with a C function. A class made in Lua (class.c) ends them
+ * with a Lua function, which gets the object's insides: on close from the object itself; after a
+ * death from the table `live`, by slot, where the insides outlive the userdata. */
 #include "object.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { LEAKS_KEPT = 10000 }; /* reports that wait for registry.default():sweep() */
+enum { LEAKS_KEPT = 10000 }; /* names, and tracebacks, that wait for registry.default():sweep() */
 
 /* ---- deaths ---------------------------------------------------------------------------------- */
 
-/* The one finalizer: no lock, no allocation, no call. What it closes here nobody can use again, even
- * if another finalizer brings the userdata back. */
+/* The one finalizer: no lock, no allocation, no call. What it closes here nobody can use again,
+ * even if another finalizer brings the userdata back. */
 static int note_death(lua_State *L) {
   struct lethe_box *b = lua_touserdata(L, 1);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_state);
@@ -26,24 +26,25 @@ static int note_death(lua_State *L) {
   return 0;
 }
 
-/* live[slot], removed. */
-static void take_inner(lua_State *L, uint64_t id) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_live);
-  lua_rawgeti(L, -1, (lua_Integer)(uint32_t)id);
-  lua_pushnil(L);
-  lua_rawseti(L, -3, (lua_Integer)(uint32_t)id);
+/* table[slot] of one of the tables by slot, removed from it. Nothing is allocated. */
+static void take_by_slot(lua_State *L, char *key, uint64_t id) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, key);
+  if (lua_rawgeti(L, -1, (lua_Integer)(uint32_t)id) != LUA_TNIL) {
+    lua_pushnil(L);
+    lua_rawseti(L, -3, (lua_Integer)(uint32_t)id);
+  }
   lua_remove(L, -2);
 }
 
-/* Ends what a slot stood for. The slot itself is free already. */
-static void end_object(lua_State *L, struct lethe_state *s, uint64_t id, void *what,
-                       const struct lethe_class *c, bool closed) {
-  if (c->end) {
-    c->end(s, what, closed);
-    return;
-  }
-  lua_rawgetp(L, LUA_REGISTRYINDEX, c); /* the finisher, or nil */
-  take_inner(L, id);
+static void drop_by_slot(lua_State *L, char *key, uint64_t id) {
+  take_by_slot(L, key, id);
+  lua_pop(L, 1);
+}
+
+/* The finisher of a class made in Lua, with the insides that are on top of the stack. */
+static void finish(lua_State *L, const struct lethe_class *c, bool closed) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, c);
+  lua_insert(L, -2);
   lua_pushboolean(L, closed);
   if (lua_isfunction(L, -3))
     lethe_call_reported(L, 2, 0);
@@ -51,18 +52,35 @@ static void end_object(lua_State *L, struct lethe_state *s, uint64_t id, void *w
     lua_pop(L, 3);
 }
 
-/* A leak report { held, traceback | nil }, kept until the default registry is swept. */
-static int keep_leak(lua_State *L) {
+/* A leak's report waits in the table `leaks` until the default registry is swept: under its name
+ * how often it came and, with LETHE_DEBUG=1, in the list { name, traceback } instead. */
+static int keep_leak(lua_State *L) { /* class, label, traceback | nil */
   const struct lethe_class *c = lua_touserdata(L, 1);
   const char *label = lua_touserdata(L, 2);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_leaks);
-  if (lua_rawlen(L, -1) >= LEAKS_KEPT) return 0;
-  lua_createtable(L, 2, 0);
   lua_pushfstring(L, "%s%s%s", c->name + strlen("lethe."), *label ? ":" : "", label);
-  lua_rawseti(L, -2, 1);
-  lua_pushvalue(L, 3);
-  lua_rawseti(L, -2, 2);
-  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  if (!lua_isnil(L, 3)) {
+    if (lua_rawlen(L, 4) >= LEAKS_KEPT) return 0;
+    lua_createtable(L, 2, 0);
+    lua_insert(L, 5);
+    lua_rawseti(L, 5, 1);
+    lua_pushvalue(L, 3);
+    lua_rawseti(L, 5, 2);
+    lua_rawseti(L, 4, (lua_Integer)lua_rawlen(L, 4) + 1);
+    return 0;
+  }
+  lua_pushvalue(L, 5);
+  if (lua_rawget(L, 4) == LUA_TNIL) { /* a new name: leaks[0] counts them */
+    lua_rawgeti(L, 4, 0);
+    lua_Integer names = lua_tointeger(L, -1);
+    if (names >= LEAKS_KEPT) return 0;
+    lua_pushinteger(L, names + 1);
+    lua_rawseti(L, 4, 0);
+  }
+  lua_pushinteger(L, lua_tointeger(L, 6) + 1);
+  lua_replace(L, 6);
+  lua_settop(L, 6);
+  lua_rawset(L, 4);
   return 0;
 }
 
@@ -87,9 +105,7 @@ static void report_leak(lua_State *L, const struct lethe_class *c, uint64_t id, 
   lua_pushcfunction(L, keep_leak);
   lua_pushlightuserdata(L, (void *)c);
   lua_pushlightuserdata(L, label);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_traces);
-  lua_rawgeti(L, -1, (lua_Integer)(uint32_t)id);
-  lua_remove(L, -2);
+  take_by_slot(L, &lethe_key_traces, id);
   if (lua_pcall(L, 3, 0, 0) != LUA_OK) lua_pop(L, 1);
 }
 
@@ -98,14 +114,25 @@ struct drain {
   struct lethe_state *state;
 };
 
+/* Without `what` its constructor failed, and there is nothing to end. */
 static void bury(void *ud, uint64_t id, void *what, const void *kind) {
   struct drain *d = ud;
   const struct lethe_class *c = kind;
-  if (!what) return; /* its constructor failed */
-  if (c->leaks) report_leak(d->L, c, id, what);
-  end_object(d->L, d->state, id, what, c, false);
+  if (what && c->leaks) report_leak(d->L, c, id, what);
+  if (d->state->debug) drop_by_slot(d->L, &lethe_key_traces, id);
+  if (what && c->end) {
+    c->end(d->state, what, false);
+  } else if (!c->end) {
+    take_by_slot(d->L, &lethe_key_live, id);
+    if (lua_istable(d->L, -1))
+      finish(d->L, c, false);
+    else
+      lua_pop(d->L, 1);
+  }
 }
 
+/* Nothing in here raises: what is buried no longer stands in the dead-set. Where the stack cannot
+ * grow the deaths wait for the next safe point. */
 void lethe_safepoint_slow(lua_State *L, struct lethe_state *s) {
   struct drain d = {L, s};
   if (s->draining || s->ended || !lua_checkstack(L, LUA_MINSTACK)) return;
@@ -128,11 +155,22 @@ void lethe_end_all(struct lethe_state *s) {
   }
 }
 
+static int deliver(lua_State *L) {
+  struct lethe_settler *t = lua_touserdata(L, 1);
+  lua_settop(L, 0);
+  t->deliver(t, L);
+  return 0;
+}
+
 void lethe_settle_slow(lua_State *L, struct lethe_state *s) {
   if (s->settling || s->ended || !lua_checkstack(L, LUA_MINSTACK)) return;
   s->settling = true;
-  for (struct lethe_settler *t = s->settlers; t; t = t->next)
-    if (t->pending(t)) t->deliver(t, L);
+  for (struct lethe_settler *t = s->settlers; t; t = t->next) {
+    if (!t->pending(t)) continue;
+    lua_pushcfunction(L, deliver);
+    lua_pushlightuserdata(L, t);
+    lethe_call_reported(L, 1, 0);
+  }
   s->settling = false;
 }
 
@@ -162,22 +200,46 @@ static int l_tostring(lua_State *L) {
   return 1;
 }
 
+/* Calls what base.when_closed set for the object at 1. */
+static void tell_closed(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_closing) == LUA_TTABLE) {
+    lua_pushvalue(L, 1);
+    if (lua_rawget(L, -2) == LUA_TFUNCTION)
+      lethe_call_reported(L, 0, 0);
+    else
+      lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
 int lethe_close(lua_State *L) {
   const struct lethe_class *c = class_of(L, 1);
   luaL_argexpected(L, c != NULL, 1, "lethe object");
   lethe_safepoint(L);
-  lethe_box_close(L, lua_touserdata(L, 1), c);
+  struct lethe_box *b = lua_touserdata(L, 1);
+  bool open = b->what != NULL;
+  lethe_box_close(L, b, c);
+  if (open && !c->end) {
+    lua_getiuservalue(L, 1, 1);
+    lua_pushnil(L);
+    lua_setiuservalue(L, 1, 1);
+    finish(L, c, true);
+  }
+  if (open) tell_closed(L);
   lethe_settle(L);
   lua_pushboolean(L, 1);
   return 1;
 }
 
+/* The metatable gets its name last: a class is there whole or, without memory, not at all. */
 void lethe_class(lua_State *L, const struct lethe_class *c) {
   lethe_state(L);
-  if (!luaL_newmetatable(L, c->name)) {
-    lua_pop(L, 1);
-    return;
-  }
+  int known = luaL_getmetatable(L, c->name);
+  lua_pop(L, 1);
+  if (known != LUA_TNIL) return;
+  lua_createtable(L, 0, 8);
+  lua_pushstring(L, c->name);
+  lua_setfield(L, -2, "__name");
   lua_pushlightuserdata(L, (void *)c);
   lua_rawsetp(L, -2, &lethe_key_class);
   lua_newtable(L);
@@ -194,6 +256,38 @@ void lethe_class(lua_State *L, const struct lethe_class *c) {
   lua_pushvalue(L, -1);
   lua_pushcclosure(L, note_death, 1);
   lua_setfield(L, -2, "__gc");
+  lua_setfield(L, LUA_REGISTRYINDEX, c->name);
+}
+
+/* Inside a finalizer, and so perhaps in lua_close, where Lua gives new objects no finalizer any
+ * more: the state's end must reach such a box, or a still later finalizer could use what it held.
+ * */
+static void keep_young(lua_State *L) { /* the box is on top */
+  bool finalizing = lua_gc(L, LUA_GCCOUNT) < 0;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_young) == LUA_TNIL && finalizing) {
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &lethe_key_young);
+    lua_replace(L, -2);
+  }
+  if (finalizing) {
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  } else if (!lua_isnil(L, -1)) { /* those of finalizers that have returned have finalizers */
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &lethe_key_young);
+  }
+  lua_pop(L, 1);
+}
+
+void lethe_end_young(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_young) == LUA_TTABLE) {
+    for (lua_Integer i = (lua_Integer)lua_rawlen(L, -1); i > 0; i--) {
+      lua_rawgeti(L, -1, i);
+      *(struct lethe_box *)lua_touserdata(L, -1) = (struct lethe_box){0};
+      lua_pop(L, 1);
+    }
+  }
   lua_pop(L, 1);
 }
 
@@ -203,8 +297,9 @@ struct lethe_box *lethe_box_new(lua_State *L, const struct lethe_class *c, int u
   struct lethe_box *b = lua_newuserdatauv(L, sizeof *b, uservalues);
   *b = (struct lethe_box){0};
   luaL_setmetatable(L, c->name);
+  keep_young(L);
   b->id = lethe_registry_add(&s->objects, NULL, c);
-  if (b->id == 0) luaL_error(L, "not enough memory");
+  if (b->id == 0) lethe_nomemory(L);
   if (s->debug) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_traces);
     luaL_traceback(L, L, NULL, 1);
@@ -225,8 +320,27 @@ void lethe_box_close(lua_State *L, struct lethe_box *b, const struct lethe_class
   void *what = b->what;
   b->id = 0;
   b->what = NULL;
-  if (id) lethe_registry_remove(&s->objects, id);
-  if (what && !s->ended) end_object(L, s, id, what, c, true);
+  if (!id || s->ended) return;
+  lethe_registry_remove(&s->objects, id);
+  if (s->debug) drop_by_slot(L, &lethe_key_traces, id);
+  if (!c->end)
+    drop_by_slot(L, &lethe_key_live, id);
+  else if (what)
+    c->end(s, what, true);
+}
+
+int lethe_bad_self(lua_State *L, const char *class, bool closed) {
+  lua_Debug ar;
+  luaL_where(L, 2);
+  if (closed) {
+    lua_pushfstring(L, "attempt to use a closed %s", class);
+  } else {
+    if (!lua_getstack(L, 1, &ar) || !lua_getinfo(L, "n", &ar) || !ar.name) ar.name = "?";
+    lua_pushfstring(L, "calling '%s' on bad self (%s expected, got %s)", ar.name, class,
+                    luaL_typename(L, 1));
+  }
+  lua_concat(L, 2);
+  return lua_error(L);
 }
 
 struct lethe_box *lethe_test(lua_State *L, int arg, const struct lethe_class *c) {
@@ -240,86 +354,4 @@ struct lethe_box *lethe_check(lua_State *L, int arg, const struct lethe_class *c
     luaL_argerror(L, arg, lua_pushfstring(L, "attempt to use a closed %s", c->name));
   }
   return b;
-}
-
-/* ---- classes made in Lua --------------------------------------------------------------------- */
-
-/* new(insides [, name]) -> object. Upvalue 1: the class. */
-static int l_new(lua_State *L) {
-  const struct lethe_class *c = lua_touserdata(L, lua_upvalueindex(1));
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 2);
-  if (!lua_isnil(L, 2)) {
-    lua_pushvalue(L, 2);
-    lua_rawsetp(L, 1, &lethe_key_class);
-  }
-  struct lethe_box *b = lethe_box_new(L, c, 1);
-  lua_pushvalue(L, 1);
-  lua_setiuservalue(L, -2, 1);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_live);
-  lua_pushvalue(L, 1);
-  lua_rawseti(L, -2, (lua_Integer)(uint32_t)b->id);
-  lua_pop(L, 1);
-  lethe_box_hold(L, b, b); /* any non-NULL: the insides are in `live` */
-  return 1;
-}
-
-/* insides(object) of an open object; raises at the caller of the method that calls it. */
-static int l_insides(lua_State *L) {
-  const struct lethe_class *c = lua_touserdata(L, lua_upvalueindex(1));
-  struct lethe_box *b = luaL_testudata(L, 1, c->name);
-  if (b && b->what) {
-    lua_getiuservalue(L, 1, 1);
-    return 1;
-  }
-  luaL_where(L, 2);
-  if (b)
-    lua_pushfstring(L, "attempt to use a closed %s", c->name);
-  else
-    lua_pushfstring(L, "%s expected, got %s", c->name, luaL_typename(L, 1));
-  lua_concat(L, 2);
-  return lua_error(L);
-}
-
-/* The class record of a name, made once per state and kept for good. */
-static const struct lethe_class *lua_class(lua_State *L, const char *name, bool leaks) {
-  if (luaL_getmetatable(L, name) == LUA_TTABLE) {
-    lua_rawgetp(L, -1, &lethe_key_class);
-    const struct lethe_class *c = lua_touserdata(L, -1);
-    lua_pop(L, 2);
-    return c;
-  }
-  lua_pop(L, 1);
-  size_t n = strlen(name) + 1;
-  struct lethe_class *c = lua_newuserdatauv(L, sizeof *c + n, 0);
-  memcpy(c + 1, name, n);
-  *c = (struct lethe_class){.name = (char *)(c + 1), .leaks = leaks};
-  luaL_ref(L, LUA_REGISTRYINDEX);
-  lethe_class(L, c);
-  return c;
-}
-
-/* A module that is loaded again in the same state (test runners do that) gets the class it made
- * before, with its new functions. */
-int lethe_base_class(lua_State *L) {
-  lua_settop(L, 4);
-  luaL_checktype(L, 2, LUA_TTABLE);
-  lua_pushfstring(L, "lethe.%s", luaL_checkstring(L, 1));
-  const struct lethe_class *c = lua_class(L, lua_tostring(L, -1), lua_toboolean(L, 4));
-  lua_pushvalue(L, 3);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, c);
-  luaL_getmetatable(L, c->name);
-  lua_getfield(L, -1, "__index");
-  lua_pushnil(L);
-  while (lua_next(L, 2)) {
-    const char *key = lua_tostring(L, -2);
-    lua_pushvalue(L, -2);
-    lua_insert(L, -2);
-    lua_rawset(L, key[0] == '_' && key[1] == '_' ? -5 : -4);
-  }
-  lua_pushlightuserdata(L, (void *)c);
-  lua_pushcclosure(L, l_new, 1);
-  lua_pushlightuserdata(L, (void *)c);
-  lua_pushcclosure(L, l_insides, 1);
-  return 2;
 }

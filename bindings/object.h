@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What object.c, state.c and base.c share among themselves; other bindings include common.h alone. */
+ * What object.c, class.c, state.c, lbase.c and lloop.c share; other bindings include common.h. */
 #ifndef LETHE_BINDINGS_OBJECT_H
 #define LETHE_BINDINGS_OBJECT_H
 
@@ -7,11 +7,20 @@
 
 /* Keys of the Lua registry: addresses, so that nothing of a script's can meet them. */
 extern char lethe_key_state, lethe_key_class, lethe_key_live, lethe_key_leaks, lethe_key_traces,
-    lethe_key_on_error, lethe_key_on_leak, lethe_key_prepare, lethe_key_shared;
+    lethe_key_on_error, lethe_key_on_leak, lethe_key_prepare, lethe_key_shared, lethe_key_young,
+    lethe_key_closing;
 
-/* base.class(name, methods, finish, leaks) -> new(insides [, label]), insides(object): a class made
- * in Lua. `finish(insides, closed)` ends it, at close (true) or at the safe point after its death. */
+/* base.class(name, methods, finish, leaks, close_only) -> new(insides [, label]),
+ * insides(object): a class made in Lua. `finish(insides, closed)` ends it, at close (true) or,
+ * unless close_only, at the safe point after its death. */
 int lethe_base_class(lua_State *L);
+/* Raises at the caller of the Lua method that calls this C function: its self is closed, or no
+ * object of the class. */
+int lethe_bad_self(lua_State *L, const char *class, bool closed);
+/* registry[key] = a new table, weak in `mode` ("k", "v") if that is given. */
+void lethe_new_table(lua_State *L, char *key, const char *mode);
+/* Empties the boxes that Lua gave no finalizer, at the state's end. */
+void lethe_end_young(lua_State *L);
 /* Acts on the state's end: what is noted, then what is still alive. */
 void lethe_end_all(struct lethe_state *s);
 

@@ -1,8 +1,8 @@
 --- lethe: memory-reclamation engines for Lua.
 --
--- `require "lethe"` gives a table whose fields are the modules; each loads when it is first used, so
--- `lethe.quota` is `require "lethe.quota"`. Beside them stand the few functions that concern every
--- module: what a value is, and where errors and leaks are reported.
+-- `require "lethe"` gives a table whose fields are the modules; each loads when it is first used,
+-- so `lethe.quota` is `require "lethe.quota"`. Beside them stand the few functions that concern
+-- every module: what a value is, and where errors and leaks are reported.
 
 local base = require "lethe.core.base"
 
@@ -24,19 +24,14 @@ end
 
 --- Who hears of errors in callbacks and tasks: `fn(message, details)`. nil restores the default, a
 --- line on stderr. Returns the function before.
----@param fn fun(message: string, details: table)?
----@return function?
-function M.on_error(fn)
-  return base.on_error(fn)
-end
+---@type fun(fn: fun(message: string, details: table)?): function?
+M.on_error = base.on_error
 
 --- Who hears, in `registry.default():sweep()`, of lethe objects that were collected without being
---- closed: `fn(held, traceback)`; tracebacks are kept with LETHE_DEBUG=1. Returns the function before.
----@param fn fun(held: string, traceback: string?)?
----@return function?
-function M.on_leak(fn)
-  return base.on_leak(fn)
-end
+--- closed: `fn(held, traceback)`; tracebacks are kept with LETHE_DEBUG=1. Returns the function
+--- before.
+---@type fun(fn: fun(held: string, traceback: string?)?): function?
+M.on_leak = base.on_leak
 
 return setmetatable(M, {
   __index = function(_, name)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The event_base that the loops of a thread share, and how a signal handler interrupts its block. */
+ * The event_base that the loops of a thread share, and how a handler interrupts its block. */
 #include <event2/thread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>

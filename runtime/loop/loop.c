@@ -77,6 +77,19 @@ static unsigned run_messages(struct lethe_loop *l) {
   return n;
 }
 
+/* Every change of the heap; counts the timers that keep the loop alive. */
+static void put_timer(struct lethe_loop *l, struct lethe_timer *t) {
+  t->loop = l;
+  l->timers = lethe_timers_add(l->timers, t);
+  if (!t->idle) l->busy_timers++;
+}
+
+static void take_timer(struct lethe_loop *l, struct lethe_timer *t) {
+  l->timers = lethe_timers_remove(l->timers, t);
+  if (!t->idle) l->busy_timers--;
+  t->loop = NULL;
+}
+
 static void end_timers(struct lethe_loop *l) {
   for (struct lethe_timer *t; (t = l->timers) != NULL;) {
     lethe_timer_stop(t);
@@ -140,18 +153,15 @@ void lethe_timer_start(struct lethe_loop *l, struct lethe_timer *t, double secon
                        void (*fire)(struct lethe_timer *t)) {
   lethe_timer_stop(t);
   if (l->closed) return;
-  t->loop = l;
   t->due = moment(l, lethe_loop_now(l) + (seconds > 0 ? seconds : 0));
   t->every = every;
   t->seq = ++l->seq;
   t->fire = fire;
-  l->timers = lethe_timers_add(l->timers, t);
+  put_timer(l, t);
 }
 
 void lethe_timer_stop(struct lethe_timer *t) {
-  if (!t->loop) return;
-  t->loop->timers = lethe_timers_remove(t->loop->timers, t);
-  t->loop = NULL;
+  if (t->loop) take_timer(t->loop, t);
 }
 
 /* One that lags must neither keep the others waiting for what it missed nor stand still. */
@@ -166,13 +176,11 @@ static double next_due(const struct lethe_loop *l, const struct lethe_timer *t) 
  * that its callback may stop it. */
 static void fire_first(struct lethe_loop *l) {
   struct lethe_timer *t = l->timers;
-  l->timers = lethe_timers_remove(l->timers, t);
-  t->loop = NULL;
+  take_timer(l, t);
   if (t->every > 0) {
-    t->loop = l;
     t->due = next_due(l, t);
     t->seq = ++l->seq;
-    l->timers = lethe_timers_add(l->timers, t);
+    put_timer(l, t);
   }
   t->fire(t);
 }
@@ -217,7 +225,7 @@ bool lethe_loop_alive(const struct lethe_loop *l) {
   pthread_mutex_unlock(&w->lock);
   /* A virtual clock moves by advance alone: a timer that is not due yet is nothing to wait for. */
   if (l->is_virtual) return held || (l->timers && l->timers->due <= l->now);
-  return held || l->timers;
+  return held || l->busy_timers > 0;
 }
 
 static void arm_timeout(struct lethe_loop *l) {

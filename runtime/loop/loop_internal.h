@@ -34,6 +34,7 @@ struct lethe_loop {
 
   struct event *wake, *timeout;
   struct lethe_timer *timers;
+  unsigned busy_timers; /* those that keep it alive */
   uint64_t seq;
   struct lethe_list signals;
   unsigned raised; /* signals caught by libevent, whose callbacks have not run yet */

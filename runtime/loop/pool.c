@@ -19,8 +19,8 @@ static size_t pool_bytes(unsigned size) {
   return sizeof(struct lethe_pool) + size * sizeof(pthread_t);
 }
 
-/* Once the message is posted the job is not ours any more. The loop is put after that: until then it
- * is held and cannot go. If it closed, nobody will ever turn it: the job ends here. */
+/* Once the message is posted the job is not ours any more. The loop is put after that: until then
+ * it is held and cannot go. If it closed, nobody will ever turn it: the job ends here. */
 static void finish(struct lethe_job *job) {
   struct lethe_loop *loop = job->loop;
   if (!lethe_loop_post(loop, &job->message)) {
@@ -84,7 +84,8 @@ void lethe_pool_delete(struct lethe_pool *p) {
   lethe_free(p->alloc, p, pool_bytes(p->size));
 }
 
-/* Signals are for the threads that turn loops: a pool thread inherits a mask that blocks them all. */
+/* Signals are for the threads that turn loops: a pool thread inherits a mask that blocks them
+ * all. */
 static bool start_thread(pthread_t *thread, struct lethe_pool *p) {
   sigset_t all, before;
   if (lethe_fault(LETHE_FAULT_THREAD)) return false;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Pairing heap of timers. `child` is a node's first child, `sibling` the next of its list, `parent`
- * the previous in that list or, of a first child, the parent: enough to cut any node out in O(1). */
+ * Pairing heap of timers. `child` is a node's first child, `sibling` the next of its list,
+ * `parent` the previous in that list or, of a first child, the parent: enough to cut any node out
+ * in O(1). */
 #include "timers.h"
 
 static bool before(const struct lethe_timer *a, const struct lethe_timer *b) {

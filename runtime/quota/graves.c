@@ -35,6 +35,7 @@ static void on_timer(struct lethe_timer *timer) {
 /* On the home loop's thread. */
 void quota_graves_timer(struct lethe_quota *t) {
   if (t->graves_n == 0 || t->grave_timer.loop || !t->home) return;
+  t->grave_timer.idle = true; /* nobody waits for a look at graves */
   lethe_timer_start(t->home->loop, &t->grave_timer, t->graves[0].due - quota_now(t), 0, on_timer);
 }
 

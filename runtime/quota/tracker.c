@@ -68,13 +68,17 @@ void lethe_quota_emit(struct lethe_quota *t, const struct lethe_quota_event *e) 
   pthread_mutex_unlock(&t->sink_lock);
 }
 
-void lethe_quota_mute(struct lethe_quota *t) {
+void lethe_quota_listen(struct lethe_quota *t,
+                        void (*event)(void *ud, const struct lethe_quota_event *e), void *ud) {
   quota_lock(t);
   pthread_mutex_lock(&t->sink_lock);
-  t->sink = NULL;
+  t->sink = event;
+  t->sink_ud = ud;
   pthread_mutex_unlock(&t->sink_lock);
   quota_unlock(t);
 }
+
+void lethe_quota_mute(struct lethe_quota *t) { lethe_quota_listen(t, NULL, NULL); }
 
 /* ---- making ---------------------------------------------------------------------------------- */
 

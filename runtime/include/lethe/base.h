@@ -2,9 +2,10 @@
  * The base under every engine: error codes, the injected allocator, fault points and the clock.
  *
  * A function that can fail returns 0 or a negative LETHE_E* code and writes its results only on
- * success. Every code has a message for people and a stable lower-case word for programs. All memory
- * goes through struct lethe_alloc, which has the shape of lua_Alloc: a quota, a test that fails the
- * n-th allocation and an accountant are then one and the same thing, an allocator around another. */
+ * success. Every code has a message for people and a stable lower-case word for programs. All
+ * memory goes through struct lethe_alloc, which has the shape of lua_Alloc: a quota, a test that
+ * fails the n-th allocation and an accountant are then one and the same thing, an allocator
+ * around another. */
 #ifndef LETHE_BASE_H
 #define LETHE_BASE_H
 

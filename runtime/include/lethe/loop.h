@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * The loop: messages, timers and signals of one thread, on libevent, with a clock that may be virtual.
+ * The loop: messages, timers and signals of one thread, on libevent; its clock may be virtual.
  *
- * A loop belongs to the thread that turns it. Three things reach it: messages, which any thread may
- * post; timers, ordered by due time and then by start; and signals. A turn delivers the messages
- * that were there when it began and then the timers that are due. The clock of a virtual loop stands
- * still until lethe_loop_advance moves it, so a test owns time. Several loops of one thread share
- * one event_base (their host's): a thread has one place to block, whichever loop it waits for.
+ * A loop belongs to the thread that turns it. Three things reach it: messages, which any thread
+ * may post; timers, ordered by due time and then by start; and signals. A turn delivers the
+ * messages that were there when it began and then the timers that are due. The clock of a virtual
+ * loop stands still until lethe_loop_advance moves it, so a test owns time. Several loops of one
+ * thread share one event_base (their host's): a thread has one place to block, whichever loop it
+ * waits for.
  *
  * Turns nest: what a turn calls back may turn the same loop, or another, until something happens.
  *
  * Synchronization: post, hold, release, get and put may be called from any thread, interrupt from
- * any thread and from a signal handler; everything else from the thread that turns the loop. Nothing
- * is called back while a lock is held. */
+ * any thread and from a signal handler; everything else from the thread that turns the loop.
+ * Nothing is called back while a lock is held. */
 #ifndef LETHE_LOOP_H
 #define LETHE_LOOP_H
 
@@ -57,6 +58,7 @@ struct lethe_timer {
   struct lethe_loop *loop;                      /* NULL while it is not running */
   double due, every;                            /* seconds; every = 0 fires once */
   uint64_t seq;
+  bool idle; /* set before the start: it does not keep the loop alive */
   void (*fire)(struct lethe_timer *t);
   void (*closed)(struct lethe_timer *t); /* optional: the loop closed while it ran */
 };
@@ -88,13 +90,13 @@ LETHE_API void lethe_signal_stop(struct lethe_signal *s);
 
 LETHE_API double lethe_loop_now(const struct lethe_loop *loop);
 LETHE_API bool lethe_loop_is_virtual(const struct lethe_loop *loop);
-/* One turn, without waiting: the signals that came, the messages that are there, the timers that are
- * due. How many callbacks ran. */
+/* One turn, without waiting: the signals that came, the messages that are there, the timers that
+ * are due. How many callbacks ran. */
 LETHE_API unsigned lethe_loop_turn(struct lethe_loop *loop);
 /* Blocks until one of the loops, all of one base, has something to do; at once if one has. */
 LETHE_API void lethe_loop_block(struct lethe_loop *const *loops, size_t n);
-/* Ends the block that is under way, or the next one, of any loop of the base. Async-signal-safe, but
- * for errno, which it may change. */
+/* Ends the block that is under way, or the next one, of any loop of the base. Async-signal-safe,
+ * but for errno, which it may change. */
 LETHE_API void lethe_loop_interrupt(struct lethe_loop *loop);
 /* True while messages, timers, signals or held answers are left. */
 LETHE_API bool lethe_loop_alive(const struct lethe_loop *loop);

@@ -5,9 +5,10 @@
  * threads as jobs come, up to its size; they end with it. Jobs start in order of submission, on
  * whichever thread is free. Pool threads take no signals.
  *
- * A loop does not wait for its jobs when it closes: whoever submits keeps a job's memory valid until
- * done has run, past the loop's end if need be. So a job that outlived its loop ends in the pool's
- * thread, with done(job, closed = true), which then may only give the job's memory back. */
+ * A loop does not wait for its jobs when it closes: whoever submits keeps a job's memory valid
+ * until done has run, past the loop's end if need be. So a job that outlived its loop ends in the
+ * pool's thread, with done(job, closed = true), which then may only give the job's memory back.
+ * */
 #ifndef LETHE_POOL_H
 #define LETHE_POOL_H
 

@@ -105,6 +105,10 @@ LETHE_API struct lethe_quota *lethe_quota_get(struct lethe_quota *t);
 LETHE_API void lethe_quota_put(struct lethe_quota *t);
 /* Ends every account now; further calls answer LETHE_ESHUTDOWN. The event sink is not called after. */
 LETHE_API void lethe_quota_shutdown(struct lethe_quota *t);
+/* Another sink from now on. */
+LETHE_API void lethe_quota_listen(struct lethe_quota *t,
+                                  void (*event)(void *ud, const struct lethe_quota_event *e),
+                                  void *ud);
 /* Delivers an event of the caller's making. */
 LETHE_API void lethe_quota_emit(struct lethe_quota *t, const struct lethe_quota_event *e);
 /* The sink's owner goes away: no event is delivered any more once this returns. */

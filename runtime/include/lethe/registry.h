@@ -8,7 +8,7 @@
  * the same things in the same order whatever the collector did. Slots carry generations: a note for
  * a slot that was given up, or noted before, does nothing.
  *
- *   id = lethe_registry_add(r, what, kind)     the object is alive; memory for its death is set aside
+ *   id = lethe_registry_add(r, what, kind)     it is alive; memory for its death is set aside
  *   lethe_registry_remove(r, id)               it was closed in order: no death will be reported
  *   lethe_registry_note(r, id)                 its finalizer ran
  *   lethe_registry_take(r, fn, ud)             fn(ud, id, what, kind) for each of the dead
@@ -39,7 +39,8 @@ LETHE_API bool lethe_registry_note(struct lethe_registry *r, uint64_t id);
 /* Empties the dead-set as it stands, in slot order; each slot is free before fn sees it, and fn may
  * do anything, notes and takes included. How many were taken. */
 LETHE_API size_t lethe_registry_take(struct lethe_registry *r,
-                                     void (*fn)(void *ud, uint64_t id, void *what, const void *kind),
+                                     void (*fn)(void *ud, uint64_t id, void *what,
+                                                const void *kind),
                                      void *ud);
 /* Every slot that is alive, in slot order, as dead: the end of the state that owns them all. */
 LETHE_API void lethe_registry_note_all(struct lethe_registry *r);

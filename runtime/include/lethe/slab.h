@@ -2,10 +2,11 @@
  * Slot table: records of one size in chunks that never move, each named by a 64-bit id.
  *
  * An id is generation << 32 | slot. The generation of a slot is odd while it is in use and grows
- * whenever it is taken or given back, so an id outlives its record harmlessly: looking it up answers
- * NULL for ever after (a slot that was taken 2^31 times is not used again). Id 0 names nothing. Lookup, take and give are O(1); a walk over all slots can
- * stop anywhere and go on later, which is what lets a scan hold a lock for a few records at a time.
- * Not thread-safe: the owner's lock covers it. */
+ * whenever it is taken or given back, so an id outlives its record harmlessly: looking it up
+ * answers NULL for ever after (a slot that was taken 2^31 times is not used again). Id 0 names
+ * nothing. Lookup, take and give are O(1); a walk over all slots can stop anywhere and go on
+ * later, which is what lets a scan hold a lock for a few records at a time. Not thread-safe: the
+ * owner's lock covers it. */
 #ifndef LETHE_SLAB_H
 #define LETHE_SLAB_H
 

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT
+ * What the files of the quota binding share: the port of a state on a tracker, and the boxes.
+ *
+ * A port is a state's place on one tracker: the member through which its participants are asked, and,
+ * in the state that made the tracker, the queue of events for its on_event. It is counted by the
+ * boxes of that tracker in the state and goes with the last of them. */
+#ifndef LETHE_BINDINGS_QUOTA_H
+#define LETHE_BINDINGS_QUOTA_H
+
+#include <pthread.h>
+
+#include "common.h"
+#include "lethe/quota.h"
+
+struct port {
+  struct port *next; /* of the state */
+  struct lethe_state *state;
+  struct lethe_quota *t;
+  struct lethe_quota_member *member;
+  struct lethe_loop *loop;
+  unsigned refs;
+
+  struct lethe_settler settler;
+  int on_event; /* registry reference, or LUA_NOREF */
+  pthread_mutex_t lock; /* guards events and woken */
+  struct lethe_list events;
+  struct lethe_message wake;
+  bool woken;
+};
+
+/* The state's port on t, made if it has none, counted once more; NULL without memory. */
+struct port *quota_port(lua_State *L, struct lethe_quota *t, struct lethe_loop *loop);
+void quota_port_put(struct port *p);
+/* Makes the port hear of the tracker's events; the function is at stack index fn. */
+void quota_port_listen(lua_State *L, struct port *p, int fn);
+/* Tells the tracker that a handle was collected without close. */
+void quota_collected(struct port *p, const char *what, const char *name, int64_t bytes);
+
+struct account_ref {
+  struct port *port;
+  uint64_t id;
+};
+struct participation {
+  struct port *port;
+  struct lethe_quota_handle handle;
+  struct track *track; /* of track_state, else NULL */
+};
+
+extern const struct lethe_class quota_tracker_class, quota_account_class, quota_weak_class,
+    quota_participation_class;
+
+/* The parts of lethe.core.quota in other files. */
+void quota_open_account(lua_State *L);
+
+/* An account's object: takes one handle that is already counted. */
+int quota_push_account(lua_State *L, struct port *p, uint64_t id);
+/* A weak account's object. */
+int quota_push_weak(lua_State *L, struct port *p, uint64_t id);
+/* The tracker's object in this state, made anew if it was collected. */
+void quota_push_tracker(lua_State *L, struct port *p);
+
+/* The name an account has, or "". */
+void quota_name_of(const struct account_ref *a, char *buf, size_t n);
+
+/* The policy at stack index i: a reference in *out and 0, or the number of results (nil, m, code) that were
+ * pushed. Raises for wrong types and unknown options. */
+int quota_policy_at(lua_State *L, int i, struct port *port, struct lethe_quota_policy **out);
+
+/* The candidate class of a state. */
+void quota_candidate_class(lua_State *L);
+
+/* track_state(account, limit | nil) -> Participation; see track.c */
+int quota_track_state(lua_State *L);
+void quota_untrack(struct track *track);
+
+extern const char *const quota_levels[], *const quota_reasons[], *const quota_outcomes[];
+
+#endif
