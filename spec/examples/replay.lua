@@ -29,6 +29,11 @@ local function usage(message)
   os.exit(2, true)
 end
 
+local function fail(message)
+  io.stderr:write("replay.lua: ", message, "\n")
+  os.exit(1, true)
+end
+
 local function options(args)
   local chosen = { memory = 40 }
   local i = 1
@@ -65,7 +70,7 @@ local function find_trace()
       return path
     end
   end
-  error("no trace: " .. table.concat(TRACES, ", "), 0)
+  return fail("neither trace is there: " .. table.concat(TRACES, ", "))
 end
 
 -- A progress bar on the terminal, or nothing when stderr is none, or colours are not wanted.
@@ -118,14 +123,17 @@ local function print_table(results)
   end
 end
 
-local function print_note(results)
+local function print_note(results, swept)
   local share <const> = ratio(results[3], results[1])
   print(("\nThe cost-aware policy re-created %.0f %% fewer bytes than \"oldest\" at equal memory.")
     :format(100 * (1 - share)))
   if share > AIM then
     print([[
 That is under the 20 % it aims at. Where memory is a small part of what is read over and over,
-hardly anything survives until it is read again, whoever chooses; --sweep shows other sizes.]])
+hardly anything survives until it is read again, whoever chooses.]])
+  end
+  if not swept then
+    print("At other sizes of memory it is more or less: --sweep shows them.")
   end
 end
 
@@ -142,14 +150,17 @@ end
 local function main(args)
   local chosen <const> = options(args)
   local path <const> = chosen.trace or find_trace()
-  local trace <const> = assert(model.read(path))
+  local trace, message = model.read(path)
+  if not trace then
+    return fail(message)
+  end
   local results <const> = run_all(trace, chosen.memory)
   print(("%s: %d requests, %s in all, %s of different blocks"):format(path:match("[^/]+$"),
     #trace.ids, mib(trace.bytes), mib(trace.footprint)))
   print(("%d tenants (extents of %s) under a tracker of %s, %g %% of the different blocks\n")
     :format(results[1].tenants, extent(512 << trace.shift), mib(results[1].max), chosen.memory))
   print_table(results)
-  print_note(results)
+  print_note(results, chosen.sweep)
   if chosen.sweep then
     print_sweep(trace)
   end

@@ -260,7 +260,7 @@ function M.run(options)
       world.loop:advance(ahead)
     end
     world:read(world:tenant(ids[i] >> shift), ids[i], sizes[i])
-    world.loop:step() -- a pass that this claim woke runs here
+    while world.loop:step() do end -- a pass that this claim woke runs to its end
     if options.progress and i % 1024 == 0 then
       options.progress(i / #ids)
     end
