@@ -131,11 +131,31 @@ static void bury(void *ud, uint64_t id, void *what, const void *kind) {
   }
 }
 
-/* Nothing in here raises: what is buried no longer stands in the dead-set. Where the stack cannot
- * grow the deaths wait for the next safe point. */
+static int go_deeper(lua_State *L) {
+  if (lua_tointeger(L, 1) > 0) {
+    lua_pushcfunction(L, go_deeper);
+    lua_pushinteger(L, lua_tointeger(L, 1) - 1);
+    lua_call(L, 1, 0);
+  }
+  return 0;
+}
+
+/* Whether finishers can be called at all: Lua allocates for a stack that grows and for a call
+ * that is deeper than the ones before; having made such calls once, it needs not again. */
+static bool have_room(lua_State *L) {
+  if (!lua_checkstack(L, 2 * LUA_MINSTACK)) return false;
+  lua_pushcfunction(L, go_deeper);
+  lua_pushinteger(L, 4);
+  if (lua_pcall(L, 1, 0, 0) == LUA_OK) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
+/* Nothing in here raises: what is buried no longer stands in the dead-set. Where there is no room
+ * for it the deaths wait for the next safe point. */
 void lethe_safepoint_slow(lua_State *L, struct lethe_state *s) {
   struct drain d = {L, s};
-  if (s->draining || s->ended || !lua_checkstack(L, LUA_MINSTACK)) return;
+  if (s->draining || s->ended || !have_room(L)) return;
   s->draining = true;
   lethe_registry_take(&s->objects, bury, &d);
   s->draining = false;

@@ -11,9 +11,10 @@
 --   object = nil
 --   r:collect()   r:sweep()
 --
--- How it works: a note, an object of lethe's own, is the value of a weak-keyed table under the
--- object. Its slot is noted dead when the object's entry goes - after the object's own finalizer, and
--- only if that did not bring it back.
+-- How it works: a note, an object of lethe's own, hangs on the registered one through a weak-keyed
+-- table. It is noted dead when the object's entry goes: after the object's own finalizer, and only
+-- if that did not bring it back. Until `collect` such a death changes nothing that can be asked:
+-- the object still counts as alive, and its registration can still be ended.
 
 local base = require "lethe.core.base"
 
@@ -24,75 +25,95 @@ local M = {}
 local Registry = {}
 local new_registry, insides, new_note
 
+local WEAK_KEYS <const> = { __mode = "k" }
 local WEAK_VALUES <const> = { __mode = "v" }
+local COLLECTABLE <const> = { table = true, userdata = true, ["function"] = true, thread = true }
+local ROUNDS <const> = 200 -- of a program whose finalizers never come to rest
 
--- Takes a note's insides out of the books. They never refer to the note itself, which only the
--- registered object keeps alive, but for the weak pair that unregister needs.
-local function detach(note)
-  local of, set = note.registry, note.set
-  note.registry = nil
-  of.live = of.live - 1
-  if set then
-    set[note] = nil
-    if note.plain_token ~= nil and next(set) == nil then of.tokens[note.plain_token] = nil end
-  end
-  return of
+-- Notes are objects too, but no business of whoever asks the default registry.
+local function note_counts()
+  local shared = base.shared("registry")
+  shared.notes = shared.notes or { made = 0, closed = 0, died = 0 }
+  return shared.notes
 end
 
--- A note that died with its object; one that was unregistered is closed, and reports nothing.
-local function note_died(note, closed)
-  if closed or not note.registry then return end
-  local of = detach(note)
-  of.finalized = of.finalized + 1
-  of.found[#of.found + 1] = { note.held }
-end
+local notes = note_counts()
 
+-- `link` is how notes know their registry: not for its life.
 local function make(on_dead)
-  return {
+  local of = {
     on_dead = on_dead,
-    objects = setmetatable({}, { __mode = "k" }), -- object -> set of its notes
-    tokens = setmetatable({}, { __mode = "k" }), -- token -> set of insides of notes
-    found = {}, -- { held, traceback } of what died and is not visible yet
-    dead = {}, -- the same, visible and not yet swept
+    objects = setmetatable({}, WEAK_KEYS), -- object -> set of its notes' handles
+    tokens = setmetatable({}, WEAK_KEYS), -- token -> set of notes
+    found = false, -- notes that died and are not visible yet, through their `next`
+    dead = {}, -- what is visible and not yet swept, each with `held`
     live = 0,
     registered = 0,
     finalized = 0,
     swept = 0,
+    seen = 0, -- of the default registry: deaths of lethe objects that are visible
   }
+  of.link = setmetatable({ of = of }, WEAK_VALUES)
+  return of
 end
+
+-- At the safe point after a note's death. Allocates nothing, so that no death is lost.
+local function note_died(note, closed)
+  if closed then return end
+  notes.died = notes.died + 1
+  local of = note.link.of
+  if not of or not note.counted then return end
+  note.next = of.found
+  of.found = note
+end
+
+-- A note no longer counts as alive, nor under its token.
+local function discount(of, note)
+  local set = note.set
+  note.counted = false
+  of.live = of.live - 1
+  if set then
+    note.set = nil
+    set[note] = nil
+    if note.plain_token ~= nil and next(set) == nil then of.tokens[note.plain_token] = nil end
+  end
+end
+
+-- ---- order ------------------------------------------------------------------------------------
 
 -- Numbers before strings; strings by bytes, whatever the locale says.
 local function before(a, b)
-  local number_a, number_b = math.type(a) ~= nil, math.type(b) ~= nil
-  if number_a ~= number_b then return number_a end
-  if number_a then return a < b end
-  local n = math.min(#a, #b)
-  for i = 1, n do
-    local x, y = a:byte(i), b:byte(i)
-    if x ~= y then return x < y end
-  end
-  return #a < #b
+  local x, y = a.held, b.held
+  local x_is_number, y_is_number = type(x) == "number", type(y) == "number"
+  if x_is_number ~= y_is_number then return x_is_number end
+  if x_is_number then return x < y end
+  return base.less(x, y)
 end
 
 local function sorted(dead)
   local copy = table.move(dead, 1, #dead, 1, {})
-  table.sort(copy, function(a, b) return before(a[1], b[1]) end)
+  table.sort(copy, before)
   return copy
 end
 
+-- A report of the default registry may stand for several deaths.
 local function helds(dead)
   local list = {}
-  for i, entry in ipairs(sorted(dead)) do
-    list[i] = entry[1]
+  for _, entry in ipairs(dead) do
+    for _ = 1, entry.times or 1 do
+      list[#list + 1] = entry.held
+    end
   end
   return list
 end
+
+-- ---- registering ------------------------------------------------------------------------------
 
 --- A registry of this state.
 ---@param options { on_dead: fun(held: integer|string)? }?
 ---@return lethe.registry.Registry
 function M.new(options)
-  options = options or {}
+  if options == nil then options = {} end
   base.options(options, { "on_dead" }, 2)
   local on_dead = options.on_dead
   if on_dead ~= nil and type(on_dead) ~= "function" then
@@ -101,7 +122,26 @@ function M.new(options)
   return new_registry(make(on_dead))
 end
 
-local COLLECTABLE <const> = { table = true, userdata = true, ["function"] = true, thread = true }
+local function check_registration(object, held, token)
+  local message = "bad argument #%d to 'register' (%s expected, got %s)"
+  if not COLLECTABLE[type(object)] then
+    error(message:format(1, "table, userdata, function or thread", type(object)), 3)
+  end
+  if math.type(held) ~= "integer" and type(held) ~= "string" then
+    error(message:format(2, "integer or string", math.type(held) or type(held)), 3)
+  end
+  if token ~= token then error(message:format(3, "token", "nan"), 3) end
+end
+
+-- Under a token, which is held weakly; so are the note's own handle and the set that it is in.
+local function tie(of, note, handle, handles, token)
+  local set = of.tokens[token] or {}
+  note.pair = setmetatable({ handle, handles }, WEAK_VALUES)
+  if not COLLECTABLE[type(token)] then note.plain_token = token end
+  set[note] = true
+  of.tokens[token] = set
+  note.set = set
+end
 
 --- Registers an object, held weakly. Several registrations of one object all report.
 ---@param object table|userdata|function|thread
@@ -109,25 +149,16 @@ local COLLECTABLE <const> = { table = true, userdata = true, ["function"] = true
 ---@param token any? ends this registration through unregister; held weakly
 function Registry:register(object, held, token)
   local of = insides(self)
-  if not COLLECTABLE[type(object)] then
-    error(("bad argument #1 to 'register' (something that is collected expected, got %s)"):format(type(object)), 2)
-  end
-  if math.type(held) ~= "integer" and type(held) ~= "string" then
-    error(("bad argument #2 to 'register' (integer or string expected, got %s)"):format(type(held)), 2)
-  end
+  check_registration(object, held, token)
   base.safepoint()
-  local note = { registry = of, held = held }
+  local note = { link = of.link, held = held, next = false, counted = false }
   local handle = new_note(note)
+  notes.made = notes.made + 1
   local handles = of.objects[object] or {}
   handles[handle] = true
   of.objects[object] = handles
-  if token ~= nil then
-    note.pair = setmetatable({ handle, handles }, WEAK_VALUES)
-    note.set = of.tokens[token] or {}
-    note.plain_token = not COLLECTABLE[type(token)] and token or nil
-    note.set[note] = true
-    of.tokens[token] = note.set
-  end
+  if token ~= nil then tie(of, note, handle, handles, token) end
+  note.counted = true
   of.live = of.live + 1
   of.registered = of.registered + 1
 end
@@ -145,53 +176,78 @@ function Registry:unregister(token)
   for note in pairs(set) do
     local handle, handles = note.pair[1], note.pair[2]
     note.set = nil
-    detach(note)
-    if handle then -- else it dies right now, and finds itself detached
-      handles[handle] = nil
+    if note.counted then
+      discount(of, note)
+      any = true
+    end
+    if handle then -- else it has died, and nobody will hear of it
+      if handles then handles[handle] = nil end
+      notes.closed = notes.closed + 1
       handle:close()
     end
-    any = true
   end
   return any
 end
 
--- Full collections until two in a row bring nothing new: an object with a finalizer takes two.
+-- ---- deaths -----------------------------------------------------------------------------------
+
+-- Full collections until two in a row neither note a death nor free a byte: a finalizer may let
+-- go of what has a finalizer of its own, and so on.
 local function collect_all()
-  local quiet, rounds = 0, 0
-  while quiet < 2 and rounds < 100 do
-    local _, _, already = base.objects()
+  local quiet, size = 0, nil
+  for _ = 1, ROUNDS do
+    local _, _, noted = base.objects()
     collectgarbage("collect")
     base.safepoint()
     local _, _, now = base.objects()
-    quiet = now == already and quiet + 1 or 0
-    rounds = rounds + 1
+    local count = collectgarbage("count")
+    quiet = now == noted and count == size and quiet + 1 or 0
+    size = count
+    if quiet == 2 then return end
   end
+end
+
+-- The reports of lethe objects that were collected without close.
+local function take_leaks(of)
+  local _, _, finalized, leaks = base.objects()
+  for i, leak in ipairs(leaks) do
+    of.dead[#of.dead + 1] = { held = leak[1], traceback = leak[2] }
+    leaks[i] = nil
+  end
+  for name, times in pairs(leaks) do
+    if type(name) == "string" then of.dead[#of.dead + 1] = { held = name, times = times } end
+    leaks[name] = nil
+  end
+  of.seen = finalized - notes.died
 end
 
 --- Full collections until nothing more is due: the one place where deaths become visible.
 function Registry:collect()
   local of = insides(self)
   collect_all()
-  if of.is_default then
-    local _, _, _, leaks = base.objects()
-    table.move(leaks, 1, #leaks, #of.dead + 1, of.dead)
-    for i = #leaks, 1, -1 do
-      leaks[i] = nil
+  if of.is_default then take_leaks(of) end
+  while of.found do
+    local note = of.found
+    if note.counted then
+      of.dead[#of.dead + 1] = note
+      discount(of, note)
+      of.finalized = of.finalized + 1
     end
+    of.found = note.next
   end
-  table.move(of.found, 1, #of.found, #of.dead + 1, of.dead)
-  of.found = {}
 end
 
 --- What has died and was not yet swept, sorted: numbers before strings, strings by bytes.
 ---@return (integer|string)[]
 function Registry:dead()
-  return helds(insides(self).dead)
+  return helds(sorted(insides(self).dead))
 end
 
-local function tell(fn, name, held, traceback)
-  local ok, message = xpcall(fn, debug.traceback, held, traceback)
-  if not ok then base.report(message, { callback = name, held = held }) end
+local function tell(fn, name, entry)
+  for _ = 1, entry.times or 1 do
+    local ok, message = xpcall(fn, debug.traceback, entry.held, entry.traceback)
+    if not ok then base.report(message, { callback = name, held = entry.held }) end
+  end
 end
 
 --- Empties the dead-set, calling on_dead for each; the list of what was in it, sorted. Sweeping the
@@ -201,32 +257,42 @@ function Registry:sweep()
   local of = insides(self)
   base.safepoint()
   local dead = sorted(of.dead)
+  local list = helds(dead)
   of.dead = {}
-  of.swept = of.swept + #dead
+  of.swept = of.swept + #list
   local on_dead, name = of.on_dead, "on_dead"
-  if of.is_default then on_dead, name = base.leak_hook(), "on_leak" end
-  if on_dead then
-    for _, entry in ipairs(dead) do
-      tell(on_dead, name, entry[1], entry[2])
-    end
+  if of.is_default then
+    on_dead, name = base.leak_hook(), "on_leak"
   end
-  return helds(dead)
+  for _, entry in ipairs(on_dead and dead or {}) do
+    tell(on_dead, name, entry)
+  end
+  return list
 end
 
---- live and dead are current counts; registered, finalized and swept are totals.
+--- live and dead are current counts; registered, finalized and swept are totals. Deaths change them
+--- in collect alone.
 ---@return { live: integer, dead: integer, registered: integer, finalized: integer, swept: integer }
 function Registry:stats()
   local of = insides(self)
   base.safepoint()
+  local dead = 0
+  for _, entry in ipairs(of.dead) do
+    dead = dead + (entry.times or 1)
+  end
   local stats = {
     live = of.live,
-    dead = #of.dead,
+    dead = dead,
     registered = of.registered,
     finalized = of.finalized,
     swept = of.swept,
   }
   if of.is_default then
-    stats.live, stats.registered, stats.finalized = base.objects()
+    local live, registered, finalized = base.objects()
+    local unseen = finalized - notes.died - of.seen
+    stats.live = stats.live + live - (notes.made - notes.closed - notes.died) + unseen
+    stats.registered = stats.registered + registered - notes.made
+    stats.finalized = stats.finalized + of.seen
   end
   return stats
 end
@@ -236,7 +302,7 @@ end
 ---@return lethe.registry.Registry
 function M.default()
   local shared = base.shared("registry")
-  if not shared.default then
+  if not (shared.default and pcall(insides, shared.default)) then
     local of = make()
     of.is_default = true
     shared.default = new_registry(of)
@@ -244,7 +310,13 @@ function M.default()
   return shared.default
 end
 
-new_registry, insides = base.class("registry.Registry", Registry, function() end)
+-- A closed registry lets go of its notes; they die unheard.
+new_registry, insides = base.class("registry.Registry", Registry, function(of, closed)
+  if closed then
+    of.link.of = nil
+    of.objects = nil
+  end
+end, true, true)
 new_note = base.class("registry.Note", {}, note_died)
 
 return M

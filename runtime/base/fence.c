@@ -19,7 +19,8 @@ static void detect(void) {
 void lethe_fence_init(void) { pthread_once(&once, detect); }
 
 void lethe_fence_heavy(void) {
-  if (lethe_fence_asymmetric && syscall(__NR_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0)
+  if (lethe_fence_asymmetric &&
+      syscall(__NR_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0)
     return;
 #if !LETHE_TSAN
   atomic_thread_fence(memory_order_seq_cst);

@@ -91,8 +91,8 @@ static uint32_t sorted(struct lethe_registry *r, uint32_t list) {
   return list;
 }
 
-/* The batch leaves the dead-set before anything is called, so fn may note and take itself: what dies
- * meanwhile belongs to the next take. */
+/* The batch leaves the dead-set before anything is called, so fn may note and take itself: what
+ * dies meanwhile belongs to the next take. */
 size_t lethe_registry_take(struct lethe_registry *r,
                            void (*fn)(void *ud, uint64_t id, void *what, const void *kind),
                            void *ud) {

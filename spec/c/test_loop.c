@@ -45,7 +45,8 @@ static void say(char c) {
 enum { TIMERS = 3000, STEPS = 100000 };
 
 static int by_due(const void *a, const void *b) {
-  const struct lethe_timer *x = *(struct lethe_timer *const *)a, *y = *(struct lethe_timer *const *)b;
+  const struct lethe_timer *x = *(struct lethe_timer *const *)a;
+  const struct lethe_timer *y = *(struct lethe_timer *const *)b;
   if (x->due != y->due) return x->due < y->due ? -1 : 1;
   return x->seq < y->seq ? -1 : x->seq > y->seq;
 }
@@ -394,7 +395,8 @@ static void a_period_below_the_clocks_resolution_ends(void **state) {
   finish(l);
 }
 
-/* It fires every microsecond and takes ten: the timer that is due in a millisecond comes through. */
+/* It fires every microsecond and takes ten: the timer that is due in a millisecond comes through.
+ * */
 static void a_timer_that_lags_does_not_starve_the_others(void **state) {
   (void)state;
   struct lethe_loop *l = make(LETHE_CLOCK_REAL, NULL);

@@ -69,8 +69,9 @@ static void one_of_all_threads_puts_the_last_reference(void **state) {
 
 /* ---- the asymmetric fence -------------------------------------------------------------------- */
 
-/* Each side writes its flag, fences, reads the other's: never may both read 0. Under ThreadSanitizer,
- * which knows no fences, the flags are exchanged with sequentially consistent operations. */
+/* Each side writes its flag, fences, reads the other's: never may both read 0. Under
+ * ThreadSanitizer, which knows no fences, the flags are exchanged with sequentially consistent
+ * operations. */
 static struct {
   _Atomic int x, y;
   int read_x, read_y;
@@ -241,7 +242,8 @@ static void a_post_wakes_a_blocked_loop(void **state) {
   finish(box.loop);
 }
 
-/* A turn inside a message takes what is left of the inbox and blocks: the next post must wake it. */
+/* A turn inside a message takes what is left of the inbox and blocks: the next post must wake it.
+ * */
 static struct letter inner_letter;
 
 static void wait_inside(struct lethe_message *m, bool closed) {

@@ -32,7 +32,8 @@ static void what_was_noted_is_taken_once_in_slot_order(void **state) {
   uint64_t ids[5];
   int things[5];
   lethe_registry_init(&r, &lethe_alloc_libc);
-  for (int i = 0; i < 5; i++) ids[i] = lethe_registry_add(&r, &things[i], i % 2 ? &kind_b : &kind_a);
+  for (int i = 0; i < 5; i++)
+    ids[i] = lethe_registry_add(&r, &things[i], i % 2 ? &kind_b : &kind_a);
   assert_int_equal(lethe_registry_live(&r), 5);
   static const int order[] = {3, 0, 4, 1};
   for (int i = 0; i < 4; i++) assert_true(lethe_registry_note(&r, ids[order[i]]));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * An allocator for tests: it counts blocks and bytes, checks that every caller tells the true size of
- * the block it gives back, and fails the n-th request that needs memory (or all from the n-th on). */
+ * An allocator for tests: it counts blocks and bytes, checks that every caller tells the true size
+ * of the block it gives back, and fails the n-th request that needs memory, or all from it on. */
 #ifndef SPEC_HARNESS_ALLOC_H
 #define SPEC_HARNESS_ALLOC_H
 

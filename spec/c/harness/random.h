@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Random numbers for tests: the seed comes from SEED, or else is the same every time, and is printed. */
+ * Random numbers for tests: the seed comes from SEED or is always the same, and it is printed. */
 #ifndef SPEC_HARNESS_RANDOM_H
 #define SPEC_HARNESS_RANDOM_H
 

@@ -1,0 +1,412 @@
+--- How tasks run and wait: the inside of lethe.loop.
+--
+-- A task's coroutine is resumed by a message to a loop; the message is made with the task. A
+-- waiting call parks its task behind a ticket, which whoever has the answer fills in. A wake-up
+-- of up to three values allocates nothing, and whatever is called back from a loop can be run
+-- again where memory was short: no wake-up is lost for that. A task goes on in a turn of the loop
+-- that the answer came from.
+
+local base = require "lethe.core.base"
+local core = require "lethe.core.loop"
+
+local M = {}
+
+local CANNOT_WAIT <const> = "cannot wait here; use Loop:spawn"
+local CLOSED_LOOP <const> = "attempt to use a closed lethe.loop.Loop"
+local CANCELLED <const> = { nil, "cancelled", "cancelled", n = 3 }
+local NO_MEMORY <const> = { nil, "not enough memory", "failed", n = 3 }
+
+-- Outlives a reloading of this module, since coroutines do: the tasks by coroutine; for each loop
+-- the others that its tasks wait on, { loop, tickets } in order of their first wait; how many
+-- tasks and tickets were made; how many tasks failed unjoined.
+local function state()
+  local shared = base.shared("loop")
+  if not shared.tasks then
+    shared.waits = setmetatable({}, { __mode = "k" })
+    shared.made = 0
+    shared.failures = 0
+    shared.tasks = setmetatable({}, { __mode = "k" })
+  end
+  return shared
+end
+
+local shared = state()
+local tasks, waits = shared.tasks, shared.waits
+
+local function next_number()
+  shared.made = shared.made + 1
+  return shared.made
+end
+
+local function in_order(list)
+  table.sort(list, function(a, b) return a.number < b.number end)
+  return list
+end
+
+-- ---- turning ----------------------------------------------------------------------------------
+
+-- The loop and those that its tasks wait on, and theirs; nil when it stands alone.
+local function companions(loop, list)
+  for _, wait in ipairs(waits[loop] or {}) do
+    list = list or { loop }
+    local known = false
+    for _, other in ipairs(list) do
+      known = known or other == wait.loop
+    end
+    if not known and next(wait.tickets) ~= nil then
+      list[#list + 1] = wait.loop
+      companions(wait.loop, list)
+    end
+  end
+  return list
+end
+
+--- One turn of a loop and of those that its tasks wait on; how many callbacks ran.
+---@param loop lethe.loop.Loop
+---@return integer
+function M.turn(loop)
+  local list = waits[loop] and companions(loop)
+  if not list then return core.turn(loop) end
+  local n = 0
+  for _, each in ipairs(list) do
+    n = n + core.turn(each)
+  end
+  return n
+end
+
+--- Whether anything is left that could happen.
+---@param loop lethe.loop.Loop
+---@return boolean
+function M.alive(loop)
+  if core.alive(loop) then return true end
+  for _, each in ipairs(waits[loop] and companions(loop) or {}) do
+    if core.alive(each) then return true end
+  end
+  return false
+end
+
+--- Sleeps until something happens.
+---@param loop lethe.loop.Loop
+function M.block(loop)
+  local list = waits[loop] and companions(loop)
+  if list then
+    core.block(table.unpack(list))
+  else
+    core.block(loop)
+  end
+end
+
+-- ---- tickets ----------------------------------------------------------------------------------
+
+-- The task's next turn: on the loop that the answer came from, where that is open.
+local function send(task, loop)
+  return core.send(loop, task.message) or core.send(task.loop, task.message)
+    or core.send(core.default(), task.message)
+end
+
+-- Books a wait on another loop than one's own, so that whoever turns the one turns the other.
+local function attend(ticket, home)
+  if home == ticket.loop then return end
+  local list = waits[home] or {}
+  waits[home] = list
+  local found
+  for _, wait in ipairs(list) do
+    if wait.loop == ticket.loop then found = wait end
+  end
+  if not found then
+    found = { loop = ticket.loop, tickets = setmetatable({}, { __mode = "k" }) }
+    list[#list + 1] = found
+  end
+  found.tickets[ticket] = true
+  ticket.home, ticket.list, ticket.wait = home, list, found
+end
+
+local function unattend(ticket)
+  local wait, list = ticket.wait, ticket.list
+  if not wait then return end
+  wait.tickets[ticket] = nil
+  for i = #list, 1, -1 do -- those of coroutines that were collected go too
+    if next(list[i].tickets) == nil then table.remove(list, i) end
+  end
+  if #list == 0 and waits[ticket.home] == list then waits[ticket.home] = nil end
+end
+
+local Ticket = {}
+local finish
+
+-- However the wait ends, by its answer, an error or the coroutine's being closed.
+function Ticket.__close(ticket, err)
+  local task = ticket.task
+  unattend(ticket)
+  if task and task.ticket == ticket then task.ticket = false end
+  if ticket.n then return end
+  ticket.n = 0
+  if ticket.disarm then ticket.disarm() end
+  -- Parked and left without an error: coroutine.close, which is the end of the task.
+  if ticket.parked and err == nil and not task.ending then finish(task, CANCELLED) end
+end
+
+local function new_ticket(loop, task, disarm)
+  local ticket = setmetatable({
+    false, false, false, -- the answer's values, or all of them, packed:
+    all = false,
+    n = false, -- how many; false while there is none
+    loop = loop,
+    task = task,
+    disarm = disarm,
+    parked = false,
+    number = next_number(),
+    home = false,
+    list = false,
+    wait = false,
+    wake = false,
+  }, Ticket)
+  function ticket.wake(...)
+    if ticket.n then return false end
+    local n = select("#", ...)
+    if n > 3 then ticket.all = table.pack(...) end
+    if ticket.parked then send(task, loop) end
+    ticket[1], ticket[2], ticket[3] = ...
+    ticket.n = n
+    return true
+  end
+  return ticket
+end
+
+-- Raises at `level` as M.wait's caller counts it: 1 is that caller. If it returned M.wait's results
+-- directly it has left no frame of its own. `at` is where M.wait stands.
+local function misuse(message, level, at)
+  if debug.getinfo(at, "t").istailcall then level = level - 1 end
+  error(message, at + math.max(level, 1))
+end
+
+-- Outside any task: turns the default loop, and the one waited on, until there is an answer.
+local function turn_until(ticket, level)
+  local default = core.default()
+  while not ticket.n do
+    if M.turn(default) == 0 and not ticket.n then
+      if not M.alive(default) then
+        misuse("nothing is left to run that could end this wait", level, 3)
+      end
+      M.block(default)
+    end
+  end
+end
+
+-- Whoever else resumes the coroutine learns nothing by it.
+local function park(task, ticket)
+  ticket.parked = true
+  task.ticket = ticket
+  repeat
+    coroutine.yield()
+  until ticket.n
+end
+
+--- Waits for one answer. `arm(wake)` starts the operation; `wake(...)`, called once, now or later,
+--- gives what this call returns; further calls of it do nothing and return false. `disarm()` takes
+--- the operation back when the wait ends without its answer: the task is cancelled, an error passes
+--- through. `level` is where misuse is reported, 1 being the function that calls this.
+---@param loop lethe.loop.Loop? the loop that the answer comes from; the task's own by default
+---@param arm fun(wake: function)
+---@param disarm function?
+---@param level integer?
+function M.wait(loop, arm, disarm, level)
+  level = level or 2
+  local co, is_main = coroutine.running()
+  local task = tasks[co]
+  if not base.may_wait() or not (is_main or (task and coroutine.isyieldable())) then
+    misuse(CANNOT_WAIT, level, 2)
+  end
+  if task and task.cancel_next then
+    task.cancel_next = false
+    return table.unpack(CANCELLED, 1, CANCELLED.n)
+  end
+  local home = task and task.loop or core.default()
+  loop = loop or home
+  if not core.is_open(loop) then misuse(CLOSED_LOOP, level, 2) end
+  local ticket <close> = new_ticket(loop, task, disarm)
+  attend(ticket, home)
+  arm(ticket.wake)
+  if not ticket.n then
+    if task then
+      park(task, ticket)
+    else
+      turn_until(ticket, level)
+    end
+  end
+  return table.unpack(ticket.all or ticket, 1, ticket.n)
+end
+
+-- ---- tasks ------------------------------------------------------------------------------------
+
+-- What an error leaves behind: its traceback is taken where it was raised.
+local Failure = {}
+
+local function fail(err)
+  local ok, text = pcall(tostring, err)
+  if not ok then text = ("(error object is a %s value)"):format(type(err)) end
+  return setmetatable({ text = debug.traceback(text, 2), value = err }, Failure)
+end
+
+function finish(task, results)
+  if task.done then return end
+  local joiners = task.joiners
+  task.results = results
+  task.done = true
+  tasks[task.co] = nil
+  task.co, task.message, task.args, task.joiners, task.ticket = nil, nil, nil, nil, nil
+  for _, wake in ipairs(joiners or {}) do
+    wake(true)
+  end
+end
+
+-- A task that gives in to its own cancellation (`assert(loop:sleep(1))`) has not failed.
+local function report(task, text, value)
+  if task.joiners and #task.joiners > 0 or task.cancelled and value == CANCELLED[2] then return end
+  shared.failures = shared.failures + 1
+  base.report(text, { task = true, value = value })
+end
+
+local function outcome(task, ok, ...)
+  if ok then return table.pack(...) end
+  local failure = ...
+  local text, value = failure, failure -- Lua's own: no memory, no stack, an error in `fail`
+  if getmetatable(failure) == Failure then
+    text, value = failure.text, failure.value
+  end
+  report(task, tostring(text), value)
+  return { nil, tostring(text), "failed", n = 3 }
+end
+
+-- After a resume, with its results.
+local function settle(task, alive, ...)
+  if task.done then return end
+  local ok, results
+  if not alive then -- it cannot be resumed: the C stack ends here
+    ok, results = pcall(outcome, task, false, ...)
+    task.ending = true
+    pcall(coroutine.close, task.co)
+  elseif coroutine.status(task.co) == "dead" then
+    ok, results = pcall(outcome, task, ...)
+  else
+    if not task.ticket then send(task, task.loop) end -- it yielded by itself: on in the next turn
+    return
+  end
+  if not ok then
+    results = NO_MEMORY
+    base.report(NO_MEMORY[2])
+  end
+  finish(task, task.cancelled and CANCELLED or results)
+end
+
+local function start(task, ...)
+  task.args = nil
+  settle(task, coroutine.resume(task.co, task.fn, fail, ...))
+end
+
+--- Resumes a task, or starts it. Called again after it raised for want of memory it goes on.
+function M.resume(task)
+  if task.done then return end
+  local args = task.args
+  if args then
+    start(task, table.unpack(args, 1, args.n))
+  elseif coroutine.status(task.co) == "suspended" then
+    settle(task, coroutine.resume(task.co))
+  elseif coroutine.status(task.co) == "dead" then
+    finish(task, NO_MEMORY) -- what it ended with could not be kept
+  end
+end
+
+--- A task of `loop`, not started: M.resume starts it, and so does sending its message.
+---@param loop lethe.loop.Loop
+---@param fn function
+function M.make(loop, fn, ...)
+  local task = {
+    loop = loop,
+    number = next_number(),
+    fn = fn,
+    args = table.pack(...),
+    joiners = nil, -- the wakes of those who join it
+    ticket = false, -- what it waits for
+    cancelled = false,
+    cancel_next = false, -- its next wait is the one that is cancelled
+    done = false,
+  }
+  task.message = core.message(function() M.resume(task) end)
+  task.co = coroutine.create(xpcall)
+  tasks[task.co] = task
+  return task
+end
+
+--- Cancels: the wait that is pending, or the next one, ends; what has not started never does.
+---@return boolean true if there was something to cancel
+function M.cancel(task)
+  if task.done then return false end
+  task.cancelled = true
+  local ticket = task.ticket
+  if task.args then
+    finish(task, CANCELLED)
+  elseif ticket and not ticket.n then
+    if ticket.disarm then ticket.disarm() end
+    ticket.wake(table.unpack(CANCELLED, 1, CANCELLED.n))
+  else
+    task.cancel_next = true
+  end
+  return true
+end
+
+--- The task that runs now, if one does.
+function M.current()
+  return (tasks[coroutine.running()])
+end
+
+--- How many tasks ended with an error that nobody joined.
+---@return integer
+function M.failures()
+  return shared.failures
+end
+
+-- ---- the end of a loop --------------------------------------------------------------------------
+
+local function end_task(task)
+  task.cancelled = true
+  if task.args then
+    finish(task, CANCELLED)
+  elseif coroutine.status(task.co) == "suspended" then
+    local co = task.co
+    task.ending = true
+    finish(task, CANCELLED)
+    local ok, err = coroutine.close(co)
+    if not ok then base.report(err) end
+  else
+    task.cancel_next = true
+  end
+end
+
+--- After a loop was closed: its tasks end where they stand, with their to-be-closed variables;
+--- those of other loops that wait on it get nil, message, "closed".
+---@param loop lethe.loop.Loop
+function M.end_loop(loop)
+  local mine, others = {}, {}
+  for _, task in pairs(tasks) do
+    if task.loop == loop then mine[#mine + 1] = task end
+  end
+  for _, list in pairs(waits) do
+    for _, wait in ipairs(list) do
+      for ticket in pairs(wait.loop == loop and wait.tickets or {}) do
+        others[#others + 1] = ticket
+      end
+    end
+  end
+  for _, task in ipairs(in_order(mine)) do
+    if not task.done then end_task(task) end
+  end
+  for _, ticket in ipairs(in_order(others)) do
+    if not ticket.n then
+      if ticket.disarm then ticket.disarm() end
+      ticket.wake(nil, "the loop was closed", "closed")
+    end
+  end
+end
+
+return M
