@@ -130,7 +130,7 @@ static void reclaim(void *member_ud, uint64_t participant, void *ud,
   if (call) lethe_quota_answer(call, false); /* no memory to ask: as if it had failed */
 }
 
-/* upcalls.collapsed(participant) */
+/* upcalls.collapsed(port, participant) */
 static int call_collapsed(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &quota_key_upcalls);
   lua_getfield(L, -1, "collapsed");
@@ -146,7 +146,7 @@ static void collapsed(void *member_ud, uint64_t participant, void *ud) {
   (void)ud;
   if (!lua_checkstack(L, LUA_MINSTACK)) return;
   lua_pushcfunction(L, call_collapsed);
-  lua_pushlightuserdata(L, p->t);
+  lua_pushlightuserdata(L, p);
   lua_pushinteger(L, (lua_Integer)participant);
   lethe_call_reported(L, 2, 0);
 }
@@ -167,10 +167,36 @@ static int l_answer(lua_State *L) {
   return 0;
 }
 
-/* buried(tracker as light userdata, participant) */
-static int l_buried(lua_State *L) {
-  lethe_quota_buried(lua_touserdata(L, 1), (uint64_t)luaL_checkinteger(L, 2));
-  return 0;
+/* ---- graves ----------------------------------------------------------------------------------- */
+
+/* Stands beside a condemned participant's object: when it ends, so has the object. */
+struct grave {
+  struct port *port;
+  uint64_t participant;
+};
+
+static void end_grave(struct lethe_state *s, void *what, bool closed) {
+  struct grave *g = what;
+  (void)s;
+  (void)closed;
+  lethe_quota_buried(g->port->t, g->participant);
+  quota_port_put(g->port);
+  lethe_free(&lethe_alloc_libc, g, sizeof *g);
+}
+
+static const struct lethe_class grave_class = {.name = "lethe.quota.Grave", .end = end_grave};
+
+/* grave(port, participant) -> an object whose end says that the condemned bytes are gone */
+static int l_grave(lua_State *L) {
+  struct port *p = lua_touserdata(L, 1);
+  lua_Integer participant = luaL_checkinteger(L, 2);
+  struct lethe_box *b = lethe_box_new(L, &grave_class, 0);
+  struct grave *g = lethe_malloc(&lethe_alloc_libc, sizeof *g);
+  if (!g) return luaL_error(L, "not enough memory");
+  *g = (struct grave){p, (uint64_t)participant};
+  p->refs++;
+  lethe_box_hold(L, b, g);
+  return 1;
 }
 
 /* ---- events ----------------------------------------------------------------------------------- */
@@ -442,11 +468,12 @@ static void weak_table(lua_State *L, char *key) {
 }
 
 static const luaL_Reg functions[] = {
-    {"answer", l_answer},   {"buried", l_buried}, {"upcalls", l_upcalls},
+    {"answer", l_answer},   {"grave", l_grave}, {"upcalls", l_upcalls},
     {"loop_of", l_loop_of}, {NULL, NULL}};
 
 void quota_open_port(lua_State *L) {
   lethe_class(L, &call_class);
+  lethe_class(L, &grave_class);
   weak_table(L, &quota_key_holders);
   weak_table(L, &quota_key_trackers);
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &quota_key_loops) == LUA_TNIL) {

@@ -325,22 +325,18 @@ end
 
 -- ---- being asked -------------------------------------------------------------------------------
 
-local new_grave = base.class("quota.Grave", {}, function(grave)
-  core.buried(grave.tracker, grave.participant)
-end)
-
 local shared = base.shared("quota")
 shared.graves = shared.graves or setmetatable({}, { __mode = "k" })
 
 -- A condemned participant's object, once let go of, is watched until it is collected or closed.
-local function watch_grave(obj, tracker, participant)
+local function watch_grave(obj, grave)
   local graves = shared.graves[obj] or {}
-  graves[#graves + 1] = new_grave{ tracker = tracker, participant = participant }
+  graves[#graves + 1] = grave
   shared.graves[obj] = graves
   if base.type(obj) then
     base.when_closed(obj, function()
-      for _, grave in ipairs(graves) do
-        grave:close()
+      for _, each in ipairs(graves) do
+        each:close()
       end
     end)
   end
@@ -366,12 +362,13 @@ local function reclaim(on, obj, call, goal, older_than, deadline, reason)
   end)
 end
 
-local function collapsed(tracker, participant)
+local function collapsed(port, participant)
   local holder = core.holder_of(participant)
   local obj = holder and holder[1]
-  if obj == nil then return core.buried(tracker, participant) end
+  local grave = core.grave(port, participant)
+  if obj == nil or obj == nascent then return grave:close() end
   holder[1] = nil
-  if obj ~= nascent then watch_grave(obj, tracker, participant) end
+  watch_grave(obj, grave)
 end
 
 core.upcalls{ reclaim = reclaim, collapsed = collapsed }
