@@ -126,13 +126,7 @@ static int l_check(lua_State *L) {
   const char *want = luaL_checkstring(L, 2), *is = lethe_typename(L, 1);
   bool ours = is && strcmp(is, want) == 0;
   if (ours && ((struct lethe_box *)lua_touserdata(L, 1))->what) return 0;
-  luaL_where(L, 2);
-  if (ours)
-    lua_pushfstring(L, "attempt to use a closed lethe.%s", want);
-  else
-    lua_pushfstring(L, "lethe.%s expected, got %s", want, is ? is : luaL_typename(L, 1));
-  lua_concat(L, 2);
-  return lua_error(L);
+  return lethe_bad_self(L, lua_pushfstring(L, "lethe.%s", want), ours);
 }
 
 /* open(object) -> true for an object of lethe's that is not closed */

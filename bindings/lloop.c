@@ -112,8 +112,7 @@ static void unchain(lua_State *L, struct callback *c) {
   lua_pop(L, 3);
 }
 
-/* The loop let go of it without a call. Whichever thread runs, the main thread has room for this.
- * */
+/* The loop let go of it without a call. Whichever thread runs, the main one has room for this. */
 static void forget(struct callback *c) {
   lua_State *L = c->state->main;
   if (lua_checkstack(L, LUA_MINSTACK)) unchain(L, c);

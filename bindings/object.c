@@ -280,8 +280,7 @@ void lethe_class(lua_State *L, const struct lethe_class *c) {
 }
 
 /* Inside a finalizer, and so perhaps in lua_close, where Lua gives new objects no finalizer any
- * more: the state's end must reach such a box, or a still later finalizer could use what it held.
- * */
+ * more: the state's end must reach such a box, or a later finalizer could use what it held. */
 static void keep_young(lua_State *L) { /* the box is on top */
   bool finalizing = lua_gc(L, LUA_GCCOUNT) < 0;
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_young) == LUA_TNIL && finalizing) {
@@ -356,8 +355,9 @@ int lethe_bad_self(lua_State *L, const char *class, bool closed) {
     lua_pushfstring(L, "attempt to use a closed %s", class);
   } else {
     if (!lua_getstack(L, 1, &ar) || !lua_getinfo(L, "n", &ar) || !ar.name) ar.name = "?";
-    lua_pushfstring(L, "calling '%s' on bad self (%s expected, got %s)", ar.name, class,
-                    luaL_typename(L, 1));
+    const char *is = lethe_typename(L, 1);
+    lua_pushfstring(L, "calling '%s' on bad self (%s expected, got %s%s)", ar.name, class,
+                    is ? "lethe." : "", is ? is : luaL_typename(L, 1));
   }
   lua_concat(L, 2);
   return lua_error(L);

@@ -242,8 +242,7 @@ static void a_post_wakes_a_blocked_loop(void **state) {
   finish(box.loop);
 }
 
-/* A turn inside a message takes what is left of the inbox and blocks: the next post must wake it.
- * */
+/* A turn inside a message takes the rest of the inbox and blocks: the next post must wake it. */
 static struct letter inner_letter;
 
 static void wait_inside(struct lethe_message *m, bool closed) {

@@ -7,8 +7,7 @@
  *
  * A loop does not wait for its jobs when it closes: whoever submits keeps a job's memory valid
  * until done has run, past the loop's end if need be. So a job that outlived its loop ends in the
- * pool's thread, with done(job, closed = true), which then may only give the job's memory back.
- * */
+ * pool's thread, with done(job, closed = true), which may then only give back its memory. */
 #ifndef LETHE_POOL_H
 #define LETHE_POOL_H
 
