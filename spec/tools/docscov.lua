@@ -8,6 +8,8 @@ local sources = require "spec.tools.sources"
 
 -- Classes that no program gets to see.
 local INTERNAL <const> = {
+  ["lethe.quota.Call"] = "a reclaim request under way, held by the port of lua/lethe/quota.lua",
+  ["lethe.quota.Grave"] = "tells the tracker that a condemned participant's object is gone",
   ["lethe.registry.Note"] = "hangs on a registered object, inside a weak table",
 }
 

@@ -1,9 +1,10 @@
 -- Checks the pages that people read, run by lethe itself: `build/lethe spec/tools/pages.lua`.
 --
 -- In every README.md, and CHANGELOG.md: each ```lua block runs without an error, with the checkout
--- as its folder and build/lethe as its interpreter; each ```c block compiles; each `make target`
--- names a target; each relative link leads to a file. A block behind an HTML comment "not run: why"
--- is only read: it must compile.
+-- as its folder and build/lethe as its interpreter (those of the README at the top are run by
+-- spec/readme_spec.lua, which also reads what they print); each ```c block compiles; each
+-- `make target` names a target; each relative link leads to a file. A block behind an HTML comment
+-- "not run: why" is only read: it must be Lua.
 package.path = "./?.lua;" .. package.path
 local sources = require "spec.tools.sources"
 
@@ -44,12 +45,12 @@ local RUN <const> = {
 local function check_block(where, language, text, only_read)
   local run = RUN[language]
   if not run then return end
-  ran = ran + 1
   if only_read then
     local ok, message = load(text, "=block")
     if language == "lua" and not ok then complain("%s: %s", where, message) end
     return
   end
+  ran = ran + 1
   with_file(text, "." .. language, function(path)
     local message = run(path)
     if message then complain("%s: the %s block fails:\n%s", where, language, message) end
@@ -91,7 +92,7 @@ local targets <const> = make_targets()
 local function check_page(path)
   local page <const> = sources.read(".", path)
   each_block(page, function(line, language, text, only_read)
-    check_block(("%s:%d"):format(path, line), language, text, only_read)
+    check_block(("%s:%d"):format(path, line), language, text, only_read or path == "README.md")
   end)
   for target in page:gmatch("`make ([%a][%w_-]*)[^`]*`") do
     if not targets[target] then complain("%s: there is no make target %s", path, target) end
@@ -122,4 +123,4 @@ end
 for _, folder in ipairs({ "", "runtime/", "bindings/", "lua/", "spec/", "rockspec/" }) do
   if not exists(folder .. "README.md") then complain("%sREADME.md is missing", folder) end
 end
-sources.report(complaints, ("pages: %d, with %d blocks of code that run"):format(#pages, ran))
+sources.report(complaints, ("pages: %d, %d blocks of code run"):format(#pages, ran))
