@@ -23,6 +23,14 @@ static const struct {
     [-LETHE_EBROKEN] = {"broken", "the accounting is broken"},
     [-LETHE_ETHREAD] = {"no_thread", "the system refused a thread"},
     [-LETHE_ESYSTEM] = {"system", "the system refused the call"},
+    [-LETHE_EFULL] = {"full", "no room is left"},
+    [-LETHE_EREGISTERED] = {"already_registered", "the thread is registered already"},
+    [-LETHE_ENEUTRALIZED] = {"neutralized", "the pin was neutralized"},
+    [-LETHE_EEXISTS] = {"exists", "already there"},
+    [-LETHE_ENOTFOUND] = {"not_found", "not there"},
+    [-LETHE_EEMPTY] = {"empty", "nothing is there"},
+    [-LETHE_ENUMBER] = {"not_a_number", "the value is no number"},
+    [-LETHE_EUNKNOWN] = {"unknown", "no such name"},
 };
 
 const char *lethe_strerror(int code) {

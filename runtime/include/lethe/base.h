@@ -38,7 +38,15 @@ enum lethe_error {
   LETHE_EBROKEN = -15,         /* broken: an audit found a sum that does not add up */
   LETHE_ETHREAD = -16,         /* no_thread: the system refused a thread */
   LETHE_ESYSTEM = -17,         /* system: the system refused a call, memory apart */
-  LETHE_ELAST = -17
+  LETHE_EFULL = -18,           /* full */
+  LETHE_EREGISTERED = -19,     /* already_registered */
+  LETHE_ENEUTRALIZED = -20,    /* neutralized: the pin was ejected */
+  LETHE_EEXISTS = -21,         /* exists */
+  LETHE_ENOTFOUND = -22,       /* not_found */
+  LETHE_EEMPTY = -23,          /* empty */
+  LETHE_ENUMBER = -24,         /* not_a_number */
+  LETHE_EUNKNOWN = -25,        /* unknown: a name that nothing has */
+  LETHE_ELAST = -25
 };
 
 /* The message for people; never NULL, never freed. */
