@@ -15,19 +15,21 @@ struct rows {
   size_t n, room;
 };
 
-static int gather(struct lethe_quota *t, struct rows *rows) {
+static int gather(struct lethe_quota *t, bool degraded, struct rows *rows) {
+  rows->n = 0;
   quota_lock(t);
   for (slot_t s = 1; s < t->accounts.slots; s++) {
     struct account *a = lethe_slab_used(&t->accounts, s);
     struct lethe_quota_candidate c;
-    if (!a || !quota_candidate(t, lethe_slab_id(a, s), false, &c)) continue;
+    if (!a || !quota_candidate(t, lethe_slab_id(a, s), degraded, &c)) continue;
     void *array = rows->v;
     if (lethe_grow(t->alloc, &array, &rows->room, rows->n + 1, sizeof *rows->v)) {
       quota_unlock(t);
       return LETHE_ENOMEM;
     }
     rows->v = array;
-    rows->v[rows->n++].c = c;
+    c.plan = true;
+    rows->v[rows->n++] = (struct row){c, 0};
     quota_unlock(t);
     quota_lock(t);
   }
@@ -35,10 +37,19 @@ static int gather(struct lethe_quota *t, struct rows *rows) {
   return LETHE_OK;
 }
 
-static int score(struct lethe_quota_policy *policy, struct rows *rows) {
-  int rc = LETHE_OK;
-  for (size_t i = 0; i < rows->n && rc == LETHE_OK; i++)
-    rc = policy->score ? policy->score(policy, &rows->v[i].c, 1, &rows->v[i].score) : LETHE_OK;
+/* All in one call: what the policy may spend, it may spend once. */
+static int score(const struct lethe_alloc *a, struct lethe_quota_policy *policy,
+                 struct rows *rows) {
+  size_t n = rows->n;
+  if (!policy->score || n == 0) return LETHE_OK;
+  struct lethe_quota_candidate *list = lethe_malloc(a, n * sizeof *list);
+  double *scores = lethe_malloc(a, n * sizeof *scores);
+  int rc = list && scores ? LETHE_OK : LETHE_ENOMEM;
+  for (size_t i = 0; rc == LETHE_OK && i < n; i++) list[i] = rows->v[i].c;
+  if (rc == LETHE_OK) rc = policy->score(policy, list, n, scores);
+  for (size_t i = 0; rc == LETHE_OK && i < n; i++) rows->v[i].score = scores[i];
+  lethe_free(a, list, n * sizeof *list);
+  lethe_free(a, scores, n * sizeof *scores);
   return rc;
 }
 
@@ -81,55 +92,88 @@ static int sort(const struct lethe_alloc *a, struct lethe_quota_policy *policy, 
   return rc;
 }
 
+/* What is planned so far. */
+struct taken {
+  struct lethe_quota_planned *out;
+  size_t n, room;
+  int64_t sum, goal;
+  bool *seen; /* by slot: it is in the plan; those made meanwhile are beyond its end, and not planned */
+  slot_t slots;
+};
+
 /* Victims until their bytes, each account counted once, reach the goal. */
-static size_t take(struct lethe_quota *t, const struct rows *rows, int64_t goal,
-                   struct lethe_quota_planned *out, size_t n) {
-  size_t taken = 0;
-  int64_t sum = 0;
+static void take(struct lethe_quota *t, const struct rows *rows, bool degraded, struct taken *k) {
   quota_lock(t);
-  uint32_t stamp = ++t->last_pass;
-  for (size_t i = 0; i < rows->n && taken < n && sum < goal; i++) {
+  for (size_t i = 0; i < rows->n && k->n < k->room && k->sum < k->goal; i++) {
     const struct row *row = &rows->v[i];
     struct account *a = account_find(t, row->c.info.account);
-    if (!a || a->seen == stamp) continue;
-    struct lethe_quota_planned *p = &out[taken++];
+    if (!a || (slot_t)row->c.info.account >= k->slots || k->seen[(slot_t)row->c.info.account])
+      continue;
+    struct lethe_quota_planned *p = &k->out[k->n++];
     *p = (struct lethe_quota_planned){row->c.info.account, 0, 0, row->score};
     quota_walk_down(t, (slot_t)p->account);
     for (slot_t s = (slot_t)p->account; s; s = quota_down(t, s)) {
       a = account_at(t, s);
-      if (a->seen == stamp) continue;
-      if (s != (slot_t)p->account && a->x && a->x->reserve > 0 && a->used <= a->x->reserve) continue;
-      a->seen = stamp;
+      if (s >= k->slots || k->seen[s]) continue;
+      if (s != (slot_t)p->account && !degraded && a->x && a->x->reserve > 0 &&
+          a->used <= a->x->reserve)
+        continue;
+      k->seen[s] = true;
       p->used += a->used;
       for (slot_t q = a->participants; q; q = participant_at(t, q)->next) p->participants++;
     }
-    sum += p->used;
+    k->sum += p->used;
   }
   quota_unlock(t);
-  return taken;
+}
+
+static int rank(struct lethe_quota *t, struct lethe_quota_policy *policy, bool degraded,
+                struct rows *rows) {
+  int rc = gather(t, degraded, rows);
+  if (rc == LETHE_OK) rc = score(t->alloc, policy, rows);
+  return rc == LETHE_OK ? sort(t->alloc, policy, rows) : rc;
+}
+
+/* The policy, its sterner self where it fails or runs out of candidates, "oldest" where that fails. */
+static int follow(struct lethe_quota *t, struct lethe_quota_policy *policy, struct taken *k) {
+  struct rows rows = {0};
+  bool stern = false;
+  int rc;
+  for (;;) {
+    rc = rank(t, policy, stern, &rows);
+    if (rc == LETHE_OK) take(t, &rows, stern, k);
+    bool more = rc == LETHE_EPOLICY || (rc == LETHE_OK && k->sum < k->goal);
+    if (more && policy->degraded && !stern) {
+      stern = true;
+    } else if (rc == LETHE_EPOLICY) {
+      policy = t->fallback;
+      stern = false;
+    } else {
+      break;
+    }
+  }
+  lethe_free(t->alloc, rows.v, rows.room * sizeof *rows.v);
+  return rc;
 }
 
 int lethe_quota_plan(struct lethe_quota *t, struct lethe_quota_member *m, int64_t goal,
                      struct lethe_quota_planned *out, size_t n, size_t *planned) {
-  struct rows rows = {0};
+  struct taken k = {.out = out, .room = n, .goal = goal};
   *planned = 0;
   if (t->noop) return LETHE_OK;
   quota_lock(t);
+  k.slots = t->accounts.slots;
   if (t->pass.id == 0 && m) quota_ask_here(m, 0);
   /* A policy of another loop cannot be asked from here. */
   struct lethe_quota_policy *policy = t->policy;
   if (policy->loop && (!m || m->loop != policy->loop)) policy = t->fallback;
   lethe_ref_get(&policy->refs);
   quota_unlock(t);
-  int rc = gather(t, &rows);
-  if (rc == LETHE_OK) rc = score(policy, &rows);
-  if (rc == LETHE_OK) rc = sort(t->alloc, policy, &rows);
-  if (rc == LETHE_EPOLICY) { /* as the pass would: "oldest" decides */
-    rc = score(t->fallback, &rows);
-    if (rc == LETHE_OK) rc = sort(t->alloc, t->fallback, &rows);
-  }
-  if (rc == LETHE_OK) *planned = take(t, &rows, goal, out, n);
-  lethe_free(t->alloc, rows.v, rows.room * sizeof *rows.v);
+  size_t size = (k.slots + 1) * sizeof *k.seen;
+  k.seen = lethe_zalloc(t->alloc, size);
+  int rc = k.seen ? follow(t, policy, &k) : LETHE_ENOMEM;
+  if (rc == LETHE_OK) *planned = k.n;
+  lethe_free(t->alloc, k.seen, size);
   lethe_quota_policy_put(policy);
   return rc;
 }

@@ -318,6 +318,7 @@ struct lethe_quota_candidate {
   int64_t freed;   /* bytes that it gave in this pass */
   double cost;     /* seconds per byte that its reclaims took; 0 before the first */
   bool degraded;   /* this is the second, sterner call */
+  bool plan;       /* for a plan: a pass may be under way, on another thread even */
 };
 
 /* A policy ranks candidates. Built-ins, expressions and scripts are all this struct. Functions that
