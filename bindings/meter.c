@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT
+ * The instruction meter: a count and call hook that finds its meter in the thread.
+ *
+ * How a spent meter stops code (each way was chosen because the plain one has a hole):
+ *   M1  A coroutine that can yield is made to yield from the count hook. Nothing in it runs again:
+ *       no pcall, no handler, no __close. An error would leave it dead with its hooks off, and
+ *       coroutine.wrap then calls its pending __close functions, unseen.
+ *   M2  Elsewhere the hook raises the state's own memory error, which lua_error recognizes by its
+ *       text. It is the one error for which Lua calls no message handler; a handler would run inside
+ *       the hook, with hooks off.
+ *   M3  Where M2 strikes in a coroutine (in a comparator, say) it may die as described in M1. So its
+ *       topmost frames are first stripped of what could be closed. Stock Lua reaches a frame in time
+ *       linear in its depth, so there is an end to that; the sandbox's own wrap needs none of it.
+ *   M4  The call hook sees every call. It charges the start of each coroutine, and after the end it
+ *       stops calls at once, while the count hook of a thread may be up to an interval away: without
+ *       it, coroutines that start coroutines would multiply. */
+#include <time.h>
+
+#include <lauxlib.h>
+
+#include "meter.h"
+
+#define INTERVAL 16
+#define MASK (LUA_MASKCOUNT | LUA_MASKCALL)
+#define STRIP_FRAMES 1000
+#define CLOCK_EVERY 16 /* fires between two looks at the clock */
+#define MESSAGE_MAX 1000
+#define MEMORY_ERROR "not enough memory"
+
+/* A cache of who runs in this thread: set and put back by lethe_meter_pcall alone. */
+static _Thread_local struct lethe_meter *active;
+
+struct lethe_meter *lethe_meter_active(void) { return active; }
+
+void lethe_meter_init(struct lethe_meter *m, int64_t budget) {
+  *m = (struct lethe_meter){.budget = budget, .left = budget};
+}
+
+/* ---- counting -------------------------------------------------------------------------------- */
+
+static void take(struct lethe_meter *m, int64_t n) {
+  if (__builtin_sub_overflow(m->left, n, &m->left)) m->left = n > 0 ? INT64_MIN : INT64_MAX;
+  if (m->left < 0) m->spent = true;
+}
+
+static int64_t now_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void look_at_clock(struct lethe_meter *m) {
+  if (m->fires++ % CLOCK_EVERY || now_ns() < m->until) return;
+  m->spent = m->late = true;
+}
+
+void lethe_meter_note(int64_t n) {
+  if (active) take(active, n);
+}
+
+/* ---- stopping -------------------------------------------------------------------------------- */
+
+static void hook(lua_State *L, lua_Debug *ar);
+
+static void set_interval(lua_State *L, int n) {
+  if (lua_gethookcount(L) != n || lua_gethook(L) != hook) lua_sethook(L, hook, MASK, n);
+}
+
+/* M2: no handler sees it. */
+static _Noreturn void raise_spent(lua_State *L) {
+  lua_pushliteral(L, MEMORY_ERROR);
+  lua_error(L);
+  __builtin_unreachable();
+}
+
+/* M3: what has a __close and could be Lua is taken out of the frames' registers. Userdata stay:
+ * theirs are C, and give back what they hold. Temporaries go too; nobody will read them. */
+static void strip(lua_State *L) {
+  lua_Debug ar;
+  for (int level = 0; level < STRIP_FRAMES && lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "S", &ar);
+    if (*ar.what == 'C') continue;
+    for (int n = 1; lua_getlocal(L, &ar, n); n++) {
+      if (lua_type(L, -1) == LUA_TUSERDATA || luaL_getmetafield(L, -1, "__close") == LUA_TNIL) {
+        lua_pop(L, 1);
+        continue;
+      }
+      lua_pop(L, 2);
+      lua_pushnil(L);
+      lua_setlocal(L, &ar, n);
+    }
+  }
+}
+
+static void stop(lua_State *L, const struct lethe_meter *m, int event) {
+  set_interval(L, 1);
+  if (lua_isyieldable(L)) {
+    if (event == LUA_HOOKCOUNT) lua_yield(L, 0); /* M1; a call hook cannot, the next instruction will */
+    return;
+  }
+  if (L != m->base) strip(L);
+  raise_spent(L);
+}
+
+static void hook(lua_State *L, lua_Debug *ar) {
+  struct lethe_meter *m = active;
+  lua_Debug caller;
+  if (!m) return; /* a coroutine made under a meter outlived the call */
+  if (m->spent) {
+    /* nothing more is counted */
+  } else if (ar->event == LUA_HOOKCOUNT) {
+    take(m, lua_gethookcount(L));
+    if (m->until) look_at_clock(m);
+  } else if (ar->event == LUA_HOOKCALL && L != m->base && !lua_getstack(L, 1, &caller)) {
+    take(m, INTERVAL); /* M4: a coroutine starts */
+  }
+  if (m->spent)
+    stop(L, m, ar->event);
+  else
+    set_interval(L, INTERVAL); /* an earlier meter may have ended in this coroutine */
+}
+
+void lethe_meter_charge(lua_State *L, int64_t n) {
+  if (!active) return;
+  take(active, n);
+  if (!active->spent) return;
+  set_interval(L, 1);
+  raise_spent(L);
+}
+
+/* ---- calls ----------------------------------------------------------------------------------- */
+
+static int to_string(lua_State *L) {
+  luaL_tolstring(L, 1, NULL);
+  return 1;
+}
+
+/* The message handler: whatever was raised becomes a string of bounded length. */
+static int message(lua_State *L) {
+  size_t n;
+  if (lua_type(L, 1) != LUA_TSTRING) {
+    const char *type = luaL_typename(L, 1);
+    if (lua_isnumber(L, 1) || luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL) {
+      lua_settop(L, 1);
+      lua_pushcfunction(L, to_string);
+      lua_insert(L, 1);
+      if (lua_pcall(L, 1, 1, 0) != LUA_OK) lua_settop(L, 0);
+    } else {
+      lua_settop(L, 0);
+    }
+    if (!lua_isstring(L, -1)) lua_pushfstring(L, "(error object is a %s value)", type);
+  }
+  const char *text = lua_tolstring(L, -1, &n);
+  if (n > MESSAGE_MAX) {
+    lua_pushlstring(L, text, MESSAGE_MAX);
+    lua_pushliteral(L, "...");
+    lua_concat(L, 2);
+  }
+  return 1;
+}
+
+static int spent_message(lua_State *L) {
+  const struct lethe_meter *m = lua_touserdata(L, 1);
+  if (m->late)
+    lua_pushliteral(L, "policy passed its deadline");
+  else
+    lua_pushfstring(L, "policy passed its budget of %I instructions", (LUAI_UACINT)m->budget);
+  return 1;
+}
+
+/* Drops the stack down to `top` and leaves the message of a spent meter there. */
+static int fail_spent(lua_State *L, int top, struct lethe_meter *m) {
+  lua_settop(L, top);
+  lua_pushcfunction(L, spent_message);
+  lua_pushlightuserdata(L, m);
+  lua_pcall(L, 1, 1, 0); /* without memory it leaves that message */
+  return LUA_ERRRUN;
+}
+
+int lethe_meter_pcall(lua_State *L, int nargs, int nresults, struct lethe_meter *m) {
+  struct lethe_meter *outer = active;
+  lua_State *outer_base = m->base;
+  int handler = lua_gettop(L) - nargs, status = LUA_OK;
+  int64_t before = m->left;
+  lua_Hook old_hook = lua_gethook(L);
+  int old_mask = lua_gethookmask(L), old_count = lua_gethookcount(L);
+
+  if (!lua_checkstack(L, 4)) {
+    lua_settop(L, handler - 1);
+    lua_pushliteral(L, MEMORY_ERROR); /* every state has this string: nothing is allocated */
+    return LUA_ERRMEM;
+  }
+  take(m, INTERVAL);
+  if (m->until && now_ns() >= m->until) m->spent = m->late = true;
+  if (!m->spent) {
+    lua_pushcfunction(L, message);
+    lua_insert(L, handler);
+    active = m;
+    m->base = L;
+    lua_sethook(L, hook, MASK, INTERVAL);
+    status = lua_pcall(L, nargs, nresults, handler);
+    lua_sethook(L, old_hook, old_mask, old_count);
+    m->base = outer_base;
+    active = outer;
+    lua_remove(L, handler);
+  }
+  if (m->spent) status = fail_spent(L, handler - 1, m);
+  if (outer && outer != m) take(outer, before - m->left);
+  return status;
+}
