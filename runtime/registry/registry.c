@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Finalization registry. The dead-set is a list threaded through the slots themselves, so noting a
- * death writes three words; taking sorts that list by slot with a merge sort on the links. */
+ * death writes three words; taking sorts that list with a merge sort on the links. */
 #include "lethe/registry.h"
 
 struct slot {
@@ -8,7 +8,7 @@ struct slot {
   uint32_t next; /* dead: the next dead slot */
   void *what;
   const void *kind;
-  bool dead;
+  uint64_t serial : 63, dead : 1; /* serial: how many were added before; the order of deaths */
 };
 
 static struct slot *at(const struct lethe_registry *r, uint32_t slot) {
@@ -28,7 +28,7 @@ uint64_t lethe_registry_add(struct lethe_registry *r, void *what, const void *ki
   if (!s) return 0;
   s->what = what;
   s->kind = kind;
-  r->registered++;
+  s->serial = r->registered++ & (UINT64_MAX >> 1);
   return id;
 }
 
@@ -65,7 +65,7 @@ void lethe_registry_note_all(struct lethe_registry *r) {
 static uint32_t merge(struct lethe_registry *r, uint32_t a, uint32_t b) {
   uint32_t head = 0, *tail = &head;
   while (a && b) {
-    uint32_t *least = a < b ? &a : &b;
+    uint32_t *least = at(r, a)->serial < at(r, b)->serial ? &a : &b;
     *tail = *least;
     tail = &at(r, *least)->next;
     *least = *tail;

@@ -239,13 +239,17 @@ end
 
 -- ---- tasks ------------------------------------------------------------------------------------
 
--- What an error leaves behind: its traceback is taken where it was raised.
-local Failure = {}
-
-local function fail(err)
+local function text_of(err)
   local ok, text = pcall(tostring, err)
-  if not ok then text = ("(error object is a %s value)"):format(type(err)) end
-  return setmetatable({ text = debug.traceback(text, 2), value = err }, Failure)
+  return ok and text or ("(error object is a %s value)"):format(type(err))
+end
+
+-- The handler of a task's errors takes the traceback where one is raised, and keeps it aside: the
+-- value passes unchanged, since Lua shows this handler the errors in `load`'s reader function too.
+local function witness(err)
+  local task = tasks[coroutine.running()]
+  if task then task.failed, task.trace = err, debug.traceback(text_of(err), 2) end
+  return err
 end
 
 function finish(task, results)
@@ -254,7 +258,8 @@ function finish(task, results)
   task.results = results
   task.done = true
   tasks[task.co] = nil
-  task.co, task.message, task.args, task.joiners, task.ticket = nil, nil, nil, nil, nil
+  task.co, task.message, task.fn, task.args = nil, nil, nil, nil
+  task.joiners, task.ticket, task.failed, task.trace = nil, nil, nil, nil
   for _, wake in ipairs(joiners or {}) do
     wake(true)
   end
@@ -269,13 +274,11 @@ end
 
 local function outcome(task, ok, ...)
   if ok then return table.pack(...) end
-  local failure = ...
-  local text, value = failure, failure -- Lua's own: no memory, no stack, an error in `fail`
-  if getmetatable(failure) == Failure then
-    text, value = failure.text, failure.value
-  end
-  report(task, tostring(text), value)
-  return { nil, tostring(text), "failed", n = 3 }
+  local value = ...
+  local seen = task.trace and rawequal(value, task.failed) -- not Lua's own: no memory, no stack
+  local text = seen and task.trace or text_of(value)
+  report(task, text, value)
+  return { nil, text, "failed", n = 3 }
 end
 
 -- After a resume, with its results.
@@ -301,7 +304,7 @@ end
 
 local function start(task, ...)
   task.args = nil
-  settle(task, coroutine.resume(task.co, task.fn, fail, ...))
+  settle(task, coroutine.resume(task.co, task.fn, witness, ...))
 end
 
 --- Resumes a task, or starts it. Called again after it raised for want of memory it goes on.

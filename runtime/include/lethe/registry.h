@@ -5,8 +5,10 @@
  * do one thing here: lethe_registry_note, which links the slot into the dead-set - no lock, no
  * allocation, no call out. What follows from a death happens later, at a moment that the program
  * chose: lethe_registry_take empties the dead-set in slot order, so that two runs of one program do
- * the same things in the same order whatever the collector did. Slots carry generations: a note for
- * a slot that was given up, or noted before, does nothing.
+ * the same things in the same order whatever the collector did. Slot order is the order in which
+ * slots were taken, a slot that is used again counting anew: which one is free to be used again
+ * depends on the collector. Slots carry generations: a note for a slot that was given up, or noted
+ * before, does nothing.
  *
  *   id = lethe_registry_add(r, what, kind)     it is alive; memory for its death is set aside
  *   lethe_registry_remove(r, id)               it was closed in order: no death will be reported
