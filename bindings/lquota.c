@@ -122,9 +122,9 @@ static int l_pressure(lua_State *L) {
   return 2;
 }
 
-static int l_stats(lua_State *L) {
+void quota_push_stats(lua_State *L, struct lethe_quota *t) {
   struct lethe_quota_stats s;
-  lethe_quota_read_stats(check_tracker(L)->t, &s);
+  lethe_quota_read_stats(t, &s);
   const struct {
     const char *name;
     int64_t value;
@@ -153,6 +153,10 @@ static int l_stats(lua_State *L) {
   lua_setfield(L, -2, "longest_hold_time");
   lua_pushnumber(L, s.longest_pass);
   lua_setfield(L, -2, "longest_pass");
+}
+
+static int l_stats(lua_State *L) {
+  quota_push_stats(L, check_tracker(L)->t);
   return 1;
 }
 

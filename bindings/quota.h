@@ -59,6 +59,9 @@ int quota_push_weak(lua_State *L, struct port *p, uint64_t id);
 /* The tracker's object in this state, made anew if it was collected. */
 void quota_push_tracker(lua_State *L, struct port *p);
 
+/* What stats() says, a fresh table. */
+void quota_push_stats(lua_State *L, struct lethe_quota *t);
+
 /* The name an account has, or "". */
 void quota_name_of(const struct account_ref *a, char *buf, size_t n);
 

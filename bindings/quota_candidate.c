@@ -87,16 +87,25 @@ static int push_field(lua_State *L, const struct lethe_quota_candidate *c, int f
   }
 }
 
-/* Upvalue 1: { [name] = field + 1 }. Called for each field that a policy reads. */
+/* The object at 1, by its metatable, which is upvalue 1 of the hot functions. */
+static const struct quota_candidate_object *check(lua_State *L) {
+  const struct quota_candidate_object *o = lua_touserdata(L, 1);
+  bool ours = o && lua_getmetatable(L, 1) && lua_rawequal(L, -1, lua_upvalueindex(1));
+  if (!ours) luaL_typeerror(L, 1, QUOTA_CANDIDATE);
+  return o;
+}
+
+/* Upvalue 2: { [name] = field + 1 }. Called for each field that a policy reads. */
 static int l_index(lua_State *L) {
-  const struct quota_candidate_object *o = luaL_testudata(L, 1, QUOTA_CANDIDATE);
-  if (!o) return luaL_typeerror(L, 1, QUOTA_CANDIDATE);
+  const struct quota_candidate_object *o = check(L);
   lua_settop(L, 2);
-  lua_rawget(L, lua_upvalueindex(1));
+  lua_rawget(L, lua_upvalueindex(2));
   return push_field(L, &o->c, (int)lua_tointeger(L, -1) - 1);
 }
 
-static int l_newindex(lua_State *L) { return luaL_error(L, "a candidate is read-only"); }
+static int l_newindex(lua_State *L) {
+  return luaL_error(L, "a candidate is read-only (field %s)", luaL_tolstring(L, 2, NULL));
+}
 
 static int l_tostring(lua_State *L) {
   const struct quota_candidate_object *o = luaL_checkudata(L, 1, QUOTA_CANDIDATE);
@@ -132,21 +141,21 @@ static int l_pairs(lua_State *L) {
 static const luaL_Reg metamethods[] = {
     {"__newindex", l_newindex}, {"__tostring", l_tostring}, {"__pairs", l_pairs}, {NULL, NULL}};
 
-int quota_open_candidate(lua_State *L) {
+static void open_candidate(lua_State *L) {
   if (luaL_newmetatable(L, QUOTA_CANDIDATE)) {
     luaL_setfuncs(L, metamethods, 0);
+    lua_pushvalue(L, -1);
     lua_createtable(L, 0, FIELDS);
     for (int i = 0; i < FIELDS; i++) {
       lua_pushinteger(L, i + 1);
       lua_setfield(L, -2, names[i]);
     }
-    lua_pushcclosure(L, l_index, 1);
+    lua_pushcclosure(L, l_index, 2);
     lua_setfield(L, -2, "__index");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
   }
   lua_pop(L, 1);
-  return 0;
 }
 
 struct quota_candidate_object *quota_push_candidate(lua_State *L,
@@ -156,4 +165,63 @@ struct quota_candidate_object *quota_push_candidate(lua_State *L,
   o->index = UINT32_MAX;
   luaL_setmetatable(L, QUOTA_CANDIDATE);
   return o;
+}
+
+/* ---- a tracker to read ------------------------------------------------------------------------ */
+
+/* What on_start and on_stop of a text get: it has a Tracker's methods that change nothing. */
+#define READER "lethe.quota.Reader"
+
+static struct lethe_quota *check_reader(lua_State *L) {
+  return *(struct lethe_quota **)luaL_checkudata(L, 1, READER);
+}
+
+static int l_used(lua_State *L) {
+  lua_pushinteger(L, lethe_quota_used(check_reader(L)));
+  return 1;
+}
+
+static int l_pressure(lua_State *L) {
+  enum lethe_quota_level level;
+  lua_pushnumber(L, lethe_quota_pressure(check_reader(L), &level));
+  lua_pushstring(L, quota_levels[level]);
+  return 2;
+}
+
+static int l_stats(lua_State *L) {
+  quota_push_stats(L, check_reader(L));
+  return 1;
+}
+
+static int l_reader_tostring(lua_State *L) {
+  check_reader(L);
+  lua_pushliteral(L, "lethe.quota.Tracker");
+  return 1;
+}
+
+static const luaL_Reg reader_methods[] = {
+    {"used", l_used}, {"pressure", l_pressure}, {"stats", l_stats}, {NULL, NULL}};
+
+static void open_reader(lua_State *L) {
+  if (luaL_newmetatable(L, READER)) {
+    luaL_newlib(L, reader_methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, l_reader_tostring);
+    lua_setfield(L, -2, "__tostring");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+  }
+  lua_pop(L, 1);
+}
+
+void quota_push_reader(lua_State *L, struct lethe_quota *t) {
+  struct lethe_quota **r = lua_newuserdatauv(L, sizeof *r, 0);
+  *r = t;
+  luaL_setmetatable(L, READER);
+}
+
+int quota_open_candidate(lua_State *L) {
+  open_candidate(L);
+  open_reader(L);
+  return 0;
 }

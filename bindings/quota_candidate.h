@@ -17,10 +17,12 @@ enum { QUOTA_FIELDS = 14 };
 extern const char *const quota_field_names[];
 void quota_candidate_values(const struct lethe_quota_candidate *c, double *values);
 
-/* Makes the class in a state; idempotent. */
+/* Makes the classes in a state; idempotent. */
 int quota_open_candidate(lua_State *L);
 /* A candidate's object on the stack; may raise for memory. */
 struct quota_candidate_object *quota_push_candidate(lua_State *L,
                                                     const struct lethe_quota_candidate *c);
+/* A Tracker to be read, for a state that has none: used, pressure, stats. */
+void quota_push_reader(lua_State *L, struct lethe_quota *t);
 
 #endif
