@@ -6,14 +6,15 @@
  *       no pcall, no handler, no __close. An error would leave it dead with its hooks off, and
  *       coroutine.wrap then calls its pending __close functions, unseen.
  *   M2  Elsewhere the hook raises the state's own memory error, which lua_error recognizes by its
- *       text. It is the one error for which Lua calls no message handler; a handler would run inside
- *       the hook, with hooks off.
- *   M3  Where M2 strikes in a coroutine (in a comparator, say) it may die as described in M1. So its
- *       topmost frames are first stripped of what could be closed. Stock Lua reaches a frame in time
- *       linear in its depth, so there is an end to that; the sandbox's own wrap needs none of it.
+ *       text. It is the one error for which Lua calls no message handler; a handler would run
+ *       inside the hook, with hooks off.
+ *   M3  Where M2 strikes in a coroutine (in a comparator, say) it may die as described in M1. So
+ *       its topmost frames are first stripped of what could be closed. Stock Lua reaches a frame in
+ *       time linear in its depth, so there is an end to that; the sandbox's own wrap needs none of
+ *       it, since it closes in Lua.
  *   M4  The call hook sees every call. It charges the start of each coroutine, and after the end it
- *       stops calls at once, while the count hook of a thread may be up to an interval away: without
- *       it, coroutines that start coroutines would multiply. */
+ *       stops calls at once, while the count hook of a thread may be up to an interval away:
+ *       without it, coroutines that start coroutines would multiply. */
 #include <time.h>
 
 #include <lauxlib.h>
@@ -30,7 +31,9 @@
 /* A cache of who runs in this thread: set and put back by lethe_meter_pcall alone. */
 static _Thread_local struct lethe_meter *active;
 
-struct lethe_meter *lethe_meter_active(void) { return active; }
+struct lethe_meter *lethe_meter_active(void) {
+  return active;
+}
 
 void lethe_meter_init(struct lethe_meter *m, int64_t budget) {
   *m = (struct lethe_meter){.budget = budget, .left = budget};
@@ -95,7 +98,8 @@ static void strip(lua_State *L) {
 static void stop(lua_State *L, const struct lethe_meter *m, int event) {
   set_interval(L, 1);
   if (lua_isyieldable(L)) {
-    if (event == LUA_HOOKCOUNT) lua_yield(L, 0); /* M1; a call hook cannot, the next instruction will */
+    if (event == LUA_HOOKCOUNT)
+      lua_yield(L, 0); /* M1; a call hook cannot, the next instruction will */
     return;
   }
   if (L != m->base) strip(L);

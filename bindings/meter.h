@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: MIT
  * The instruction meter: Lua code under a budget that it cannot swallow.
  *
- * A meter is a number of VM instructions that many calls share: one per pass, one per crank. While a
- * call runs under it, a hook takes what was executed off the budget, in the coroutines made inside
- * too, and C helpers charge what they burn (lethe_meter_charge). Once the budget is spent, nothing
- * more runs: a coroutine is left suspended where it stands, and what cannot be suspended gets an
- * error at every further instruction and call, one that no message handler is shown. So pcall,
- * xpcall, to-be-closed variables, comparators, callbacks of gsub, metamethods and nested coroutines
- * each lose control at once, and the caller learns of it by the result of lethe_meter_pcall.
+ * A meter is a number of VM instructions that many calls share: one per pass, one per crank. While
+ * a call runs under it, a hook takes what was executed off the budget, in the coroutines made
+ * inside too, and C helpers charge what they burn (lethe_meter_charge). Once the budget is spent,
+ * nothing more runs: a coroutine is left suspended where it stands, and what cannot be suspended
+ * gets an error at every further instruction and call, one that no message handler is shown. So
+ * pcall, xpcall, to-be-closed variables, comparators, callbacks of gsub, metamethods and nested
+ * coroutines each lose control at once, and the caller learns of it by the result of
+ * lethe_meter_pcall.
  *
  * The count is exact up to the interval of 16 instructions, always rounded up: a call, and each
  * coroutine at its start, pays one interval in advance, so that many short ones cannot run unseen.
  * The same call costs the same count every time.
  *
- * What the hook cannot see: finalizers (stock Lua runs __gc with hooks off), coroutines made outside
- * any metered call, and the time of a single instruction (comparing two very long strings, `next` on
- * a table that was emptied). `until` bounds the last by the clock, for those who may use one.
+ * What the hook cannot see: finalizers (stock Lua runs __gc with hooks off), coroutines made
+ * outside any metered call, and the time of a single instruction (comparing two very long strings,
+ * `next` on a table that was emptied) or of one catch by stock pcall far down a deep stack. `until`
+ * bounds the last two by the clock, for those who may use one.
  *
  * Meters nest: a metered call that comes to another metered call pays for it afterwards. A meter
  * belongs to its thread; it is used in one Lua state at a time. */
@@ -44,15 +46,16 @@ void lethe_meter_init(struct lethe_meter *m, int64_t budget);
 static inline int64_t lethe_meter_used(const struct lethe_meter *m) { return m->budget - m->left; }
 
 /* lua_pcall under the meter: pops function and arguments, leaves results or one message.
- * The message is a string, without a traceback, cut to 1000 bytes; an error value that is no string
- * goes through its __tostring, under the meter too. A meter that was spent, before the call or by
- * it, makes it LUA_ERRRUN with "policy passed its budget of N instructions" (or "... its deadline"),
- * whatever the function did with that. The thread's debug hook is put away during the call and
- * stands as before after it; the call cannot yield. Never raises. */
+ * The message is a string, without a traceback, cut to 1000 bytes; an error value that is no
+ * string goes through its __tostring, under the meter too. A meter that was spent, before the
+ * call or by it, makes it LUA_ERRRUN with "policy passed its budget of N instructions" (or
+ * "policy passed its deadline"), whatever the function did with that. The thread's debug hook
+ * is put away during the call and stands as before after it; the call cannot yield. Never
+ * raises. */
 int lethe_meter_pcall(lua_State *L, int nargs, int nresults, struct lethe_meter *m);
 
 /* From a C function that runs under a meter: charges n more, and raises when that spends it.
- * A negative n hands back what an estimate took too much. Nothing happens without an active meter. */
+ * A negative n hands back what an estimate took too much. Nothing without an active meter. */
 void lethe_meter_charge(lua_State *L, int64_t n);
 
 /* The same from where nothing may be raised (an allocator): the next instruction raises. */

@@ -2,9 +2,9 @@
  * The sandbox: an allocator with a cap, and a state whose library was built by lethe.sandbox and
  * whose ways out were then removed.
  *
- * The state is made in three protected steps: the libraries that lethe.sandbox is built from (io, os
- * and debug are not even opened); package.path and the embedded modules of the maker's state; then
- * the environment, after which package, require and the globals of the first step are dropped. */
+ * The state is made in three protected steps: the libraries that lethe.sandbox is built from (io,
+ * os and debug are not even opened); package.path and the embedded modules of the maker's state;
+ * then the environment, after which package, require and the first step's globals are dropped. */
 #include <stdio.h>
 #include <string.h>
 
@@ -131,13 +131,11 @@ static void set_searcher(lua_State *L) {
 /* ---- making one ------------------------------------------------------------------------------ */
 
 static int open_libraries(lua_State *L) {
-  static const luaL_Reg libraries[] = {{LUA_GNAME, luaopen_base},
-                                       {LUA_LOADLIBNAME, luaopen_package},
-                                       {LUA_COLIBNAME, luaopen_coroutine},
-                                       {LUA_TABLIBNAME, luaopen_table},
-                                       {LUA_STRLIBNAME, luaopen_string},
-                                       {LUA_MATHLIBNAME, luaopen_math},
-                                       {LUA_UTF8LIBNAME, luaopen_utf8}};
+  static const luaL_Reg libraries[] = {
+      {LUA_GNAME, luaopen_base},          {LUA_LOADLIBNAME, luaopen_package},
+      {LUA_COLIBNAME, luaopen_coroutine}, {LUA_TABLIBNAME, luaopen_table},
+      {LUA_STRLIBNAME, luaopen_string},   {LUA_MATHLIBNAME, luaopen_math},
+      {LUA_UTF8LIBNAME, luaopen_utf8}};
   for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
     luaL_requiref(L, libraries[i].name, libraries[i].func, 1);
     lua_pop(L, 1);
@@ -277,8 +275,7 @@ static int run_chunk(lua_State *L) {
   const struct chunk *c = lua_touserdata(L, 1);
   lethe_meter_charge(L, (int64_t)c->len * PARSE);
   push_name(L, c->name);
-  if (luaL_loadbufferx(L, c->text, c->len, lua_tostring(L, -1), "t") != LUA_OK)
-    return lua_error(L);
+  if (luaL_loadbufferx(L, c->text, c->len, lua_tostring(L, -1), "t") != LUA_OK) return lua_error(L);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &key_env);
   lua_setupvalue(L, -2, 1);
   lua_call(L, 0, 1);

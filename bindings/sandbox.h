@@ -29,8 +29,8 @@
 struct lethe_sandbox;
 
 /* A new sandbox. `from` is the state whose package.path and embedded modules it takes over (see
- * lethe_newstate_prepare); nothing of it is kept. `cap` 0 means 64 MiB; below about 400 KiB there is
- * no room for the library. NULL where that fails, with a message in err. Never raises. */
+ * lethe_newstate_prepare); nothing of it is kept. `cap` 0 means 64 MiB; below about 128 KiB there
+ * is no room for the library. NULL where that fails, with a message in err. Never raises. */
 struct lethe_sandbox *lethe_sandbox_new(lua_State *from, size_t cap, char *err, size_t errsize);
 
 /* The same over another allocator than the C library's; the sandbox itself comes from it too. */
@@ -42,7 +42,7 @@ struct lethe_sandbox *lethe_sandbox_new_with(lua_State *from, size_t cap,
 lua_State *lethe_sandbox_state(struct lethe_sandbox *sb);
 
 /* Runs `text` as a chunk in the sandbox's environment, under the meter (NULL: without a limit), and
- * leaves its first result, or nil, on the stack; else returns a Lua error code and leaves a message.
+ * leaves its first result, or nil, on the stack; else returns Lua's code and leaves a message.
  * Binary chunks are refused. Of a chunk name that is a path only the file's name is kept. Reading
  * the text is charged as well. Never raises. */
 int lethe_sandbox_load(struct lethe_sandbox *sb, const char *text, size_t len,
