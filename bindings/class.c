@@ -20,10 +20,14 @@ struct lua_class {
 static int l_new(lua_State *L) {
   const struct lethe_class *c = lua_touserdata(L, lua_upvalueindex(1));
   luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 2);
+  lua_settop(L, 3);
   if (!lua_isnil(L, 2)) {
     lua_pushvalue(L, 2);
     lua_rawsetp(L, 1, &lethe_key_class);
+  }
+  if (!lua_isnil(L, 3)) {
+    lua_pushvalue(L, 3);
+    lua_rawsetp(L, 1, &lethe_key_probe);
   }
   struct lethe_box *b = lethe_box_new(L, c, 1);
   lua_pushvalue(L, 1);

@@ -319,9 +319,11 @@ static int l_check(lua_State *L) {
   return b && b->what ? 0 : lethe_bad_self(L, loop_class.name, b != NULL);
 }
 
+/* is_open(loop): raises, as check does, for what is no loop at all */
 static int l_is_open(lua_State *L) {
   struct lethe_box *b = lethe_test(L, 1, &loop_class);
-  lua_pushboolean(L, b && b->what);
+  if (!b) return lethe_bad_self(L, loop_class.name, false);
+  lua_pushboolean(L, b->what != NULL);
   return 1;
 }
 

@@ -13,13 +13,31 @@ enum { LEAKS_KEPT = 10000 }; /* names, and tracebacks, that wait for registry.de
 
 /* ---- deaths ---------------------------------------------------------------------------------- */
 
+/* Whether the box at 1, of the class whose metatable is at 3, hangs on an object that is still
+ * there: its probe, a weak-keyed table, still has its key. */
+static bool is_tied(lua_State *L) {
+  lua_rawgetp(L, 3, &lethe_key_class);
+  const struct lethe_class *c = lua_touserdata(L, -1);
+  if (c->end || lua_getiuservalue(L, 1, 1) != LUA_TTABLE) return false;
+  if (lua_rawgetp(L, -1, &lethe_key_probe) != LUA_TTABLE) return false;
+  lua_pushnil(L);
+  return lua_next(L, -2) != 0;
+}
+
 /* The one finalizer: no lock, no allocation, no call. What it closes here nobody can use again,
- * even if another finalizer brings the userdata back. */
+ * even if another finalizer brings the userdata back. But what hangs on another object shares its
+ * fate: Lua finalizes both at once, while the other may be brought back. As long as that is there
+ * the box is made ready to be finalized anew. */
 static int note_death(lua_State *L) {
   struct lethe_box *b = lua_touserdata(L, 1);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_state);
   struct lethe_state *s = lua_touserdata(L, -1);
   if (!b || !s || !lua_getmetatable(L, 1) || !lua_rawequal(L, -1, lua_upvalueindex(1))) return 0;
+  if (b->what && is_tied(L)) {
+    lua_settop(L, 3);
+    lua_setmetatable(L, 1);
+    return 0;
+  }
   if (b->id && !s->ended) lethe_registry_note(&s->objects, b->id);
   b->id = 0;
   b->what = NULL;

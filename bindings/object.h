@@ -8,7 +8,7 @@
 /* Keys of the Lua registry: addresses, so that nothing of a script's can meet them. */
 extern char lethe_key_state, lethe_key_class, lethe_key_live, lethe_key_leaks, lethe_key_traces,
     lethe_key_on_error, lethe_key_on_leak, lethe_key_prepare, lethe_key_shared, lethe_key_young,
-    lethe_key_closing;
+    lethe_key_closing, lethe_key_probe;
 
 /* base.class(name, methods, finish, leaks, close_only) -> new(insides [, label]),
  * insides(object): a class made in Lua. `finish(insides, closed)` ends it, at close (true) or,

@@ -60,6 +60,8 @@ local function specs(mode)
     it("name what is called on something else", function()
       assert.are.equal("calling 'sleep' on bad self (lethe.loop.Loop expected, got number)",
         errors.at_its_line(function() main.sleep(1) end))
+      assert.are.equal("calling 'close' on bad self (lethe.loop.Loop expected, got nil)",
+        errors.at_its_line(function() main.close() end))
       local timer <close> = virtual:timer(1, print)
       assert.are.equal("calling 'run' on bad self (lethe.loop.Loop expected, got lethe.loop.Timer)",
         errors.at_its_line(function() main.run(timer) end))

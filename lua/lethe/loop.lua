@@ -233,9 +233,7 @@ end
 --- "closed".
 ---@return boolean true
 function Loop:close()
-  local was_open = core.is_open(self)
-  core.close(self)
-  if was_open then task.end_loop(self) end
+  if core.is_open(self) then task.close_loop(self) end
   return true
 end
 core.meta.__close = Loop.close

@@ -12,9 +12,9 @@
 --   r:collect()   r:sweep()
 --
 -- How it works: a note, an object of lethe's own, hangs on the registered one through a weak-keyed
--- table. It is noted dead when the object's entry goes: after the object's own finalizer, and only
--- if that did not bring it back. Until `collect` such a death changes nothing that can be asked:
--- the object still counts as alive, and its registration can still be ended.
+-- table, object -> entry -> notes. It is noted dead once the entry has gone: after the object's own
+-- finalizer, and only if that did not bring it back. Until `collect` such a death changes nothing
+-- that can be asked: the object still counts as alive, and its registration can still be ended.
 
 local base = require "lethe.core.base"
 
@@ -43,7 +43,7 @@ local notes = note_counts()
 local function make(on_dead)
   local of = {
     on_dead = on_dead,
-    objects = setmetatable({}, WEAK_KEYS), -- object -> set of its notes' handles
+    objects = setmetatable({}, WEAK_KEYS), -- object -> entry
     tokens = setmetatable({}, WEAK_KEYS), -- token -> set of notes
     found = false, -- notes that died and are not visible yet, through their `next`
     dead = {}, -- what is visible and not yet swept, each with `held`
@@ -133,6 +133,18 @@ local function check_registration(object, held, token)
   if token ~= token then error(message:format(3, "token", "nan"), 3) end
 end
 
+-- An object's entry: the handles of its notes, and a probe that tells as long as the entry is
+-- there.
+local function entry_of(of, object)
+  local entry = of.objects[object]
+  if not entry then
+    entry = { handles = {} }
+    entry.probe = setmetatable({ [entry] = true }, WEAK_KEYS)
+    of.objects[object] = entry
+  end
+  return entry
+end
+
 -- Under a token, which is held weakly; so are the note's own handle and the set that it is in.
 local function tie(of, note, handle, handles, token)
   local set = of.tokens[token] or {}
@@ -152,12 +164,11 @@ function Registry:register(object, held, token)
   check_registration(object, held, token)
   base.safepoint()
   local note = { link = of.link, held = held, next = false, counted = false }
-  local handle = new_note(note)
+  local entry = entry_of(of, object)
+  local handle = new_note(note, nil, entry.probe)
   notes.made = notes.made + 1
-  local handles = of.objects[object] or {}
-  handles[handle] = true
-  of.objects[object] = handles
-  if token ~= nil then tie(of, note, handle, handles, token) end
+  entry.handles[handle] = true
+  if token ~= nil then tie(of, note, handle, entry.handles, token) end
   note.counted = true
   of.live = of.live + 1
   of.registered = of.registered + 1
@@ -180,7 +191,7 @@ function Registry:unregister(token)
       discount(of, note)
       any = true
     end
-    if handle then -- else it has died, and nobody will hear of it
+    if handle then -- else it has died, or will with its object, and nobody will hear of it
       if handles then handles[handle] = nil end
       notes.closed = notes.closed + 1
       handle:close()

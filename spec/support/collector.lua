@@ -7,6 +7,7 @@ local function leave()
   collectgarbage("generational", 20, 100)
   collectgarbage("incremental", 200, 100)
   collectgarbage(before)
+  collectgarbage()
 end
 
 local function mode(name, ...)
@@ -18,6 +19,7 @@ local function mode(name, ...)
       before = collectgarbage("incremental")
       collectgarbage(before)
       if setting.n > 0 then collectgarbage(table.unpack(setting)) end
+      collectgarbage() -- the old pause holds until the end of a cycle
     end,
   }
 end

@@ -386,10 +386,11 @@ local function end_task(task)
   end
 end
 
---- After a loop was closed: its tasks end where they stand, with their to-be-closed variables;
---- those of other loops that wait on it get nil, message, "closed".
+--- Closes a loop. Its tasks end where they stand, with their to-be-closed variables; those of other
+--- loops that wait on it get nil, message, "closed". What only the loop kept, its timers and so its
+--- tasks, is garbage once it is closed: so they are looked up before.
 ---@param loop lethe.loop.Loop
-function M.end_loop(loop)
+function M.close_loop(loop)
   local mine, others = {}, {}
   for _, task in pairs(tasks) do
     if task.loop == loop then mine[#mine + 1] = task end
@@ -401,6 +402,7 @@ function M.end_loop(loop)
       end
     end
   end
+  core.close(loop)
   for _, task in ipairs(in_order(mine)) do
     if not task.done then end_task(task) end
   end
