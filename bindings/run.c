@@ -48,6 +48,11 @@ static int message_handler(lua_State *L) {
   }
   program.interrupted = is_interrupt(message);
   luaL_traceback(L, L, message, 1);
+  static const char below[] = "\n\t[C]: in function 'xpcall'"; /* the task under a chunk */
+  size_t n, m = sizeof below - 1;
+  const char *trace = lua_tolstring(L, -1, &n);
+  if (L == program.task && n > m && strcmp(trace + n - m, below) == 0)
+    lua_pushlstring(L, trace, n - m);
   return 1;
 }
 

@@ -389,3 +389,134 @@ describe("scenario", function()
     package.loaded["lethe.cache"], package.loaded["lethe.vat"] = loaded[1], loaded[2]
   end))
 end)
+
+describe("scenario with a tracker", function()
+  local MAX <const>, LOW <const> = 1 << 20, 768 << 10
+
+  local function tracker(s, more)
+    local options = { max = MAX, low_water = LOW }
+    for k, v in pairs(more or {}) do
+      options[k] = v
+    end
+    return assert(s:quota(options))
+  end
+
+  -- A participant that holds n bytes and gives all of them back when asked.
+  local function holder(s, t, age, n)
+    local account = s:own(t:account{ name = "holder" })
+    local object = { asked = 0 }
+    function object.get_oldest() return age end
+    function object:reclaim() self.asked = self.asked + 1 end
+    object.participation = s:own(account:participant(object))
+    assert(object.participation:claim(n))
+    return object
+  end
+
+  it("keeps the events, of all types or of one", scenario(function(s)
+    local told = {}
+    local t = tracker(s, { on_event = function(event) told[#told + 1] = event.type end })
+    local victim = holder(s, t, 1, 600 << 10)
+    holder(s, t, 2, 500 << 10)
+    s:advance(1)
+    assert.are.equal(1, victim.asked)
+    assert.are.equal(1, #s:events("victim"))
+    assert.are.equal("complete", s:events("reclaim_stop")[1].outcome)
+    local types = {}
+    for i, event in ipairs(s:events()) do
+      types[i] = event.type
+    end
+    assert.are.same(told, types)
+    assert.are.same({}, s:events("stuck"))
+  end))
+
+  it("answers what quota.new refuses", scenario(function(s)
+    local t, _, code = s:quota{ max = MAX, policy = "no such policy" }
+    assert.is_nil(t)
+    assert.are.equal("bad_policy", code)
+  end))
+
+  it("closes its trackers", function()
+    local t
+    scenario(function(s) t = tracker(s) end)()
+    assert.error_matches(function() t:used() end, "closed lethe.quota.Tracker")
+  end)
+
+  it("puts a tracker under pressure up to a level", scenario(function(s)
+    local t = tracker(s)
+    for _, level in ipairs{ "soft", "high", "critical" } do
+      local p = s:pressure{ tracker = t, level = level }
+      assert.are.equal(level, (select(2, t:pressure())))
+      assert.is_true(p:close())
+      assert.are.equal("normal", (select(2, t:pressure())))
+    end
+    assert.are.same({}, s:events("reclaim_start"))
+  end))
+
+  it("puts it under pressure up to a number, and lets go of it at the end", function()
+    local p
+    scenario(function(s)
+      local t = tracker(s)
+      p = s:pressure{ tracker = t, level = 0.7 }
+      local value = t:pressure()
+      assert.is_true(value >= 0.7 and value < 0.8)
+      assert.is_true(p:held() > LOW)
+    end)()
+    assert.are.equal(0, p:held())
+    assert.is_true(p:close())
+  end)
+
+  it("puts it under pressure by bytes, on an account", scenario(function(s)
+    local t = tracker(s)
+    local account = s:own(t:account{ name = "mine" })
+    local p = s:pressure{ account = account, bytes = "256K" }
+    assert.are.equal(256 << 10, p:held())
+    assert.is_true(account:used() >= 256 << 10)
+    p:add(1024):ease(512)
+    assert.are.equal((256 << 10) + 512, p:held())
+    p:close()
+    assert.are.equal(0, t:used())
+  end))
+
+  it("lets others go first, and gives back when it is asked", scenario(function(s)
+    local t = tracker(s)
+    local other = holder(s, t, 5, 100 << 10)
+    local p = s:pressure{ tracker = t, level = 1.2 }
+    s:advance(1)
+    assert.are.equal(1, other.asked)
+    assert.are.equal(1, p.asked)
+    assert.are.equal(0, p:held())
+  end))
+
+  it("may give back only the goal", scenario(function(s)
+    local t = tracker(s)
+    local p = s:pressure{ tracker = t, level = 1.1, partial = true }
+    local before = p:held()
+    s:advance(1)
+    assert.is_true(p.asked >= 1)
+    assert.is_true(p:held() > 0 and p:held() < before)
+    assert.is_true(t:used() <= LOW)
+  end))
+
+  it("may be firm", scenario(function(s)
+    local t = tracker(s)
+    local p = s:pressure{ tracker = t, level = "soft", firm = true, age = 0 }
+    local other = holder(s, t, 5, 300 << 10)
+    s:advance(1)
+    assert.are.equal(0, p.asked)
+    assert.are.equal(1, other.asked)
+  end))
+
+  it("names wrong options", scenario(function(s)
+    local t = tracker(s)
+    assert.matches('spec_spec.lua:%d+: unknown option "levle" %(did you mean "level"%?%)',
+      raised(function() s:pressure{ tracker = t, levle = "high" } end))
+    assert.matches("spec_spec.lua:%d+: pressure takes exactly one of",
+      raised(function() s:pressure{ tracker = t } end))
+    assert.matches("spec_spec.lua:%d+: bad option level",
+      raised(function() s:pressure{ tracker = t, level = "hihg" } end))
+    assert.matches("spec_spec.lua:%d+: bad option bytes",
+      raised(function() s:pressure{ tracker = t, bytes = -1 } end))
+    assert.matches("spec_spec.lua:%d+: pressure needs the option tracker or account",
+      raised(function() s:pressure{ bytes = 1 } end))
+  end))
+end)

@@ -2,11 +2,11 @@
 -- or a number of bytes, and holds on until it is closed or a pass asks it to give back.
 --
 --   s:pressure{ tracker = t, level = "high" }     until t:pressure() says "soft" "high" "critical"
---   s:pressure{ tracker = t, level = 0.8 }        or until its number is reached (0..1 and above)
+--   s:pressure{ tracker = t, level = 0.8 }        or until its number is reached; above 1 is legal
 --   s:pressure{ account = a, bytes = "4M" }       or just so much; the tracker is the account's
 --
 -- Without `account` it opens one of its own, to which `priority` goes. `age` is what it tells a
--- pass: by default math.huge, the youngest of all, so that "oldest" takes everyone else first.
+-- pass: by default 2^53, younger than any clock time, so that "oldest" takes everyone else first.
 -- `partial` makes it give back only the goal and stay; by default it collapses, as most things do.
 -- `firm` reserves its own account up to the tracker's max, so that no ordinary pass chooses it.
 -- A level is overshot by no more than one handle's cache.
@@ -21,6 +21,8 @@ M.OPTIONS = {
 local Pressure = {}
 Pressure.__index = Pressure
 Pressure.__name = "lethe.spec.Pressure"
+
+local YOUNGEST <const> = 2.0 ^ 53
 
 local RANK <const> = { normal = 0, soft = 1, high = 2, critical = 3 }
 local AIM <const> = { soft = 0, high = 0.5, critical = 1 }
@@ -86,12 +88,18 @@ function Pressure:ease(bytes)
   return self
 end
 
-local function reached(tracker, level)
-  local value, name = tracker:pressure()
+-- How many bytes are missing, and whether they are still needed. A name is reached when the tracker
+-- says it, a number when its bytes are there: the tracker's own number ends at 1.
+local function missing(tracker, level)
+  local stats = tracker:stats()
+  local aim = type(level) == "number" and level or AIM[level]
+  local target = math.ceil(stats.low_water + aim * (stats.max - stats.low_water))
+  local bytes = target - tracker:used()
   if type(level) == "number" then
-    return value >= level
+    return bytes, bytes > 0
   end
-  return RANK[name] >= RANK[level]
+  local _, name = tracker:pressure()
+  return bytes, RANK[name] < RANK[level]
 end
 
 -- The smallest step: a claim that the handle's cache answers does not show in the tracker.
@@ -101,12 +109,10 @@ local STEP <const> = 512
 ---@param level string|number
 ---@return lethe.spec.Pressure self
 function Pressure:raise(level)
-  local tracker = self._tracker
-  while not reached(tracker, level) do
-    local stats = tracker:stats()
-    local aim = type(level) == "number" and level or AIM[level]
-    local target = math.ceil(stats.low_water + aim * (stats.max - stats.low_water))
-    self:add(math.max(target - tracker:used(), STEP))
+  local bytes, needed = missing(self._tracker, level)
+  while needed do
+    self:add(math.max(bytes, STEP))
+    bytes, needed = missing(self._tracker, level)
   end
   return self
 end
@@ -115,7 +121,7 @@ end
 local function participant(self, given)
   return {
     get_oldest = function()
-      return given.age or math.huge
+      return given.age or YOUNGEST
     end,
     reclaim = function(_, request)
       self.asked = self.asked + 1
