@@ -51,7 +51,8 @@ static int l_list(lua_State *L) {
   if (!dir) return luaL_fileresult(L, 0, path);
   lua_pushlightuserdata(L, dir);
   lua_pushvalue(L, 2);
-  int status = lua_pcall(L, 2, 0, 0); /* raises only without memory; the directory is closed first */
+  int status =
+      lua_pcall(L, 2, 0, 0); /* raises only without memory; the directory is closed first */
   closedir(dir);
   return status == LUA_OK ? 1 : lua_error(L);
 }

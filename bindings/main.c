@@ -120,16 +120,25 @@ static struct options read_options(int argc, char **argv) {
       else
         o.bad = arg;
       break;
-    case 'E': o.ignore_env = whole; break;
-    case 'W': break;
-    case 'i': o.interactive = o.version = whole; break;
-    case 'v': o.version = whole; break;
-    case 'e': o.execute = true; /* fallthrough */
+    case 'E':
+      o.ignore_env = whole;
+      break;
+    case 'W':
+      break;
+    case 'i':
+      o.interactive = o.version = whole;
+      break;
+    case 'v':
+      o.version = whole;
+      break;
+    case 'e':
+      o.execute = true; /* fallthrough */
     case 'l':
       if (whole && (++i >= argc || argv[i][0] == '-')) o.bad = arg;
       whole = true;
       break;
-    default: whole = false;
+    default:
+      whole = false;
     }
     if (arg[1] != '-' && !whole) o.bad = arg;
     if (o.bad) return o;
@@ -224,9 +233,9 @@ static bool run_options(lua_State *L, struct program *p) {
     if (letter == 'W') lua_warning(L, "@on", 0);
     if (letter != 'e' && letter != 'l') continue;
     const char *text = p->argv[i][2] ? p->argv[i] + 2 : p->argv[++i];
-    bool good = letter == 'l' ? run_library(L, p, text)
-                              : run_loaded(L, p, luaL_loadbuffer(L, text, strlen(text),
-                                                                 "=(command line)"));
+    bool good = letter == 'l'
+                    ? run_library(L, p, text)
+                    : run_loaded(L, p, luaL_loadbuffer(L, text, strlen(text), "=(command line)"));
     if (!good) return false;
     lua_settop(L, top);
   }

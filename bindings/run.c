@@ -250,4 +250,3 @@ void lethe_program_begin(lua_State *L) {
   lua_setmetatable(L, -2);
   lua_toclose(L, -1);
 }
-
