@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * lethe.core.quota: trackers. Accounts and participations are in quota_account.c, the port between
- * a state and a tracker in quota_port.c, scripted policies in quota_policy.c. What waits, and what
- * checks options, is in lua/lethe/quota.lua. */
-#include <math.h>
-#include <string.h>
-
+ * lethe.core.quota: trackers. Accounts are in quota_account.c, participations in
+ * quota_participation.c, what a tracker tells of its accounts in quota_report.c, the port between a
+ * state and a tracker in quota_port.c, how a pass asks in quota_upcalls.c, events in quota_events.c,
+ * scripted policies in quota_policy.c. What waits, and what checks options, is in lua/lethe/quota.lua. */
 #include "quota_keys.h"
 
 struct tracker {
@@ -15,7 +13,7 @@ struct tracker {
 static void end_tracker(struct lethe_state *s, void *what, bool closed) {
   struct tracker *k = what;
   (void)s;
-  if (!closed) quota_collected(k->port, "quota.Tracker", "", 0);
+  if (!closed) quota_collected(k->port, "quota.Tracker", 0, "", 0);
   lethe_quota_put(k->t);
   quota_port_put(k->port);
   lethe_free(&lethe_alloc_libc, k, sizeof *k);
@@ -24,6 +22,12 @@ static void end_tracker(struct lethe_state *s, void *what, bool closed) {
 static struct tracker *check_tracker(lua_State *L) {
   lethe_safepoint(L);
   return lethe_check(L, 1, &quota_tracker_class)->what;
+}
+
+struct lethe_quota *quota_check_tracker(lua_State *L, struct port **port) {
+  struct tracker *k = check_tracker(L);
+  *port = k->port;
+  return k->t;
 }
 
 /* Fills the box on top; owns one reference on t, and the port's count. */
@@ -52,15 +56,15 @@ void quota_push_tracker(lua_State *L, struct port *p) {
   hold_tracker(L, b, p, k);
 }
 
-/* new(max | -1, low_water | -1, deadline, loop, on_event | nil) -> Tracker; max nil: a noop tracker */
+/* new(max | -1, low_water | -1, deadline, loop) -> Tracker; a noop one where max is nil or none */
 static int l_new(lua_State *L) {
   struct lethe_quota_config c = {.max = (int64_t)luaL_optinteger(L, 1, 0),
                                  .low_water = (int64_t)luaL_optinteger(L, 2, -1),
                                  .deadline = luaL_optnumber(L, 3, 0)};
   struct lethe_loop *loop = lethe_checkloop(L, 4);
   const char *why = NULL;
-  bool noop = lua_isnil(L, 1);
-  lua_settop(L, 5);
+  bool noop = lua_isnil(L, 1) || (c.max == LETHE_QUOTA_NO_LIMIT && c.low_water < 0);
+  lua_settop(L, 4);
   lethe_safepoint(L);
   struct lethe_box *b = lethe_box_new(L, &quota_tracker_class, 0);
   struct tracker *k = lethe_zalloc(&lethe_alloc_libc, sizeof *k);
@@ -75,8 +79,15 @@ static int l_new(lua_State *L) {
   }
   hold_tracker(L, b, p, k);
   quota_port_loop(L, p, 4);
-  if (!lua_isnil(L, 5)) quota_port_listen(L, p, 5);
   return 1;
+}
+
+/* listen(tracker, on_event), once */
+static int l_listen(lua_State *L) {
+  struct tracker *k = check_tracker(L);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  quota_port_listen(L, k->port, 2);
+  return 0;
 }
 
 /* Tracker:close() ends every account, for all holders. */
@@ -120,140 +131,6 @@ static int l_pressure(lua_State *L) {
   lua_pushnumber(L, lethe_quota_pressure(check_tracker(L)->t, &level));
   lua_pushstring(L, quota_levels[level]);
   return 2;
-}
-
-void quota_push_stats(lua_State *L, struct lethe_quota *t) {
-  struct lethe_quota_stats s;
-  lethe_quota_read_stats(t, &s);
-  const struct {
-    const char *name;
-    int64_t value;
-  } integers[] = {{"used", s.used},
-                  {"peak", s.peak},
-                  {"max", s.max},
-                  {"low_water", s.low_water},
-                  {"untracked", s.untracked},
-                  {"condemned", s.condemned},
-                  {"accounts", (int64_t)s.accounts},
-                  {"participants", (int64_t)s.participants},
-                  {"reclaims", (int64_t)s.reclaims},
-                  {"victims", (int64_t)s.victims},
-                  {"freed", s.freed},
-                  {"policy_failures", (int64_t)s.policy_failures},
-                  {"stuck", (int64_t)s.stuck},
-                  {"longest_hold", s.longest_hold}};
-  lua_createtable(L, 0, 18);
-  for (size_t i = 0; i < sizeof integers / sizeof *integers; i++) {
-    lua_pushinteger(L, integers[i].value);
-    lua_setfield(L, -2, integers[i].name);
-  }
-  lua_pushnumber(L, s.stall_seconds);
-  lua_setfield(L, -2, "stall_seconds");
-  lua_pushnumber(L, s.longest_hold_time);
-  lua_setfield(L, -2, "longest_hold_time");
-  lua_pushnumber(L, s.longest_pass);
-  lua_setfield(L, -2, "longest_pass");
-}
-
-static int l_stats(lua_State *L) {
-  quota_push_stats(L, check_tracker(L)->t);
-  return 1;
-}
-
-/* What top() and accounts() tell of an account. */
-static void push_info(lua_State *L, const struct lethe_quota_account_info *i, int64_t all) {
-  lua_createtable(L, 0, 10);
-  lua_pushinteger(L, (lua_Integer)i->account);
-  lua_setfield(L, -2, "account");
-  if (i->name[0]) {
-    lua_pushstring(L, i->name);
-    lua_setfield(L, -2, "name");
-  }
-  lua_pushinteger(L, i->used);
-  lua_setfield(L, -2, "used");
-  lua_pushinteger(L, i->peak);
-  lua_setfield(L, -2, "peak");
-  lua_pushnumber(L, all > 0 ? (double)i->used / (double)all : 0);
-  lua_setfield(L, -2, "share");
-  if (i->oldest != INFINITY) {
-    lua_pushnumber(L, i->oldest);
-    lua_setfield(L, -2, "oldest");
-  }
-  lua_pushinteger(L, i->reserve);
-  lua_setfield(L, -2, "reserve");
-  lua_pushinteger(L, i->reclaims);
-  lua_setfield(L, -2, "reclaims");
-  lua_pushinteger(L, i->participants);
-  lua_setfield(L, -2, "participants");
-}
-
-void quota_push_top(lua_State *L, struct port *p, size_t n) {
-  struct lethe_quota_account_info *top = lua_newuserdatauv(L, (n ? n : 1) * sizeof *top, 0);
-  n = lethe_quota_top(p->t, top, n);
-  int64_t all = lethe_quota_used(p->t);
-  lua_createtable(L, (int)n, 0);
-  for (size_t i = 0; i < n; i++) {
-    push_info(L, &top[i], all);
-    lua_rawseti(L, -2, (lua_Integer)i + 1);
-  }
-  lua_remove(L, -2);
-}
-
-static int l_top(lua_State *L) {
-  struct tracker *k = check_tracker(L);
-  lua_Integer n = luaL_optinteger(L, 2, 10);
-  luaL_argcheck(L, n >= 0 && n <= 1000000, 2, "a count expected");
-  quota_push_top(L, k->port, (size_t)n);
-  return 1;
-}
-
-static int next_account(lua_State *L) {
-  struct lethe_box *b = lethe_test(L, lua_upvalueindex(1), &quota_tracker_class);
-  struct lethe_quota_account_info info;
-  uint32_t cursor = (uint32_t)lua_tointeger(L, lua_upvalueindex(2));
-  if (!b->what || !lethe_quota_next_account(((struct tracker *)b->what)->t, &cursor, &info)) return 0;
-  lua_pushinteger(L, cursor);
-  lua_replace(L, lua_upvalueindex(2));
-  push_info(L, &info, lethe_quota_used(((struct tracker *)b->what)->t));
-  return 1;
-}
-
-static int l_accounts(lua_State *L) {
-  check_tracker(L);
-  lua_pushvalue(L, 1);
-  lua_pushinteger(L, 0);
-  lua_pushcclosure(L, next_account, 2);
-  return 1;
-}
-
-static int l_plan(lua_State *L) {
-  struct tracker *k = check_tracker(L);
-  int64_t goal = lethe_checksize(L, 2);
-  struct lethe_quota_stats stats;
-  lethe_quota_read_stats(k->t, &stats);
-  size_t n = (size_t)stats.accounts, planned = 0;
-  struct lethe_quota_planned *rows = lua_newuserdatauv(L, (n + 1) * sizeof *rows, 0);
-  struct lethe_state *s = lethe_state(L);
-  lua_State *outer = s->turning;
-  s->turning = L; /* get_oldest and the policy are called from here */
-  int rc = lethe_quota_plan(k->t, k->port->member, goal, rows, n, &planned);
-  s->turning = outer;
-  lethe_settle(L);
-  if (rc) return lethe_fail(L, rc);
-  lua_createtable(L, (int)planned, 0);
-  for (size_t i = 0; i < planned; i++) {
-    lua_createtable(L, 0, 4);
-    lua_pushinteger(L, (lua_Integer)rows[i].account);
-    lua_setfield(L, -2, "account");
-    lua_pushinteger(L, rows[i].participants);
-    lua_setfield(L, -2, "participants");
-    lua_pushinteger(L, rows[i].used);
-    lua_setfield(L, -2, "used");
-    lua_pushnumber(L, rows[i].score);
-    lua_setfield(L, -2, "score");
-    lua_rawseti(L, -2, (lua_Integer)i + 1);
-  }
-  return 1;
 }
 
 static int l_check(lua_State *L) {
@@ -313,28 +190,11 @@ static int l_reclaim(lua_State *L) {
   return 0;
 }
 
-/* account(tracker, name | nil, max | nil, reserve, priority, parent | nil) */
-static int l_account(lua_State *L) {
-  struct tracker *k = check_tracker(L);
-  struct lethe_quota_account_config c = {.name = lua_tostring(L, 2),
-                                         .max = luaL_optinteger(L, 3, LETHE_QUOTA_NO_LIMIT),
-                                         .reserve = luaL_optinteger(L, 4, 0),
-                                         .priority = (int32_t)luaL_optinteger(L, 5, 0)};
-  uint64_t parent = 0, id;
-  if (!lua_isnoneornil(L, 6)) {
-    struct account_ref *a = lethe_check(L, 6, &quota_account_class)->what;
-    if (a->port->t != k->t) return lethe_fail(L, LETHE_EFOREIGN);
-    parent = a->id;
-  }
-  int rc = lethe_quota_account_new(k->t, &c, parent, &id);
-  if (rc) return lethe_fail(L, rc);
-  return quota_push_account(L, k->port, id);
-}
-
-static const luaL_Reg methods[] = {
-    {"close", l_close}, {"used", l_used},         {"pressure", l_pressure}, {"stats", l_stats},
-    {"top", l_top},     {"accounts", l_accounts}, {"plan", l_plan},         {"check", l_check},
-    {NULL, NULL}};
+static const luaL_Reg methods[] = {{"close", l_close},
+                                   {"used", l_used},
+                                   {"pressure", l_pressure},
+                                   {"check", l_check},
+                                   {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__close", l_close}, {NULL, NULL}};
 
 const struct lethe_class quota_tracker_class = {.name = "lethe.quota.Tracker",
@@ -344,9 +204,9 @@ const struct lethe_class quota_tracker_class = {.name = "lethe.quota.Tracker",
                                                 .metamethods = metamethods};
 
 static const luaL_Reg functions[] = {{"new", l_new},
+                                     {"listen", l_listen},
                                      {"configure", l_configure},
                                      {"reclaim", l_reclaim},
-                                     {"account", l_account},
                                      {"track_state", quota_track_state},
                                      {NULL, NULL}};
 
@@ -362,7 +222,11 @@ int luaopen_lethe_core_quota(lua_State *L) {
   lethe_class(L, &quota_tracker_class);
   luaL_newlib(L, functions);
   quota_open_port(L);
+  quota_open_upcalls(L);
   quota_open_account(L);
+  quota_open_participation(L);
+  quota_open_report(L);
+  quota_open_events(L);
   quota_candidate_class(L);
   push_methods(L, &quota_tracker_class, "Tracker");
   push_methods(L, &quota_account_class, "Account");

@@ -34,36 +34,44 @@ void quota_port_put(struct port *p);
 /* Makes the port hear of the tracker's events; the function is at stack index fn. */
 void quota_port_listen(lua_State *L, struct port *p, int fn);
 /* Tells the tracker that a handle was collected without close. */
-void quota_collected(struct port *p, const char *what, const char *name, int64_t bytes);
+void quota_collected(struct port *p, const char *what, uint64_t account, const char *name,
+                     int64_t bytes);
+
+/* An account's name, shared by the objects that stand for it or belong to it: it outlives the account. */
+struct quota_name {
+  unsigned refs;
+  char text[]; /* ends with a zero byte */
+};
+/* NULL for "", or without memory. */
+struct quota_name *quota_name_new(const char *text);
+struct quota_name *quota_name_get(struct quota_name *n);
+void quota_name_put(struct quota_name *n);
+static inline const char *quota_name_text(const struct quota_name *n) { return n ? n->text : ""; }
 
 struct account_ref {
   struct port *port;
   uint64_t id;
+  struct quota_name *name; /* NULL: none */
 };
 struct participation {
   struct port *port;
   struct lethe_quota_handle handle;
   struct track *track; /* of track_state, else NULL */
+  struct quota_name *name; /* of its account */
 };
 
 extern const struct lethe_class quota_tracker_class, quota_account_class, quota_weak_class,
     quota_participation_class;
 
-/* The parts of lethe.core.quota in other files. */
-void quota_open_account(lua_State *L);
-
-/* An account's object: takes one handle that is already counted. */
-int quota_push_account(lua_State *L, struct port *p, uint64_t id);
+/* An account's object: takes one handle that is already counted. The name is counted once more. */
+int quota_push_account(lua_State *L, struct port *p, uint64_t id, struct quota_name *name);
 /* A weak account's object. */
-int quota_push_weak(lua_State *L, struct port *p, uint64_t id);
+int quota_push_weak(lua_State *L, struct port *p, uint64_t id, struct quota_name *name);
 /* The tracker's object in this state, made anew if it was collected. */
 void quota_push_tracker(lua_State *L, struct port *p);
 
 /* What stats() says, a fresh table. */
 void quota_push_stats(lua_State *L, struct lethe_quota *t);
-
-/* The name an account has, or "". */
-void quota_name_of(const struct account_ref *a, char *buf, size_t n);
 
 /* The policy at stack index i: a reference in *out and 0, or the number of results (nil, m, code) that were
  * pushed. Raises for wrong types and unknown options. */

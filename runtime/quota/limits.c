@@ -41,6 +41,16 @@ int64_t lethe_quota_machine_memory(void) {
 /* Rounded as the model rounds it: in single precision. */
 static int64_t auto_low_water(int64_t max) { return (int64_t)((float)max * 0.75f); }
 
+/* The greatest max of all: what is used is counted, and never reclaimed. */
+static int no_limit(int64_t *max, int64_t *low, int64_t given_low, const char **why) {
+  if (given_low >= 0) {
+    *why = "low_water is set to a number of bytes, but max says that there is no limit";
+    return LETHE_ELIMITS;
+  }
+  *max = *low = LETHE_QUOTA_NO_LIMIT;
+  return LETHE_OK;
+}
+
 int quota_limits(const struct lethe_quota_config *c, int64_t *max, int64_t *low, const char **why) {
   int64_t m = c->max, l = c->low_water;
   if (m < 0) {
@@ -50,6 +60,7 @@ int quota_limits(const struct lethe_quota_config *c, int64_t *max, int64_t *low,
     }
     m = lethe_quota_auto_max(lethe_quota_machine_memory());
   }
+  if (m == LETHE_QUOTA_NO_LIMIT) return no_limit(max, low, l, why);
   if (l < 0) l = auto_low_water(m);
   if (m == 0) {
     *why = "max must be above 0";

@@ -1,16 +1,20 @@
 --- The metered queue: a bounded or unbounded queue whose contents are claimed under an account.
 --
--- Sending claims what the value costs, receiving releases it. The queue is a participant of its own:
--- its oldest data is the value at its head, and when a pass takes it, it collapses: everything in it
--- goes at once, both ends hear of it through their next call, and hooks are called.
+-- Sending claims what the value costs, receiving releases it. The queue is a participant of its
+-- own: its oldest data is the value at its head, and when a pass takes it, it collapses: everything
+-- in it goes at once, both ends hear of it through their next call, and hooks are called.
 --
---   local tx, rx = quota.queue{ account = account, capacity = 100, cost = function(v) return #v end }
+--   local tx, rx = quota.queue{ account = account, capacity = 9, cost = function(v) return #v end }
 --   tx:send("hello")   print(rx:recv())
 --
--- The caller keeps the account: the queue holds it weakly.
+-- The caller keeps the account: the queue holds it weakly. Stamps, and with them ages, are of the
+-- queue's loop, which is its tracker's unless told otherwise.
 
 local base = require "lethe.core.base"
+local core = require "lethe.core.quota"
 local loop = require "lethe.loop"
+local check = require "lethe.quota.options"
+local participant = require "lethe.quota.participant"
 
 local M = {}
 
@@ -31,7 +35,7 @@ local MESSAGES <const> = {
 }
 
 local function answer(code)
-  return nil, MESSAGES[code] or code, code
+  return nil, MESSAGES[code], code
 end
 
 -- ---- the queue itself --------------------------------------------------------------------------
@@ -57,15 +61,23 @@ local function drop_all(queue)
   queue.items, queue.head, queue.tail = {}, 1, 1
 end
 
--- The queue is over, for this reason: hooks in the order in which they were set, outside everything.
+-- A hook is a task: it may wait without holding anybody up.
+local function call_hook(queue, hook, reason)
+  loop.start(queue.loop, function()
+    local ok, message = xpcall(hook, debug.traceback, reason)
+    if not ok then base.report(message, { callback = "on_collapse" }) end
+  end)
+end
+
+-- The queue is over, for this reason. Hooks hear of the first one, in the order in which they were
+-- set.
 local function collapse(queue, reason)
-  if queue.collapsed then return end
+  local first = not queue.collapsed
   queue.collapsed = reason
   local hooks = queue.hooks
   queue.hooks = {}
-  for _, hook in ipairs(hooks) do
-    local ok, message = xpcall(hook, debug.traceback, reason)
-    if not ok then base.report(message, { callback = "on_collapse" }) end
+  for _, hook in ipairs(first and hooks or {}) do
+    call_hook(queue, hook, reason)
   end
   wake_all(queue.senders)
   wake_all(queue.receivers)
@@ -78,15 +90,17 @@ local function send_state(queue)
   if queue.capacity and count(queue) >= queue.capacity then return "full" end
 end
 
-local GONE <const> = { account_closed = true, participant_shutdown = true, tracker_shutdown = true }
+local GONE <const> = {
+  account_closed = true,
+  participant_shutdown = true,
+  tracker_shutdown = true,
+}
 
 -- Claims and appends; the value stays the caller's when that fails.
 local function push(queue, value, cost)
   local ok, message, code = queue.participation:claim(cost)
-  if not ok then
-    if GONE[code] then return answer(queue.collapsed == "reclaimed" and "reclaimed" or "closed") end
-    return nil, message, code
-  end
+  if not ok and GONE[code] then return answer(send_state(queue) or "closed") end
+  if not ok then return nil, message, code end
   queue.items[queue.tail] = { value, queue.loop:now(), cost }
   queue.tail = queue.tail + 1
   wake_first(queue.receivers)
@@ -118,10 +132,14 @@ function methods:get_oldest()
   return head and head[2]
 end
 
+local function reclaimed(queue)
+  if queue.collapsed ~= "receiver_closed" then collapse(queue, "reclaimed") end
+  drop_all(queue)
+end
+
 function methods:reclaim()
-  collapse(self, "reclaimed")
-  self.participation:destroy()
-  drop_all(self)
+  reclaimed(self)
+  if base.open(self.participation) then self.participation:destroy() end
   return "collapsing"
 end
 
@@ -140,10 +158,12 @@ end
 
 -- ---- the ends ----------------------------------------------------------------------------------
 
-local function cost_of(queue, value)
-  if value == nil then error("cannot send nil", 3) end
+local function cost_of(queue, value, name)
+  if value == nil then
+    error(("bad argument #1 to '%s' (a value expected, got nil)"):format(name), 3)
+  end
   local cost = queue.cost and queue.cost(value) or 0
-  return base.size(cost, "cost", 3) + STAMP
+  return math.min(base.size(cost, "cost", 3), math.maxinteger - STAMP) + STAMP
 end
 
 --- Sends a value; waits while the queue is full.
@@ -153,7 +173,7 @@ end
 ---@return string? code "closed" | "reclaimed" | "over_limit" | "cancelled"
 function Sender:send(value)
   local queue = sender_of(self).queue
-  local cost = cost_of(queue, value)
+  local cost = cost_of(queue, value, "send")
   while true do
     local state = send_state(queue)
     if not state then return push(queue, value, cost) end
@@ -170,7 +190,7 @@ end
 ---@return string? code "full" | "closed" | "reclaimed" | "over_limit"
 function Sender:try_send(value)
   local queue = sender_of(self).queue
-  local cost = cost_of(queue, value)
+  local cost = cost_of(queue, value, "try_send")
   local state = send_state(queue)
   if state then return answer(state) end
   return push(queue, value, cost)
@@ -202,16 +222,17 @@ function Receiver:try_recv()
   return pop(queue)
 end
 
---- Calls `fn(reason)` once the queue has collapsed: "reclaimed", "sender_closed", "receiver_closed"; at
---- once if it has already.
+--- Calls `fn(reason)` once the queue has collapsed: "reclaimed", "sender_closed" or
+--- "receiver_closed"; at once if it has already.
 ---@param fn fun(reason: string)
 function Receiver:on_collapse(fn)
   local queue = receiver_of(self).queue
-  if type(fn) ~= "function" then
-    error(("bad argument #1 to 'on_collapse' (function expected, got %s)"):format(type(fn)), 2)
+  check.argument(1, "on_collapse", fn, "function", 2)
+  if queue.collapsed then
+    call_hook(queue, fn, queue.collapsed)
+  else
+    queue.hooks[#queue.hooks + 1] = fn
   end
-  if queue.collapsed then return fn(queue.collapsed) end
-  queue.hooks[#queue.hooks + 1] = fn
 end
 
 --- Values that wait to be received.
@@ -219,68 +240,90 @@ function Receiver:__len()
   return count(receiver_of(self).queue)
 end
 
+-- The participation is closed with the second of the two.
+local function end_one(queue, what, closed, bytes)
+  local participation = queue.participation
+  if not closed then core.collected(participation, what, bytes) end
+  queue.ends = queue.ends - 1
+  if queue.ends == 0 then participation:close() end
+end
+
 -- The sender is gone: what was sent still arrives.
-local function sender_ended(sender)
-  collapse(sender.queue, "sender_closed")
+local function sender_ended(sender, closed)
+  local queue = sender.queue
+  if not queue.collapsed then collapse(queue, "sender_closed") end
+  end_one(queue, "quota.Sender", closed, 0)
 end
 
 -- The receiver is gone, and what was sent with it.
-local function receiver_ended(receiver)
+local function receiver_ended(receiver, closed)
   local queue = receiver.queue
-  if not queue.collapsed or queue.collapsed == "sender_closed" then
+  local bytes = queue.participation:used()
+  if queue.collapsed ~= "reclaimed" then
     queue.participation:destroy()
-    local over = queue.collapsed
     collapse(queue, "receiver_closed")
-    if over then queue.collapsed = "receiver_closed" end
   end
   drop_all(queue)
-  queue.participation:close()
+  end_one(queue, "quota.Receiver", closed, bytes)
 end
 
 -- ---- making ------------------------------------------------------------------------------------
 
 local OPTIONS <const> = { "account", "capacity", "cost", "loop" }
 
---- See the module's head. `level` is where misuse is reported.
----@param options { account: lethe.quota.Account, capacity: integer?, cost: (fun(v: any): integer)?, loop: lethe.loop.Loop? }
----@param level integer
----@return lethe.quota.Sender? sender
----@return lethe.quota.Receiver|string receiver or message
----@return string? code
-function M.new(options, level)
-  base.options(options, OPTIONS, level + 1)
-  local account, capacity, cost = options.account, options.capacity, options.cost
-  if base.type(account) ~= "quota.Account" then
-    error(("account must be a lethe.quota.Account (got %s)"):format(base.type(account) or type(account)), level + 1)
+local function capacity_option(options, level)
+  local value = options.capacity
+  if value == nil then return nil end
+  local capacity = type(value) == "number" and math.tointeger(value)
+  if not capacity or capacity < 1 then
+    error(("capacity must be a positive integer (got %s)"):format(tostring(value)), level + 1)
   end
-  if capacity ~= nil and (math.type(capacity) ~= "integer" or capacity < 1) then
-    error(("capacity must be a positive integer (got %s)"):format(tostring(capacity)), level + 1)
-  end
-  if cost ~= nil and type(cost) ~= "function" then
-    error(("cost must be a function (got %s)"):format(type(cost)), level + 1)
-  end
-  local on = options.loop
-  if on ~= nil and base.type(on) ~= "loop.Loop" then
-    error(("loop must be a lethe.loop.Loop (got %s)"):format(base.type(on) or type(on)), level + 1)
-  end
-  local queue = setmetatable({
-    capacity = capacity,
-    cost = cost,
-    loop = on or loop.default(),
+  return capacity
+end
+
+local function new_queue(account, options, level)
+  return setmetatable({
+    capacity = capacity_option(options, level + 1),
+    cost = check.typed(options, "cost", "function", level + 1),
+    loop = check.object(options, "loop", "loop.Loop", level + 1)
+      or core.loop_of(account)
+      or loop.default(),
     items = {},
     head = 1,
     tail = 1,
     hooks = {},
     senders = {},
     receivers = {},
+    ends = 2, -- that are not closed
+    collapsed = nil, -- the reason
   }, methods)
+end
+
+---@class lethe.quota.QueueOptions
+---@field account lethe.quota.Account
+---@field capacity integer?
+---@field cost (fun(v: any): integer)?
+---@field loop lethe.loop.Loop?
+
+--- See the module's head. `level` is where misuse is reported.
+---@param options lethe.quota.QueueOptions
+---@param level integer
+---@return lethe.quota.Sender? sender
+---@return lethe.quota.Receiver|string receiver or message
+---@return string? code
+function M.new(options, level)
+  base.options(options, OPTIONS, level + 1)
+  local account = check.object(options, "account", "quota.Account", level + 1)
+  if not account then error("account must be a lethe.quota.Account (got nil)", level + 1) end
+  local queue = new_queue(account, options, level + 1)
   local participation, message, code = account:participant(queue)
   if not participation then return nil, message, code end
   queue.participation = participation
+  participant.on_collapsed(queue, reclaimed)
   return new_sender({ queue = queue }), new_receiver({ queue = queue })
 end
 
-new_sender, sender_of = base.class("quota.Sender", Sender, sender_ended)
-new_receiver, receiver_of = base.class("quota.Receiver", Receiver, receiver_ended)
+new_sender, sender_of = base.class("quota.Sender", Sender, sender_ended, true)
+new_receiver, receiver_of = base.class("quota.Receiver", Receiver, receiver_ended, true)
 
 return M

@@ -1,0 +1,59 @@
+-- Participants for specs of the quota tracker.
+local M = {}
+
+---An object with an age that the spec may change and a log of how it was asked. What it answers to
+---`reclaim` is a word, or comes from a function (self, request).
+---@param age number?
+---@param answer string|function|nil
+function M.object(age, answer)
+  local o = { age = age, asked = 0, requests = {} }
+  function o:get_oldest()
+    self.asked = self.asked + 1
+    return self.age
+  end
+  function o:reclaim(request)
+    self.requests[#self.requests + 1] = request
+    if type(answer) == "function" then return answer(self, request) end
+    return answer
+  end
+  return o
+end
+
+---An account with one participant that holds `bytes`.
+---@param tracker lethe.quota.Tracker
+---@param given { age: number?, bytes: integer|string|nil, answer: any, name: string? }
+---@return table holder { account, object, participation, id }
+function M.holder(tracker, given)
+  local account = assert(tracker:account{
+    name = given.name,
+    max = given.max,
+    reserve = given.reserve,
+    priority = given.priority,
+    parent = given.parent,
+  })
+  local object = M.object(given.age, given.answer)
+  local participation = assert(account:participant(object))
+  object.participation = participation
+  if given.bytes then assert(participation:claim(given.bytes)) end
+  return { account = account, object = object, participation = participation, id = account:id() }
+end
+
+---Gives back what the request wants, and stays.
+function M.partial(self, request)
+  self.participation:release(math.min(request.goal, self.participation:used()))
+  return "partial"
+end
+
+---The `field` of each row.
+---@param rows table[]
+---@param field string
+---@return any[]
+function M.column(rows, field)
+  local list = {}
+  for i, row in ipairs(rows) do
+    list[i] = row[field]
+  end
+  return list
+end
+
+return M
