@@ -75,7 +75,8 @@ end
 -- Starts a step; its output goes to a file, so that two may run beside each other.
 local function start(step)
   local log = os.tmpname()
-  local command = ("{ %s ; } </dev/null >%s 2>&1"):format(step.run, log)
+  local command = ("{ %s ; } </dev/null >%s 2>&1; code=$?; cat /proc/uptime; exit $code")
+    :format(step.run, log)
   return { step = step, log = log, began = now(), pipe = assert(io.popen(command)) }
 end
 
@@ -93,6 +94,7 @@ local function shown(good, text)
 end
 
 local function finish(job, total)
+  local ended = job.pipe:read("n") or now()
   local ok = job.pipe:close() == true
   local file <close> = assert(io.open(job.log, "rb"))
   local text = file:read("a")
@@ -100,7 +102,7 @@ local function finish(job, total)
   local counts = count(job.step, ok, text)
   local good = counts.failed == 0
   io.write(("  %-6s %-58s %5d  %6.1f s\n"):format(good and "ok" or "FAILED", job.step.name,
-    counts.passed, now() - job.began))
+    counts.passed, ended - job.began))
   if not good then io.write("    $ ", job.step.run, "\n") end
   io.write(shown(good, text))
   for kind, n in pairs(counts) do
