@@ -26,7 +26,8 @@ local M = {}
 
 local Tracker, Account = core.Tracker, core.Account
 
--- Calls f; what it raises without a position of its own is raised at `level`.
+-- Calls f; what it raises without a position of its own is raised at `level`. Not to be called as a
+-- tail call: the caller's frame counts.
 local function at(level, f, ...)
   local results = table.pack(pcall(f, ...))
   if results[1] then return table.unpack(results, 2, results.n) end
@@ -86,7 +87,9 @@ function Tracker:configure(options)
   local policy = check.policy(options, 2)
   local limits, message = check.limits(options, 2)
   if not limits then return nil, message, "bad_limits" end
-  return at(2, core.configure, self, limits.max, limits.low_water, limits.deadline, policy)
+  local ok, why, code = at(2, core.configure, self, limits.max, limits.low_water, limits.deadline,
+    policy)
+  return ok, why, code
 end
 
 --- A pass now: until it freed `goal` bytes, or down to low water. Waits; the bytes that it freed.
@@ -171,7 +174,9 @@ function M.track_state(account, options)
   end
   if options == nil then options = {} end
   base.options(options, TRACK_STATE, 2)
-  return at(2, core.track_state, account, check.size(options, "limit", 2))
+  local limit = check.size(options, "limit", 2)
+  local participation, why, code = at(2, core.track_state, account, limit)
+  return participation, why, code
 end
 
 --- A metered queue; see lethe.quota.queue.
