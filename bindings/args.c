@@ -193,7 +193,11 @@ int64_t lethe_checksize(lua_State *L, int arg) {
   int whole = 0;
   lua_Integer n = lua_tointegerx(L, arg, &whole);
   if (whole && lua_type(L, arg) == LUA_TNUMBER && n >= 0) return n;
-  char what[32];
-  snprintf(what, sizeof what, "bad argument #%d: size", arg);
+  lua_Debug ar = {.name = NULL};
+  char what[100];
+  bool named = lua_getstack(L, 0, &ar) && lua_getinfo(L, "n", &ar) && ar.name;
+  bool method = named && strcmp(ar.namewhat, "method") == 0;
+  snprintf(what, sizeof what, "bad argument #%d to '%s': size", arg - method,
+           named ? ar.name : "?"); /* as luaL_argerror counts and names */
   return lethe_tosize(L, arg, what);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * What a tracker tells of itself and its accounts: stats, top, accounts, plan. */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -60,7 +61,7 @@ static void push_info(lua_State *L, const struct lethe_quota_account_info *i, in
   lua_pushnumber(L, all > 0 ? (double)i->used / (double)all : 0);
   lua_setfield(L, -2, "share");
   if (i->oldest != INFINITY) {
-    lua_pushnumber(L, i->oldest);
+    lua_pushnumber(L, fabs(i->oldest) == DBL_MAX ? copysign(INFINITY, i->oldest) : i->oldest);
     lua_setfield(L, -2, "oldest");
   }
   lua_pushinteger(L, i->reserve);

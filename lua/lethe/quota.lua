@@ -142,7 +142,8 @@ end
 ---@return string? code "account_closed" | "tracker_shutdown" | "other_tracker"
 function Tracker:account(options)
   base.check(self, "quota.Tracker")
-  return new_account(self, options, nil, ACCOUNT, 2)
+  local account, message, code = new_account(self, options, nil, ACCOUNT, 2)
+  return account, message, code -- no tail call: positions are counted
 end
 
 --- A new account below this one.
@@ -152,7 +153,8 @@ end
 ---@return string? code "account_closed" | "tracker_shutdown"
 function Account:child(options)
   base.check(self, "quota.Account")
-  return new_account(self:tracker(), options, self, CHILD, 2)
+  local account, message, code = new_account(self:tracker(), options, self, CHILD, 2)
+  return account, message, code
 end
 
 -- ---- the rest ---------------------------------------------------------------------------------
@@ -185,7 +187,8 @@ end
 ---@return lethe.quota.Receiver|string receiver or message
 ---@return string? code
 function M.queue(options)
-  return require("lethe.quota.queue").new(options, 2)
+  local sender, receiver, code = require("lethe.quota.queue").new(options, 2)
+  return sender, receiver, code
 end
 
 return M

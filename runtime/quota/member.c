@@ -2,6 +2,8 @@
  * Members: the loops on which participants are asked. A member asks its own participants how old
  * their data is, either at once, when the pass runs on its thread, or when a message reaches its
  * loop; the pass goes on without those that do not answer in time, with the ages they told last. */
+#include <float.h>
+
 #include "quota_internal.h"
 
 struct lethe_quota_member *quota_member(const struct lethe_quota *t, uint16_t index) {
@@ -88,7 +90,7 @@ static void record(struct lethe_quota *t, uint64_t id, int said, double age) {
     quota_participant_end(t, (slot_t)id);
   } else if (said > 0 && !isnan(age)) {
     p->flags |= TOLD;
-    p->age = age;
+    p->age = fmax(-DBL_MAX, fmin(DBL_MAX, age)); /* infinite ages stand for ages that are none */
   } else {
     p->flags &= (uint8_t)~TOLD;
   }
