@@ -268,7 +268,10 @@ uninstall: ## remove what install put there
 	rm -f $(call to,$(BINDIR))/lethe $(call to,$(INST_LIBDIR))/lethe.so \
 	  $(call to,$(LIBDIR))/liblethe.a $(foreach m,$(notdir $(MAN)),$(call to,$(SHAREDIR)/man/man1/$m))
 	rm -rf $(call to,$(INCDIR)/lethe) $(call to,$(INST_LUADIR)/lethe) $(call to,$(SHAREDIR)/lethe)
-ifneq ($(DESTDIR),)
+ifeq ($(DESTDIR),)
+	@rmdir --ignore-fail-on-non-empty $(foreach d,$(INST_LIBDIR) $(INST_LUADIR), \
+	  $d $(filter %/lua/,$(dir $d))) 2>/dev/null || true
+else
 	@cd '$(DESTDIR)' && for d in $(BINDIR) $(INST_LIBDIR) $(LIBDIR) $(INCDIR) $(INST_LUADIR) \
 	  $(SHAREDIR)/man/man1; do rmdir -p --ignore-fail-on-non-empty .$$d 2>/dev/null || true; done
 endif

@@ -43,6 +43,7 @@ build = {
     LUA_INCDIR = "$(LUA_INCDIR)",
     PREFIX = "$(PREFIX)",
     BINDIR = "$(BINDIR)",
+    LIBDIR = "$(PREFIX)/clib", -- the C library, beside include/ in the rock
     INST_LIBDIR = "$(LIBDIR)",
     INST_LUADIR = "$(LUADIR)",
   },
