@@ -1,0 +1,4 @@
+-- The shortest policy there is: a function.
+return function(c)
+  return c.used
+end
