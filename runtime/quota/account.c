@@ -45,7 +45,7 @@ static int new_locked(struct lethe_quota *t, const struct lethe_quota_account_co
     return rc;
   }
   a->refs = 1;
-  quota_reclass(t, (slot_t)id);
+  quota_class_add(t, (slot_t)id);
   t->strong++;
   *out = id;
   return LETHE_OK;
@@ -65,12 +65,13 @@ int lethe_quota_account_new(struct lethe_quota *t, const struct lethe_quota_acco
   return rc;
 }
 
-/* The last handle is gone, or the account collapsed with handles still out: they find no account. */
+/* The last handle is gone, or the account collapsed with handles still out: they find no
+ * account. */
 void quota_account_end(struct lethe_quota *t, slot_t s) {
   struct account *a = account_at(t, s);
   while (a->participants) quota_participant_end(t, a->participants);
   quota_unlink_all(t, s);
-  quota_unclass(t, s);
+  quota_class_remove(t, s);
   free_extra(t, s);
   lethe_slab_give(&t->accounts, lethe_slab_id(a, s));
 }
@@ -85,13 +86,21 @@ void lethe_quota_account_clone(struct lethe_quota *t, uint64_t account) {
   quota_unlock(t);
 }
 
+static int64_t unspent(struct lethe_quota *t, slot_t s) {
+  int64_t sum = 0;
+  quota_freeze_account(t, s);
+  for (slot_t p = account_at(t, s)->participants; p; p = participant_at(t, p)->next)
+    sum += quota_unspent(participant_at(t, p));
+  return sum;
+}
+
 int64_t lethe_quota_account_close(struct lethe_quota *t, uint64_t account) {
   int64_t bytes = 0;
   if (!t->noop) {
     quota_lock(t);
     struct account *a = account_find(t, account);
     if (a && --a->refs == 0) {
-      bytes = a->used;
+      bytes = a->used - unspent(t, (slot_t)account);
       quota_account_end(t, (slot_t)account);
     }
     quota_strong_put_locked(t);
@@ -111,7 +120,8 @@ int lethe_quota_account_upgrade(struct lethe_quota *t, uint64_t account) {
     else if (!a)
       rc = LETHE_EACCOUNT;
     else
-      a->refs++, t->strong++;
+      a->refs++;
+    if (rc == LETHE_OK) t->strong++;
     quota_unlock(t);
   }
   if (rc == LETHE_OK) lethe_ref_get(&t->memory);
@@ -140,9 +150,7 @@ void quota_account_info(const struct lethe_quota *t, slot_t s,
     }
   }
   if (!x) return;
-  if (x->name) {
-    strncpy(out->name, x->name, sizeof out->name - 1);
-  }
+  if (x->name) strncpy(out->name, x->name, sizeof out->name - 1);
   out->limit = x->max;
   out->reserve = x->reserve;
   out->priority = x->priority;
@@ -163,22 +171,23 @@ int lethe_quota_account_read(struct lethe_quota *t, uint64_t account,
   return rc;
 }
 
-/* Insertion into the n largest so far; equal sizes by id. */
+/* Equal sizes by id. */
+static bool larger(const struct lethe_quota *t, slot_t x, slot_t y) {
+  const struct account *a = account_at(t, x), *b = account_at(t, y);
+  return a->used != b->used ? a->used > b->used : lethe_slab_id(a, x) < lethe_slab_id(b, y);
+}
+
+/* Insertion into the n largest so far. */
 static void insert(struct lethe_quota *t, slot_t *best, size_t *have, size_t n, slot_t s) {
-  int64_t used = account_at(t, s)->used;
-  size_t i = *have;
-  if (i == n && account_at(t, best[n - 1])->used >= used) return;
-  if (i < n) (*have)++;
-  i = *have - 1;
-  for (; i > 0; i--) {
-    int64_t other = account_at(t, best[i - 1])->used;
-    if (other > used || (other == used && best[i - 1] < s)) break;
-    best[i] = best[i - 1];
-  }
+  if (*have == n && !larger(t, s, best[n - 1])) return;
+  if (*have < n) ++*have;
+  size_t i = *have - 1;
+  for (; i > 0 && larger(t, s, best[i - 1]); i--) best[i] = best[i - 1];
   best[i] = s;
 }
 
-/* The size classes hold the largest accounts first, so only as many classes are read as it takes. */
+/* The size classes hold the largest accounts first, so only as many classes are read as it
+ * takes. */
 size_t lethe_quota_top(struct lethe_quota *t, struct lethe_quota_account_info *out, size_t n) {
   size_t have = 0;
   if (t->noop || n == 0) return 0;
@@ -186,7 +195,8 @@ size_t lethe_quota_top(struct lethe_quota *t, struct lethe_quota_account_info *o
   if (!best) return 0;
   quota_lock(t);
   for (int c = CLASSES; c >= 0 && have < n; c--)
-    for (slot_t s = t->classes[c]; s; s = account_at(t, s)->class_next) insert(t, best, &have, n, s);
+    for (slot_t s = t->classes[c]; s; s = account_at(t, s)->class_next)
+      insert(t, best, &have, n, s);
   for (size_t i = 0; i < have; i++) quota_account_info(t, best[i], &out[i]);
   quota_unlock(t);
   lethe_free(t->alloc, best, n * sizeof *best);

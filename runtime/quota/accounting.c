@@ -8,31 +8,27 @@
 /* ---- size classes ---------------------------------------------------------------------------- */
 
 /* 0 for nothing, else one more than the position of the highest bit. */
-static uint8_t class_of(int64_t used) {
+uint8_t quota_class_of(int64_t used) {
   return used <= 0 ? 0 : (uint8_t)(64 - __builtin_clzll((unsigned long long)used));
 }
 
-void quota_unclass(struct lethe_quota *t, slot_t s) {
+static uint8_t class_of(const struct account *a) { return quota_class_of(a->used); }
+
+void quota_class_remove(struct lethe_quota *t, slot_t s) {
   struct account *a = account_at(t, s);
-  if (!a->class) return;
   if (a->class_next) account_at(t, a->class_next)->class_prev = a->class_prev;
   if (a->class_prev)
     account_at(t, a->class_prev)->class_next = a->class_next;
   else
-    t->classes[a->class - 1] = a->class_next;
+    t->classes[class_of(a)] = a->class_next;
   a->class_prev = a->class_next = 0;
-  a->class = 0;
 }
 
-void quota_reclass(struct lethe_quota *t, slot_t s) {
+void quota_class_add(struct lethe_quota *t, slot_t s) {
   struct account *a = account_at(t, s);
-  uint8_t class = class_of(a->used);
-  if (a->class == class + 1) return;
-  quota_unclass(t, s);
-  a->class = (uint8_t)(class + 1);
-  a->class_next = t->classes[class];
+  a->class_next = t->classes[class_of(a)];
   if (a->class_next) account_at(t, a->class_next)->class_prev = s;
-  t->classes[class] = s;
+  t->classes[class_of(a)] = s;
 }
 
 /* ---- pressure -------------------------------------------------------------------------------- */
@@ -43,7 +39,8 @@ static double pressure(const struct lethe_quota *t) {
   return (double)(t->used - t->low_water) / (double)(t->max - t->low_water);
 }
 
-/* Levels are left 0.05 lower than they are entered, so that a sum at a boundary does not flutter. */
+/* Levels are left 0.05 lower than they are entered, so that a sum at a boundary does not
+ * flutter. */
 static enum lethe_quota_level level_at(double value, enum lethe_quota_level now) {
   static const double enter[] = {0, 0, 0.5, 1};
   int level = LETHE_QUOTA_NORMAL;
@@ -79,16 +76,22 @@ void quota_update_level(struct lethe_quota *t) {
 static void change(struct lethe_quota *t, struct participant *p, int64_t n) {
   slot_t s = p->account;
   struct account *a = account_at(t, s);
+  bool moves = class_of(a) != quota_class_of(a->used + n);
+  if (moves) quota_class_remove(t, s);
   p->used += n;
   a->used += n;
   t->used += n;
+  if (moves) quota_class_add(t, s);
   if (a->used > a->peak) a->peak = a->used;
   if (t->used > t->peak) t->peak = t->used;
-  quota_reclass(t, s);
-  if (a->x && a->x->up) {
+  if (a->x) {
     quota_walk_up(t, s);
-    for (slot_t above = quota_up(t, s); above; above = quota_up(t, above))
-      account_at(t, above)->x->below += n;
+    if (n > 0) a->x->stuck = false;
+    for (slot_t above = quota_up(t, s); above; above = quota_up(t, above)) {
+      struct extra *x = account_at(t, above)->x;
+      x->below += n;
+      if (n > 0) x->stuck = false;
+    }
   }
   quota_update_level(t);
 }
@@ -112,20 +115,26 @@ void quota_uncharge(struct lethe_quota *t, struct participant *p, int64_t n) {
 
 /* ---- caches ---------------------------------------------------------------------------------- */
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+bool quota_may_cache(const struct lethe_quota *t) {
+  return !t->pass.id && lethe_list_empty(&t->waits);
+}
+
+/* min(cap, m / (8 x handles)); most often the first, and then nothing is divided. */
+static int64_t cap_within(int64_t cap, int64_t max, uint64_t handles) {
+  int64_t n = 8 * (int64_t)(handles ? handles : 1);
+  return max / cap >= n ? cap : max / n;
+}
 
 /* min(16 KiB, m / (8 x handles)) over every max m above the handle. */
 uint32_t quota_cap(const struct lethe_quota *t, slot_t s) {
   struct lethe_quota *w = (struct lethe_quota *)t; /* a walk only writes its own links */
-  int64_t cap = LETHE_QUOTA_CACHE;
-  cap = least(cap, t->max / (8 * (int64_t)(t->handles ? t->handles : 1)));
+  int64_t cap = cap_within(LETHE_QUOTA_CACHE, t->max, t->handles);
   const struct account *a = account_at(t, s);
   if (!a->x) return (uint32_t)cap;
   quota_walk_up(w, s);
-  for (slot_t above = s; above; above = quota_up(t, above)) {
+  for (slot_t above = s; above && cap > 0; above = quota_up(t, above)) {
     const struct extra *x = account_at(t, above)->x;
-    if (x->max != LETHE_QUOTA_NO_LIMIT)
-      cap = least(cap, x->max / (8 * (int64_t)(x->handles ? x->handles : 1)));
+    if (x->max != LETHE_QUOTA_NO_LIMIT) cap = cap_within(cap, x->max, x->handles);
   }
   return (uint32_t)cap;
 }

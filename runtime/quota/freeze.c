@@ -1,104 +1,139 @@
 /* SPDX-License-Identifier: MIT
  * Freezing handles and calling their caches back.
  *
- * A handle's owner changes cache and spent without the lock. To read or change them from elsewhere the
- * handle is stopped: `stop` is set, a heavy fence makes the owner see it, and whoever finds the
+ * A handle's owner changes cache and spent without the lock. To read or change them from elsewhere
+ * the handle is stopped: `stop` is set, a heavy fence makes the owner see it, and whoever finds the
  * owner `busy` waits for the few instructions that takes. From then on the owner comes through the
- * slow path, under the lock, and clears `stop` there when no pass is running. */
+ * slow path, under the lock, and clears `stop` there when handles may cache again. */
 #include <sched.h>
 
 #include "quota_internal.h"
 
 static bool running(const struct lethe_quota_handle *h) { return load_rlx(&h->stop) == 0; }
 
-static void stop(struct lethe_quota_handle *h) {
+/* Pairs with lethe_quota_enter, whose owner shows `busy` before it looks at `stop`. */
+static bool stop_handles(const struct participant *p) {
+  bool any = false;
+  for (struct lethe_quota_handle *h = p->handles; h; h = h->next) {
+    if (!running(h)) continue;
 #if LETHE_TSAN
-  store_seq(&h->stop, STOP_SLOW);
+    store_seq(&h->stop, STOP_SLOW);
 #else
-  store_rlx(&h->stop, STOP_SLOW);
+    store_rlx(&h->stop, STOP_SLOW);
 #endif
+    any = true;
+  }
+  return any;
 }
 
 /* Pairs with the release store in lethe_quota_leave. */
-static void await_owner(struct lethe_quota_handle *h) {
-  while (load_acq(&h->busy)) sched_yield();
+static void await_owners(const struct participant *p) {
+  for (struct lethe_quota_handle *h = p->handles; h; h = h->next) {
+#if LETHE_TSAN
+    while (load_seq(&h->busy)) sched_yield();
+#else
+    while (load_acq(&h->busy)) sched_yield();
+#endif
+  }
 }
 
 void quota_freeze_participant(struct lethe_quota *t, struct participant *p) {
-  bool any = false;
   (void)t;
-  for (struct lethe_quota_handle *h = p->handles; h; h = h->next) {
-    if (!running(h)) continue;
-    stop(h);
-    any = true;
-  }
+  if (!stop_handles(p)) return;
+  lethe_fence_heavy();
+  await_owners(p);
+}
+
+/* One fence serves them all. */
+void quota_freeze_account(struct lethe_quota *t, slot_t s) {
+  bool any = false;
+  slot_t first = account_at(t, s)->participants;
+  for (slot_t i = first; i; i = participant_at(t, i)->next)
+    if (stop_handles(participant_at(t, i))) any = true;
   if (!any) return;
   lethe_fence_heavy();
-  for (struct lethe_quota_handle *h = p->handles; h; h = h->next) await_owner(h);
+  for (slot_t i = first; i; i = participant_at(t, i)->next) await_owners(participant_at(t, i));
 }
+
+int64_t quota_unspent(const struct participant *p) {
+  int64_t sum = 0;
+  for (const struct lethe_quota_handle *h = p->handles; h; h = h->next) sum += h->cache;
+  return sum;
+}
+
+/* ---- calling caches back
+ * ----------------------------------------------------------------------- */
 
 /* The participant is frozen. */
-static void take_caches(struct lethe_quota *t, struct participant *p) {
-  int64_t unspent = 0;
-  for (struct lethe_quota_handle *h = p->handles; h; h = h->next) {
-    unspent += h->cache;
-    h->cache = 0;
-  }
+static int64_t take_caches(struct lethe_quota *t, struct participant *p) {
+  int64_t unspent = quota_unspent(p);
+  for (struct lethe_quota_handle *h = p->handles; h; h = h->next) h->cache = 0;
   quota_uncharge(t, p, unspent);
+  return unspent;
 }
 
-/* One fence serves the whole slice. */
-bool quota_drain_slice(struct lethe_quota *t, slot_t *cursor) {
-  slot_t from = *cursor ? *cursor : 1, to = from + LETHE_QUOTA_SLICE;
+/* One fence serves the slice. */
+uint32_t quota_freeze_slice(struct lethe_quota *t, struct cursor *c, slot_t *slice, bool *more) {
+  uint32_t n = 0;
   bool any = false;
-  if (to > t->participants.slots) to = t->participants.slots;
-  for (slot_t s = from; s < to; s++) {
-    struct participant *p = lethe_slab_used(&t->participants, s);
-    if (!p || p->state != LIVE) continue;
-    for (struct lethe_quota_handle *h = p->handles; h; h = h->next)
-      if (running(h)) {
-        stop(h);
-        any = true;
-      }
+  for (slot_t s; (s = quota_cursor_next(t, c, more)) != 0;) {
+    slice[n++] = s;
+    if (stop_handles(participant_at(t, s))) any = true;
   }
   if (any) lethe_fence_heavy();
-  for (slot_t s = from; s < to; s++) {
-    struct participant *p = lethe_slab_used(&t->participants, s);
-    if (!p || p->state != LIVE) continue;
-    for (struct lethe_quota_handle *h = p->handles; h; h = h->next) await_owner(h);
-    take_caches(t, p);
-  }
-  *cursor = to;
-  return to < t->participants.slots;
+  for (uint32_t i = 0; any && i < n; i++) await_owners(participant_at(t, slice[i]));
+  return n;
 }
 
-/* A racy look: what is missed is a cache that filled just now. */
-static bool has_cache(const struct participant *p) {
-  for (const struct lethe_quota_handle *h = p->handles; h; h = h->next)
-    if (!running(h) ? h->cache > 0 : h->cap > 0) return true;
-  return false;
+bool quota_drain_slice(struct lethe_quota *t, struct cursor *c, int64_t *drained) {
+  slot_t slice[LETHE_QUOTA_SLICE];
+  bool more;
+  uint32_t n = quota_freeze_slice(t, c, slice, &more);
+  for (uint32_t i = 0; i < n; i++) *drained += take_caches(t, participant_at(t, slice[i]));
+  return more;
 }
 
-/* Drains participants of the tree until `budget` of them were; true when none is left. */
-static bool drain_some(struct lethe_quota *t, slot_t root, uint32_t budget) {
+static void drain(struct lethe_quota *t, struct cursor *c) {
+  int64_t drained = 0;
+  while (quota_drain_slice(t, c, &drained)) quota_breathe(t);
+  quota_cursor_close(c);
+}
+
+/* The tree as it is in this moment, when there is no memory to walk it in slices. */
+static void drain_at_once(struct lethe_quota *t, slot_t root) {
   quota_walk_down(t, root);
-  for (slot_t s = root; s; s = quota_down(t, s))
-    for (slot_t i = account_at(t, s)->participants; i; i = participant_at(t, i)->next) {
-      struct participant *p = participant_at(t, i);
-      if (!has_cache(p)) continue;
-      if (budget-- == 0) return false;
-      quota_freeze_participant(t, p);
-      take_caches(t, p);
-    }
-  return true;
+  for (slot_t s = root; s; s = quota_down(t, s)) {
+    quota_freeze_account(t, s);
+    for (slot_t i = account_at(t, s)->participants; i; i = participant_at(t, i)->next)
+      take_caches(t, participant_at(t, i));
+  }
+}
+
+static void drain_below(struct lethe_quota *t, uint64_t account) {
+  struct tree tree = {0};
+  struct cursor c;
+  int rc = quota_tree_begin(t, &tree, account);
+  while (rc == LETHE_OK && (rc = quota_tree_grow(t, &tree)) == 1) {
+    quota_breathe(t);
+    rc = LETHE_OK;
+  }
+  if (rc == LETHE_OK) {
+    quota_cursor_open(t, &c, &tree);
+    drain(t, &c);
+  } else if (account_find(t, account)) {
+    drain_at_once(t, (slot_t)account);
+  }
+  quota_tree_free(t, &tree);
 }
 
 void quota_drain_tree(struct lethe_quota *t, uint64_t account) {
-  /* Others may fill caches meanwhile: as many rounds as the handles there are take, and no more. */
-  uint64_t rounds = t->handles / LETHE_QUOTA_SLICE + 2;
-  while (rounds-- > 0) {
-    if (!account_find(t, account) || drain_some(t, (slot_t)account, LETHE_QUOTA_SLICE)) return;
-    quota_unlock(t);
-    quota_lock(t);
+  const struct account *a = account_find(t, account);
+  struct cursor c;
+  if (!a) return;
+  if (a->x && a->x->down) {
+    drain_below(t, account);
+  } else {
+    quota_cursor_account(t, &c, (slot_t)account);
+    drain(t, &c);
   }
 }

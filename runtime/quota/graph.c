@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * The graph of accounts: edges, the two walks over it, and what depends on them.
  *
- * A walk visits each account above (or below) once, however many paths lead to it. It needs no memory:
- * the accounts on it are linked through their extras, as a queue that is read while it grows; marks
- * say who is on it already. Only accounts with an extra can have edges. One walk up may go on while
- * one walk down does, which is what recomputing the sums takes. */
+ * A walk visits each account above (or below) once, however many paths lead to it. It needs no
+ * memory: the accounts on it are linked through their extras, as a queue that is read while it
+ * grows; marks say who is on it already. Only accounts with an extra can have edges. One walk up
+ * may go on while one walk down does, which is what recomputing the sums takes. */
 #include <string.h>
 
 #include "quota_internal.h"
@@ -17,7 +17,8 @@ struct extra *quota_extra(struct lethe_quota *t, slot_t s) {
   if (!x) return NULL;
   x->max = LETHE_QUOTA_NO_LIMIT;
   for (slot_t p = a->participants; p; p = participant_at(t, p)->next)
-    x->handles += participant_at(t, p)->refs;
+    x->own += participant_at(t, p)->refs; /* one at most: the second one makes the extra */
+  x->handles = x->own;
   return a->x = x;
 }
 
@@ -36,7 +37,7 @@ slot_t quota_down(const struct lethe_quota *t, slot_t s) {
 void quota_walk_up(struct lethe_quota *t, slot_t s) {
   struct extra *x = account_at(t, s)->x;
   if (!x) return;
-  uint32_t mark = ++t->mark;
+  uint64_t mark = ++t->mark;
   slot_t tail = s;
   x->up_mark = mark;
   x->up_next = 0;
@@ -56,7 +57,7 @@ void quota_walk_up(struct lethe_quota *t, slot_t s) {
 void quota_walk_down(struct lethe_quota *t, slot_t s) {
   struct extra *x = account_at(t, s)->x;
   if (!x) return;
-  uint32_t mark = ++t->mark;
+  uint64_t mark = ++t->mark;
   slot_t tail = s;
   x->down_mark = mark;
   x->down_next = 0;
@@ -106,12 +107,11 @@ static void recompute_above(struct lethe_quota *t, slot_t from) {
     struct extra *x = account_at(t, s)->x;
     if (!x) continue;
     x->below = 0;
-    x->handles = 0;
+    x->handles = x->own;
     quota_walk_down(t, s);
-    for (slot_t d = s; d; d = quota_down(t, d)) {
-      if (d != s) x->below += account_at(t, d)->used;
-      for (slot_t p = account_at(t, d)->participants; p; p = participant_at(t, p)->next)
-        x->handles += participant_at(t, p)->refs;
+    for (slot_t d = quota_down(t, s); d; d = quota_down(t, d)) {
+      x->below += account_at(t, d)->used;
+      x->handles += account_at(t, d)->x->own;
     }
   }
 }
@@ -121,7 +121,7 @@ void quota_unlink_all(struct lethe_quota *t, slot_t s) {
   if (!x) return;
   bool bridge = x->up && x->down;
   while (x->down) unlink_edge(t, x->down);
-  /* Seen from above the accounts below are gone now: as if each parent were recomputed on its own. */
+  /* What was below is not below those above any more, unless another way leads there. */
   if (bridge) recompute_above(t, s);
   while (x->up) unlink_edge(t, x->up);
 }
@@ -134,16 +134,7 @@ static bool is_below(struct lethe_quota *t, slot_t s, slot_t below) {
   return false;
 }
 
-static bool any_over_max(struct lethe_quota *t, slot_t from) {
-  quota_walk_up(t, from);
-  for (slot_t s = from; s; s = quota_up(t, s)) {
-    const struct account *a = account_at(t, s);
-    if (a->x && a->used + a->x->below > a->x->max) return true;
-  }
-  return false;
-}
-
-static int try_link(struct lethe_quota *t, slot_t child, slot_t parent) {
+static int try_link(struct lethe_quota *t, slot_t child, slot_t parent, slot_t *blocker) {
   uint64_t edge;
   if (is_below(t, child, parent)) return LETHE_ECYCLE;
   const struct extra *x = account_at(t, child)->x;
@@ -152,31 +143,39 @@ static int try_link(struct lethe_quota *t, slot_t child, slot_t parent) {
   int rc = quota_link(t, child, parent, &edge);
   if (rc) return rc;
   recompute_above(t, parent);
-  if (!any_over_max(t, parent)) return LETHE_OK;
+  *blocker = quota_blocker(t, parent, 0);
+  if (!*blocker) return LETHE_OK;
   unlink_edge(t, (slot_t)edge);
   recompute_above(t, parent);
   return LETHE_ELIMIT;
 }
 
+/* LETHE_ELIMIT with *blocker set: that account has no room for what the child brings. */
+static int add_parent(struct lethe_quota *t, uint64_t account, uint64_t parent, uint64_t *blocker) {
+  slot_t full = 0;
+  if (t->shut) return LETHE_ESHUTDOWN;
+  if (!account_find(t, account) || !account_find(t, parent)) return LETHE_EACCOUNT;
+  int rc = try_link(t, (slot_t)account, (slot_t)parent, &full);
+  *blocker = full ? lethe_slab_id(account_at(t, full), full) : 0;
+  return rc;
+}
+
 int lethe_quota_account_add_parent(struct lethe_quota *t, uint64_t account, uint64_t parent) {
-  int rc = LETHE_OK;
+  uint64_t blocker = 0, drained = 0;
+  int rc;
   if (t->noop) return LETHE_OK;
   quota_lock(t);
-  for (int drained = 0; drained < 2; drained++) {
-    rc = t->shut ? LETHE_ESHUTDOWN
-         : account_find(t, account) && account_find(t, parent)
-             ? try_link(t, (slot_t)account, (slot_t)parent)
-             : LETHE_EACCOUNT;
-    if (rc != LETHE_ELIMIT || drained) break;
-    /* Unspent caches on either side may be what is in the way. */
+  while ((rc = add_parent(t, account, parent, &blocker)) == LETHE_ELIMIT && blocker != drained) {
+    drained = blocker; /* unspent caches on either side may be what is in the way */
     quota_drain_tree(t, account);
-    quota_drain_tree(t, parent);
+    quota_drain_tree(t, blocker);
   }
   quota_unlock(t);
   return rc;
 }
 
-/* ---- limits and handles up the graph ----------------------------------------------------------- */
+/* ---- limits and handles up the graph
+ * ----------------------------------------------------------- */
 
 slot_t quota_blocker(struct lethe_quota *t, slot_t s, int64_t n) {
   if (!account_at(t, s)->x) return 0;
@@ -191,6 +190,7 @@ slot_t quota_blocker(struct lethe_quota *t, slot_t s, int64_t n) {
 void quota_handles_changed(struct lethe_quota *t, slot_t s, int32_t by) {
   t->handles = (uint64_t)((int64_t)t->handles + by);
   if (!account_at(t, s)->x) return;
+  account_at(t, s)->x->own = (uint32_t)((int64_t)account_at(t, s)->x->own + by);
   quota_walk_up(t, s);
   for (slot_t above = s; above; above = quota_up(t, above)) {
     struct extra *x = account_at(t, above)->x;

@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: MIT
- * Graves: condemned participants, watched for one deadline. Bytes that are still held then are reported:
- * what was to be freed was not. */
+ * Graves: condemned participants, watched for one deadline. Bytes that are still held then are
+ * reported: what was to be freed was not. */
 #include "quota_internal.h"
+
+static const double due_now = 1e-9; /* a virtual clock rounds to that */
 
 static void look(struct lethe_quota *t) {
   double now = quota_now(t);
   size_t kept = 0;
   for (size_t i = 0; i < t->graves_n; i++) {
     struct condemned g = t->graves[i];
-    struct participant *p = lethe_slab_find(&t->participants, g.participant);
+    const struct participant *p = lethe_slab_find(&t->participants, g.participant);
     if (!p || p->state != CONDEMNED) continue;
-    if (g.due > now) {
+    if (g.due > now + due_now) {
       t->graves[kept++] = g;
       continue;
     }
     struct lethe_quota_event *e = quota_note(t, LETHE_QUOTA_NOT_FREED, 0);
     if (!e) continue;
-    e->account = g.account;
+    e->account = g.account; /* which ended with it, most often */
     e->bytes = p->used;
   }
   t->graves_n = kept;
@@ -32,15 +34,19 @@ static void on_timer(struct lethe_timer *timer) {
   quota_memory_put(t);
 }
 
-/* On the home loop's thread. */
 void quota_graves_timer(struct lethe_quota *t) {
-  if (t->graves_n == 0 || t->grave_timer.loop || !t->home) return;
+  if (t->graves_n == 0 || t->grave_timer.loop || !quota_is_driver(t)) return;
   t->grave_timer.idle = true; /* nobody waits for a look at graves */
   lethe_timer_start(t->home->loop, &t->grave_timer, t->graves[0].due - quota_now(t), 0, on_timer);
 }
 
+void quota_graves_close(struct lethe_quota *t) {
+  t->graves_n = 0;
+  if (quota_is_driver(t)) lethe_timer_stop(&t->grave_timer);
+}
+
 void quota_bury(struct lethe_quota *t, uint64_t participant, uint64_t account) {
-  struct participant *p = lethe_slab_find(&t->participants, participant);
+  const struct participant *p = lethe_slab_find(&t->participants, participant);
   if (!p || p->state != CONDEMNED) return;
   void *array = t->graves;
   if (lethe_grow(t->alloc, &array, &t->graves_room, t->graves_n + 1, sizeof *t->graves)) return;

@@ -1,35 +1,37 @@
 /* SPDX-License-Identifier: MIT
- * Participants and their handles: opening, the slow paths of claim and release, the end.
+ * Handles: opening and closing, and the slow paths of claim and release.
  *
  * The slow claim adds the whole n to the sums and then fills the cache to 3/4 of its cap; a release
- * that overfills the cache leaves 1/4 of it. While a pass runs no handle caches anything, so that
- * what participants give back is seen at once. */
+ * that overfills the cache leaves 1/4 of it. While a pass runs or somebody waits for room no handle
+ * caches anything, so that what is given back is seen at once. */
 #include "quota_internal.h"
 
 static struct participant *participant_of(const struct lethe_quota_handle *h) {
   return participant_at(h->tracker, h->participant);
 }
 
+/* The record itself does not move, but the table that leads to it does: hence the lock. */
 uint64_t lethe_quota_handle_participant(const struct lethe_quota_handle *h) {
   if (!h->participant) return 0;
-  return lethe_slab_id(participant_of(h), h->participant);
+  quota_lock(h->tracker);
+  uint64_t id = lethe_slab_id(participant_of(h), h->participant);
+  quota_unlock(h->tracker);
+  return id;
 }
 
 uint64_t lethe_quota_handle_account(const struct lethe_quota_handle *h) {
-  return h->participant ? account_id_of(participant_of(h)) : 0;
-}
-
-int quota_handle_check(const struct lethe_quota *t, const struct participant *p) {
-  if (t->shut) return LETHE_ESHUTDOWN;
-  if (!account_of(t, p)) return LETHE_EACCOUNT;
-  return p->state == LIVE ? LETHE_OK : LETHE_EPARTICIPANT;
+  if (!h->participant) return 0;
+  quota_lock(h->tracker);
+  uint64_t id = account_id_of(participant_of(h));
+  quota_unlock(h->tracker);
+  return id;
 }
 
 int lethe_quota_handle_state(struct lethe_quota_handle *h) {
   struct lethe_quota *t = h->tracker;
   if (t->noop) return LETHE_OK;
   quota_lock(t);
-  int rc = quota_handle_check(t, participant_of(h));
+  int rc = quota_participant_check(t, participant_of(h));
   quota_unlock(t);
   return rc;
 }
@@ -43,17 +45,16 @@ bool lethe_quota_handle_condemned(struct lethe_quota_handle *h) {
   return condemned;
 }
 
+/* The caller owns h; only its siblings may be in other hands and have to be stopped. */
 int64_t lethe_quota_handle_used(struct lethe_quota_handle *h) {
   struct lethe_quota *t = h->tracker;
+  int64_t used = 0;
   if (t->noop) return 0;
   quota_lock(t);
   struct participant *p = participant_of(h);
-  int64_t used = p->used;
   if (p->state == LIVE) {
-    quota_freeze_participant(t, p);
-    for (struct lethe_quota_handle *i = p->handles; i; i = i->next) used -= i->cache;
-  } else {
-    used = 0;
+    if (p->refs > 1) quota_freeze_participant(t, p);
+    used = p->used - quota_unspent(p);
   }
   quota_unlock(t);
   return used;
@@ -61,9 +62,9 @@ int64_t lethe_quota_handle_used(struct lethe_quota_handle *h) {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* The owner may use the hot path again, unless a pass wants to see every byte. */
+/* The owner may use the hot path again, unless every byte is wanted. */
 static void resume(struct lethe_quota *t, struct lethe_quota_handle *h) {
-  store_rel(&h->stop, t->pass.id ? STOP_SLOW : 0);
+  store_rel(&h->stop, quota_may_cache(t) ? 0 : STOP_SLOW);
 }
 
 static void attach(struct lethe_quota *t, struct lethe_quota_handle *h, slot_t s) {
@@ -93,6 +94,7 @@ static int open_locked(struct lethe_quota_handle *h, struct lethe_quota_member *
   if (!a) return LETHE_EACCOUNT;
   struct participant *p = lethe_slab_take(&t->participants, id);
   if (!p) return LETHE_ENOMEM;
+  if (a->participants) quota_extra(t, (slot_t)account); /* counts handles; graph.c can do without */
   p->account = (slot_t)account;
   p->account_generation = (uint32_t)(account >> 32);
   p->member = m->index;
@@ -102,12 +104,13 @@ static int open_locked(struct lethe_quota_handle *h, struct lethe_quota_member *
   if (p->next) participant_at(t, p->next)->prev = (slot_t)*id;
   a->participants = (slot_t)*id;
   t->live_participants++;
+  m->participants++;
   empty(h, t);
   attach(t, h, (slot_t)*id);
   t->stuck_news = true;
   if (t->pass.id) quota_arrive(t, p->account);
   if (!exact) h->cap = quota_cap(t, p->account);
-  if (!t->pass.id && h->cap && !quota_blocker(t, p->account, h->cap)) {
+  if (quota_may_cache(t) && h->cap && !quota_blocker(t, p->account, h->cap)) {
     h->cache = h->cap;
     quota_charge(t, p, h->cap);
   }
@@ -147,11 +150,20 @@ void lethe_quota_handle_clone(struct lethe_quota_handle *h, struct lethe_quota_h
 
 /* ---- claim ----------------------------------------------------------------------------------- */
 
+/* What the cache may be filled up by along with a claim of n. */
+static int64_t top_up(struct lethe_quota *t, const struct participant *p,
+                      const struct lethe_quota_handle *h, int64_t n) {
+  int64_t fill = (int64_t)h->cap * 3 / 4;
+  if (!quota_may_cache(t) || n > fill || h->cache >= fill) return 0;
+  int64_t top = fill - h->cache;
+  return quota_blocker(t, p->account, n + top) ? 0 : top;
+}
+
 /* LETHE_ELIMIT with *blocker set: that account has no room; else for good. */
 static int try_claim(struct lethe_quota *t, struct lethe_quota_handle *h, int64_t n,
                      slot_t *blocker) {
   struct participant *p = participant_of(h);
-  int rc = quota_handle_check(t, p);
+  int rc = quota_participant_check(t, p);
   if (rc) return rc;
   if (n <= h->cache) {
     h->cache -= (uint32_t)n;
@@ -160,9 +172,7 @@ static int try_claim(struct lethe_quota *t, struct lethe_quota_handle *h, int64_
     *blocker = quota_blocker(t, p->account, n);
     if (*blocker) return LETHE_ELIMIT;
     if (!(p->flags & EXACT)) h->cap = quota_cap(t, p->account);
-    int64_t fill = (int64_t)h->cap * 3 / 4, top = 0;
-    if (!t->pass.id && n <= fill && h->cache < fill) top = fill - h->cache;
-    if (top && quota_blocker(t, p->account, n + top)) top = 0;
+    int64_t top = top_up(t, p, h, n);
     h->cache += (uint32_t)top;
     quota_charge(t, p, n + top);
   }
@@ -171,18 +181,28 @@ static int try_claim(struct lethe_quota *t, struct lethe_quota_handle *h, int64_
   return LETHE_OK;
 }
 
+/* Each account that is in the way gets its unspent caches called back once. */
+static int claim_locked(struct lethe_quota *t, struct lethe_quota_handle *h, int64_t n) {
+  uint64_t drained = 0;
+  for (;;) {
+    slot_t blocker = 0;
+    int rc = try_claim(t, h, n, &blocker);
+    if (rc != LETHE_ELIMIT || !blocker) return rc;
+    uint64_t id = lethe_slab_id(account_at(t, blocker), blocker);
+    if (id == drained) {
+      quota_want_account(t, blocker, n);
+      return rc;
+    }
+    drained = id;
+    quota_drain_tree(t, id);
+  }
+}
+
 int lethe_quota_claim_slow(struct lethe_quota_handle *h, int64_t n) {
   struct lethe_quota *t = h->tracker;
-  slot_t blocker = 0;
   if (t->noop) return LETHE_OK;
   quota_lock(t);
-  int rc = try_claim(t, h, n, &blocker);
-  if (rc == LETHE_ELIMIT && blocker) {
-    quota_drain_tree(t, lethe_slab_id(account_at(t, blocker), blocker));
-    blocker = 0;
-    rc = try_claim(t, h, n, &blocker);
-    if (rc == LETHE_ELIMIT && blocker) quota_want_account(t, blocker, n);
-  }
+  int rc = claim_locked(t, h, n);
   quota_wake(t);
   quota_unlock(t);
   return rc;
@@ -215,7 +235,7 @@ static void release_live(struct lethe_quota *t, struct participant *p, struct le
   int64_t cache = h->cache + n, keep = cache;
   h->spent -= n;
   if (!(p->flags & EXACT)) h->cap = quota_cap(t, p->account);
-  if (t->pass.id || !lethe_list_empty(&t->waits))
+  if (!quota_may_cache(t))
     keep = 0;
   else if (cache > h->cap)
     keep = h->cap / 4;
@@ -238,66 +258,7 @@ void lethe_quota_release_slow(struct lethe_quota_handle *h, int64_t n) {
   quota_unlock(t);
 }
 
-/* ---- the end --------------------------------------------------------------------------------- */
-
-static void give_record(struct lethe_quota *t, slot_t s) {
-  struct participant *p = participant_at(t, s);
-  if (p->refs == 0 && p->state == DEAD) lethe_slab_give(&t->participants, lethe_slab_id(p, s));
-}
-
-/* Takes a living participant out of its account; its bytes leave the sums. Returns them. */
-static int64_t take_out(struct lethe_quota *t, slot_t s) {
-  struct participant *p = participant_at(t, s);
-  int64_t bytes = p->used;
-  quota_waits_fail(t, s, NULL);
-  for (struct lethe_quota_handle *h = p->handles; h; h = h->next) store_rel(&h->stop, STOP_DEAD);
-  quota_handles_changed(t, p->account, -(int32_t)p->refs);
-  if (p->prev)
-    participant_at(t, p->prev)->next = p->next;
-  else
-    account_at(t, p->account)->participants = p->next;
-  if (p->next) participant_at(t, p->next)->prev = p->prev;
-  p->prev = p->next = 0;
-  t->live_participants--;
-  quota_uncharge(t, p, bytes);
-  return bytes;
-}
-
-void quota_participant_end(struct lethe_quota *t, slot_t s) {
-  take_out(t, s);
-  participant_at(t, s)->state = DEAD;
-  give_record(t, s);
-}
-
-void quota_participant_condemn(struct lethe_quota *t, slot_t s) {
-  struct participant *p = participant_at(t, s);
-  quota_freeze_participant(t, p);
-  for (struct lethe_quota_handle *h = p->handles; h; h = h->next) {
-    quota_uncharge(t, p, h->cache);
-    h->cache = 0;
-  }
-  int64_t bytes = take_out(t, s);
-  p->state = CONDEMNED;
-  p->used = bytes;
-  t->condemned += bytes;
-  if (bytes == 0) quota_participant_forget(t, s);
-}
-
-void quota_participant_forget(struct lethe_quota *t, slot_t s) {
-  struct participant *p = participant_at(t, s);
-  if (p->state != CONDEMNED) return;
-  t->condemned -= p->used;
-  p->used = 0;
-  p->state = DEAD;
-  give_record(t, s);
-}
-
-void lethe_quota_buried(struct lethe_quota *t, uint64_t participant) {
-  quota_lock(t);
-  if (lethe_slab_find(&t->participants, participant))
-    quota_participant_forget(t, (slot_t)participant);
-  quota_unlock(t);
-}
+/* ---- closing --------------------------------------------------------------------------------- */
 
 void lethe_quota_handle_destroy(struct lethe_quota_handle *h) {
   struct lethe_quota *t = h->tracker;
@@ -307,56 +268,16 @@ void lethe_quota_handle_destroy(struct lethe_quota_handle *h) {
   quota_unlock(t);
 }
 
-static void detach(struct participant *p, struct lethe_quota_handle *h) {
-  struct lethe_quota_handle **link = &p->handles;
-  while (*link != h) link = &(*link)->next;
-  *link = h->next;
-}
-
-/* What went through the handle belongs to the participant: a sibling carries it on. */
-static int64_t close_live(struct lethe_quota *t, struct participant *p,
-                          struct lethe_quota_handle *h) {
-  slot_t s = h->participant;
-  int64_t ended = 0;
-  quota_waits_fail(t, s, h);
-  quota_uncharge(t, p, h->cache);
-  h->cache = 0;
-  if (p->refs == 1) {
-    ended = p->used;
-    take_out(t, s);
-    p->state = DEAD;
-    return ended;
-  }
-  detach(p, h);
-  quota_freeze_participant(t, p);
-  p->handles->spent += h->spent;
-  p->refs--;
-  quota_handles_changed(t, p->account, -1);
-  return 0;
-}
-
 int64_t lethe_quota_handle_close(struct lethe_quota_handle *h) {
   struct lethe_quota *t = h->tracker;
   int64_t ended = 0;
   if (!t) return 0;
   h->tracker = NULL;
-  if (t->noop) {
-    quota_memory_put(t);
-    return 0;
+  if (!t->noop) {
+    quota_lock(t);
+    ended = quota_participant_leave(t, h->participant, h);
+    quota_unlock(t);
   }
-  quota_lock(t);
-  struct participant *p = participant_at(t, h->participant);
-  bool live = p->state == LIVE, more = live && p->refs > 1;
-  if (live) ended = close_live(t, p, h);
-  if (!more) {
-    detach(p, h);
-    p->refs--;
-    if (p->refs == 0 && p->state == CONDEMNED)
-      quota_participant_forget(t, h->participant);
-    else
-      give_record(t, h->participant);
-  }
-  quota_unlock(t);
   quota_memory_put(t);
   return ended;
 }

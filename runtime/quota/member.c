@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * Members: the loops on which participants are asked. A member asks its own participants how old
- * their data is, either at once, when the pass runs on its thread, or when a message reaches its
- * loop; the pass goes on without those that do not answer in time, with the ages they told last. */
-#include <float.h>
-
+ * Members: the loops on which participants are asked, and the messages that reach them there. A
+ * member stays in memory until the last message to it was run. */
 #include "quota_internal.h"
 
 struct lethe_quota_member *quota_member(const struct lethe_quota *t, uint16_t index) {
   return t->members[index];
 }
 
+/* The loop was closed by its own thread before that put its reference: this one ends no more than
+ * memory, which is harmless under the lock. */
 void quota_member_put_locked(struct lethe_quota_member *m) {
   struct lethe_quota *t = m->t;
   if (--m->refs > 0) return;
@@ -29,10 +28,12 @@ static int add(struct lethe_quota *t, struct lethe_quota_member *m) {
   t->members[i] = m;
   m->index = (uint16_t)i;
   if (i == t->members_n) t->members_n++;
+  if (t->home || t->noop) return LETHE_OK;
+  t->home = m;
+  quota_wake(t); /* there was nobody to drive a pass */
   return LETHE_OK;
 }
 
-static void on_ask(struct lethe_message *message, bool closed);
 static void on_notice(struct lethe_message *message, bool closed);
 
 int lethe_quota_member_new(struct lethe_quota_member **out, struct lethe_quota *t,
@@ -45,13 +46,13 @@ int lethe_quota_member_new(struct lethe_quota_member **out, struct lethe_quota *
                                    .ops = ops,
                                    .ud = ud,
                                    .thread = pthread_self(),
-                                   .ask.run = on_ask,
-                                   .notice.run = on_notice,
-                                   .refs = 1};
+                                   .refs = 1,
+                                   .kick.run = quota_on_kick,
+                                   .ask.run = quota_on_ask,
+                                   .notice.run = on_notice};
   lethe_ref_get(&t->memory);
   quota_lock(t);
   int rc = add(t, m);
-  if (rc == LETHE_OK && !t->home && !t->noop) t->home = m;
   quota_unlock(t);
   if (rc) {
     lethe_loop_put(m->loop);
@@ -63,141 +64,44 @@ int lethe_quota_member_new(struct lethe_quota_member **out, struct lethe_quota *
   return LETHE_OK;
 }
 
+/* Its handles should be closed; what is left could be asked by nobody, and ends. */
+static void end_participants(struct lethe_quota *t, const struct lethe_quota_member *m) {
+  for (slot_t s = 1; m->participants > 0 && s < t->participants.slots; s++) {
+    const struct participant *p = lethe_slab_used(&t->participants, s);
+    if (p && p->state == LIVE && p->member == m->index) quota_participant_end(t, s);
+  }
+}
+
+/* No other member, of those that stay, has the loop. */
+static bool is_last_on(const struct lethe_quota *t, const struct lethe_loop *loop) {
+  for (size_t i = 0; i < t->members_n; i++)
+    if (t->members[i] && t->members[i]->loop == loop) return false;
+  return true;
+}
+
 void lethe_quota_member_delete(struct lethe_quota_member *m) {
   struct lethe_quota *t = m->t;
+  struct pass *p = &t->pass;
   quota_lock(t);
+  end_participants(t, m);
   t->members[m->index] = NULL;
   m->ops = NULL;
-  if (m->asked && t->pass.phase == ASKING && --t->pass.outstanding == 0) quota_kick(t);
+  if (m->asked && m->asked == p->id && p->phase == ASKING && --p->outstanding == 0) quota_kick(t);
   m->asked = 0;
   quota_calls_drop(t, m);
+  if (is_last_on(t, m->loop)) quota_manuals_done(t, m->loop, -1);
   quota_rehome(t, m);
   quota_member_put_locked(m);
   quota_unlock(t);
   quota_memory_put(t);
 }
 
-/* ---- asking ---------------------------------------------------------------------------------- */
-
-/* What the participant said; it may be gone by now. */
-static void record(struct lethe_quota *t, uint64_t id, int said, double age) {
-  struct participant *p = lethe_slab_find(&t->participants, id);
-  if (!p || p->state != LIVE) return;
-  p->flags |= ASKED;
-  if (said < 0) {
-    struct lethe_quota_event *e = quota_note(t, LETHE_QUOTA_PARTICIPANT_LOST, account_id_of(p));
-    if (e) e->bytes = p->used;
-    quota_participant_end(t, (slot_t)id);
-  } else if (said > 0 && !isnan(age)) {
-    p->flags |= TOLD;
-    p->age = fmax(-DBL_MAX, fmin(DBL_MAX, age)); /* infinite ages stand for ages that are none */
-  } else {
-    p->flags &= (uint8_t)~TOLD;
-  }
-}
-
-/* Asks one participant, if it is the member's. Drops the lock for the call. */
-static void ask_one(struct lethe_quota_member *m, slot_t s) {
-  struct lethe_quota *t = m->t;
-  struct participant *p = participant_at(t, s);
-  if (p->state != LIVE || p->member != m->index || p->flags & EXACT) return;
-  uint64_t id = lethe_slab_id(p, s);
-  void *ud = p->ud;
-  double age = 0;
-  quota_unlock(t);
-  int said = lethe_fault(LETHE_FAULT_CALLBACK) ? -1 : m->ops->oldest(m->ud, id, ud, &age);
-  quota_lock(t);
-  record(t, id, said, age);
-}
-
-/* Asks the next one of a slice; false at the end. */
-static bool ask_slice(struct lethe_quota_member *m, struct cursor *c) {
-  uint32_t left = LETHE_QUOTA_SLICE;
-  slot_t s = quota_cursor_next(m->t, c, &left);
-  if (!s) return left == 0;
-  ask_one(m, s);
-  return true;
-}
-
-static struct lethe_quota_member *member_here(struct lethe_quota *t, uint16_t index) {
-  struct lethe_quota_member *m = t->members[index];
-  return m && m->ops && pthread_equal(m->thread, pthread_self()) ? m : NULL;
-}
-
-static void ask_account(struct lethe_quota *t, uint64_t account) {
-  struct cursor c;
-  uint32_t id = t->pass.id;
-  quota_cursor_reset(&c);
-  for (slot_t s; t->pass.id == id && (s = quota_next_in_account(t, account, &c)) != 0;) {
-    struct participant *p = participant_at(t, s);
-    struct lethe_quota_member *m = member_here(t, p->member);
-    c.last = lethe_slab_id(p, s);
-    if (!m) continue;
-    m->refs++;
-    ask_one(m, s);
-    quota_member_put_locked(m);
-  }
-}
-
-void quota_ask_again(struct lethe_quota *t) {
-  uint32_t id = t->pass.id;
-  if (t->pass.again.account) ask_account(t, t->pass.again.account);
-  for (size_t i = 0; t->pass.id == id && i < t->arrivals_n; i++) ask_account(t, t->arrivals[i]);
-}
-
-void quota_ask_here(struct lethe_quota_member *m, uint32_t pass) {
-  struct lethe_quota *t = m->t;
-  struct cursor c;
-  quota_cursor_reset(&c);
-  while (m->ops && t->pass.id == pass && ask_slice(m, &c)) {
-    quota_unlock(t);
-    quota_lock(t);
-  }
-}
-
-/* On the member's thread. */
-static void on_ask(struct lethe_message *message, bool closed) {
-  struct lethe_quota_member *m = lethe_container_of(message, struct lethe_quota_member, ask);
-  struct lethe_quota *t = m->t;
-  quota_lock(t);
-  uint32_t pass = m->asked;
-  m->asking = false;
-  if (!closed && pass) quota_ask_here(m, pass);
-  if (m->asked && m->asked == pass) {
-    m->asked = 0;
-    if (t->pass.id == pass && t->pass.phase == ASKING && --t->pass.outstanding == 0) quota_kick(t);
-  }
-  quota_member_put_locked(m);
-  quota_unlock(t);
-  quota_memory_put(t);
-}
-
-uint32_t quota_ask_elsewhere(struct lethe_quota *t, uint32_t pass) {
-  uint32_t asked = 0;
-  for (size_t i = 0; i < t->members_n; i++) {
-    struct lethe_quota_member *m = t->members[i];
-    if (!m || !m->ops || pthread_equal(m->thread, pthread_self())) continue;
-    if (!m->asking) {
-      m->refs++;
-      lethe_ref_get(&t->memory);
-      m->asking = lethe_loop_post(m->loop, &m->ask);
-      if (!m->asking) {
-        m->refs--;
-        lethe_ref_put(&t->memory);
-        continue;
-      }
-    }
-    m->asked = pass;
-    asked++;
-  }
-  return asked;
-}
-
-/* ---- word of collapses ------------------------------------------------------------------------- */
+/* ---- word of collapses
+ * ------------------------------------------------------------------------- */
 
 void quota_collapsed(struct lethe_quota *t, uint16_t member, uint64_t participant) {
   struct lethe_quota_member *m = t->members[member];
-  if (!m || !m->ops || !m->ops->collapsed) return;
+  if (!m || !m->ops->collapsed) return;
   void *array = m->collapsed;
   if (lethe_grow(t->alloc, &array, &m->collapsed_room, m->collapsed_n + 1, sizeof *m->collapsed))
     return; /* then its object is let go of with its handles */
@@ -205,13 +109,15 @@ void quota_collapsed(struct lethe_quota *t, uint16_t member, uint64_t participan
   m->collapsed[m->collapsed_n++] = participant;
 }
 
-/* On the member's thread, under the lock, which it drops for each call. */
+/* On the member's thread, under the lock, which it drops for each call. A callback may turn the
+ * loop and come here again. */
 static void tell(struct lethe_quota_member *m) {
   struct lethe_quota *t = m->t;
-  while (m->ops && m->collapsed_n > 0) {
-    uint64_t id = m->collapsed[--m->collapsed_n];
-    struct participant *p = lethe_slab_find(&t->participants, id);
+  while (m->ops && m->collapsed_told < m->collapsed_n) {
+    uint64_t id = m->collapsed[m->collapsed_told++];
+    const struct participant *p = lethe_slab_find(&t->participants, id);
     void *ud = p ? p->ud : NULL;
+    if (m->collapsed_told == m->collapsed_n) m->collapsed_told = m->collapsed_n = 0;
     quota_unlock(t);
     m->ops->collapsed(m->ud, id, ud);
     quota_lock(t);
@@ -229,19 +135,24 @@ static void on_notice(struct lethe_message *message, bool closed) {
   quota_memory_put(t);
 }
 
+static void notify(struct lethe_quota_member *m) {
+  if (m->noticing) return;
+  m->noticing = lethe_loop_post(m->loop, &m->notice);
+  if (!m->noticing) return;
+  m->refs++;
+  lethe_ref_get(&m->t->memory);
+}
+
 void quota_tell_collapsed(struct lethe_quota *t) {
   for (size_t i = 0; i < t->members_n; i++) {
     struct lethe_quota_member *m = t->members[i];
-    if (!m || m->collapsed_n == 0 || m->noticing) continue;
-    m->refs++;
-    if (pthread_equal(m->thread, pthread_self())) {
-      tell(m);
-    } else {
-      lethe_ref_get(&t->memory);
-      m->noticing = lethe_loop_post(m->loop, &m->notice);
-      if (m->noticing) continue;
-      lethe_ref_put(&t->memory);
+    if (!m || m->collapsed_n == 0) continue;
+    if (!pthread_equal(m->thread, pthread_self())) {
+      notify(m);
+      continue;
     }
+    m->refs++;
+    tell(m);
     quota_member_put_locked(m);
   }
 }

@@ -1,86 +1,23 @@
 /* SPDX-License-Identifier: MIT
- * The tracker itself: made, configured, read, shut down; its lock, and the events that leave it.
+ * The tracker itself: made, configured, read, shut down.
  *
- * Two counts keep a tracker. `memory` counts everything that points to it. `strong` counts references
- * and account handles: with the last of them the tracker shuts down, though participations may live
- * on, dead. */
-#include <string.h>
-
+ * Two counts keep a tracker. `memory` counts everything that points to it. `strong` counts
+ * references and account handles: with the last of them the tracker shuts down, though
+ * participations may live on, dead. */
 #include "limits.h"
 #include "quota_internal.h"
 
 enum { DEADLINE = 5 };
 
-struct noted {
-  struct lethe_list node;
-  struct lethe_quota_event event;
-};
-
-/* ---- lock and events ------------------------------------------------------------------------- */
-
-/* How long a pass holds the lock is measured, and only that. */
-void quota_lock(struct lethe_quota *t) {
-  pthread_mutex_lock(&t->lock);
-  if (t->stepping) t->held_since = lethe_clock_monotonic();
-}
-
-static void deliver(struct lethe_quota *t, struct lethe_list *events) {
-  struct lethe_list *node;
-  while ((node = lethe_list_shift(events)) != NULL) {
-    struct noted *n = lethe_container_of(node, struct noted, node);
-    pthread_mutex_lock(&t->sink_lock);
-    if (t->sink) t->sink(t->sink_ud, &n->event);
-    pthread_mutex_unlock(&t->sink_lock);
-    lethe_free(t->alloc, n, sizeof *n);
-  }
-}
-
-void quota_unlock(struct lethe_quota *t) {
-  struct lethe_list events;
-  bool any = !lethe_list_empty(&t->events);
-  if (any) lethe_list_move(&events, &t->events);
-  if (t->held_since > 0) {
-    double held = lethe_clock_monotonic() - t->held_since;
-    if (held > t->longest_hold_time) t->longest_hold_time = held;
-    t->held_since = 0;
-  }
-  pthread_mutex_unlock(&t->lock);
-  if (any) deliver(t, &events);
-}
-
-struct lethe_quota_event *quota_note(struct lethe_quota *t, enum lethe_quota_event_type type,
-                                     uint64_t account) {
-  if (!t->sink) return NULL;
-  struct noted *n = lethe_zalloc(t->alloc, sizeof *n);
-  if (!n) return NULL;
-  n->event.type = type;
-  n->event.account = account;
-  n->event.used = t->used;
-  struct account *a = account ? account_find(t, account) : NULL;
-  if (a && a->x && a->x->name) strncpy(n->event.name, a->x->name, sizeof n->event.name - 1);
-  lethe_list_push(&t->events, &n->node);
-  return &n->event;
-}
-
-void lethe_quota_emit(struct lethe_quota *t, const struct lethe_quota_event *e) {
-  pthread_mutex_lock(&t->sink_lock);
-  if (t->sink) t->sink(t->sink_ud, e);
-  pthread_mutex_unlock(&t->sink_lock);
-}
-
-void lethe_quota_listen(struct lethe_quota *t,
-                        void (*event)(void *ud, const struct lethe_quota_event *e), void *ud) {
-  quota_lock(t);
-  pthread_mutex_lock(&t->sink_lock);
-  t->sink = event;
-  t->sink_ud = ud;
-  pthread_mutex_unlock(&t->sink_lock);
-  quota_unlock(t);
-}
-
-void lethe_quota_mute(struct lethe_quota *t) { lethe_quota_listen(t, NULL, NULL); }
-
 /* ---- making ---------------------------------------------------------------------------------- */
+
+static void recursive_mutex(pthread_mutex_t *mutex) {
+  pthread_mutexattr_t attr;
+  pthread_mutexattr_init(&attr);
+  pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+  pthread_mutex_init(mutex, &attr);
+  pthread_mutexattr_destroy(&attr);
+}
 
 static struct lethe_quota *tracker_new(const struct lethe_alloc *a) {
   struct lethe_quota *t = lethe_zalloc(a, sizeof *t);
@@ -90,8 +27,10 @@ static struct lethe_quota *tracker_new(const struct lethe_alloc *a) {
   t->alloc = a;
   t->strong = 1;
   t->stuck_at = -1;
+  t->restart = -1;
   pthread_mutex_init(&t->lock, NULL);
-  pthread_mutex_init(&t->sink_lock, NULL);
+  recursive_mutex(&t->sink_lock);
+  recursive_mutex(&t->policy_lock);
   lethe_slab_init(&t->accounts, a, sizeof(struct account));
   lethe_slab_init(&t->participants, a, sizeof(struct participant));
   lethe_slab_init(&t->edges, a, sizeof(struct edge));
@@ -99,7 +38,9 @@ static struct lethe_quota *tracker_new(const struct lethe_alloc *a) {
   lethe_list_init(&t->waits);
   lethe_list_init(&t->granted);
   lethe_list_init(&t->events);
+  lethe_list_init(&t->cursors);
   lethe_list_init(&t->pass.calls);
+  lethe_list_init(&t->pass.drain.node);
   return t;
 }
 
@@ -144,15 +85,21 @@ double quota_now(const struct lethe_quota *t) {
   return t->home ? lethe_loop_now(t->home->loop) : lethe_clock_monotonic();
 }
 
+bool quota_here(const struct lethe_quota *t, const struct lethe_loop *loop) {
+  for (size_t i = 0; i < t->members_n; i++) {
+    const struct lethe_quota_member *m = t->members[i];
+    if (m && m->loop == loop && pthread_equal(m->thread, pthread_self())) return true;
+  }
+  return false;
+}
+
 /* ---- ending ---------------------------------------------------------------------------------- */
 
 static void tracker_free(struct lethe_quota *t) {
-  struct lethe_list *node;
-  while ((node = lethe_list_shift(&t->events)) != NULL) {
-    struct noted *n = lethe_container_of(node, struct noted, node);
-    lethe_free(t->alloc, n, sizeof *n);
-  }
+  quota_events_free(t);
   if (t->policy) lethe_quota_policy_put(t->policy);
+  if (t->pass.given) lethe_quota_policy_put(t->pass.given);
+  if (t->dropped) lethe_quota_policy_put(t->dropped);
   if (t->fallback) lethe_quota_policy_put(t->fallback);
   lethe_slab_destroy(&t->accounts);
   lethe_slab_destroy(&t->participants);
@@ -160,23 +107,19 @@ static void tracker_free(struct lethe_quota *t) {
   lethe_free(t->alloc, t->members, t->members_room * sizeof *t->members);
   lethe_free(t->alloc, t->wanting, t->wanting_room * sizeof *t->wanting);
   lethe_free(t->alloc, t->arrivals, t->arrivals_room * sizeof *t->arrivals);
-  lethe_free(t->alloc, t->pass.tree, t->pass.tree_room * sizeof *t->pass.tree);
+  quota_tree_free(t, &t->pass.tree);
+  quota_tree_free(t, &t->pass.family);
   lethe_free(t->alloc, t->pass.prey, t->pass.prey_room * sizeof *t->pass.prey);
   lethe_free(t->alloc, t->graves, t->graves_room * sizeof *t->graves);
   lethe_free(t->alloc, t->pass.heap, t->pass.heap_room * sizeof *t->pass.heap);
   pthread_mutex_destroy(&t->lock);
   pthread_mutex_destroy(&t->sink_lock);
+  pthread_mutex_destroy(&t->policy_lock);
   lethe_free(t->alloc, t, sizeof *t);
 }
 
 void quota_memory_put(struct lethe_quota *t) {
   if (lethe_ref_put(&t->memory)) tracker_free(t);
-}
-
-static void answer_manuals(struct lethe_quota *t) {
-  struct lethe_list *node;
-  while ((node = lethe_list_shift(&t->manuals)) != NULL)
-    quota_manual_done(lethe_container_of(node, struct lethe_quota_manual, node), -1);
 }
 
 /* Waits and passes by hand are told through their loops. */
@@ -185,8 +128,8 @@ static void shut_locked(struct lethe_quota *t) {
   t->shut = true;
   for (slot_t s = 1; s < t->accounts.slots; s++)
     if (lethe_slab_used(&t->accounts, s)) quota_account_end(t, s);
-  quota_pass_abort(t);
-  answer_manuals(t);
+  quota_pass_abort(t, -1);
+  quota_manuals_done(t, NULL, -1);
 }
 
 void quota_strong_put_locked(struct lethe_quota *t) {
@@ -218,6 +161,40 @@ void lethe_quota_put(struct lethe_quota *t) {
 
 /* ---- configuring and reading ----------------------------------------------------------------- */
 
+/* The old limits stay where the change does not name them. */
+static int change_limits(struct lethe_quota *t, const struct lethe_quota_change *c,
+                         const char **why) {
+  struct lethe_quota_config want = {.max = c->set_max    ? c->to.max
+                                           : t->max_auto ? -1
+                                                         : t->max,
+                                    .low_water = c->set_low_water    ? c->to.low_water
+                                                 : t->low_water_auto ? -1
+                                                                     : t->low_water};
+  int64_t max, low;
+  if (!c->set_max && !c->set_low_water) return LETHE_OK; /* "auto" was computed once */
+  int rc = quota_limits(&want, &max, &low, why);
+  if (rc) return rc;
+  t->max = max;
+  t->low_water = low;
+  t->max_auto = want.max < 0;
+  t->low_water_auto = want.low_water < 0;
+  return LETHE_OK;
+}
+
+static int configure_locked(struct lethe_quota *t, const struct lethe_quota_change *c,
+                            const char **why) {
+  if (t->shut) return LETHE_ESHUTDOWN;
+  int rc = change_limits(t, c, why);
+  if (rc) return rc;
+  if (c->set_deadline) t->deadline = c->to.deadline > 0 ? c->to.deadline : DEADLINE;
+  t->stuck_at = -1;
+  quota_note(t, LETHE_QUOTA_RECONFIGURED, 0);
+  quota_update_level(t);
+  quota_serve(t);
+  quota_wake(t);
+  return LETHE_OK;
+}
+
 int lethe_quota_configure(struct lethe_quota *t, const struct lethe_quota_change *c,
                           const char **why) {
   struct lethe_quota_policy *old = NULL;
@@ -226,29 +203,11 @@ int lethe_quota_configure(struct lethe_quota *t, const struct lethe_quota_change
     return c->set_max || c->set_low_water ? LETHE_ELIMITS : LETHE_OK;
   }
   quota_lock(t);
-  bool max_auto = c->set_max ? c->to.max < 0 : t->max_auto;
-  bool low_auto = c->set_low_water ? c->to.low_water < 0 : t->low_water_auto;
-  struct lethe_quota_config want = {
-      .max = max_auto ? -1 : c->set_max ? c->to.max : t->max,
-      .low_water = low_auto ? -1 : c->set_low_water ? c->to.low_water : t->low_water};
-  int64_t max, low;
-  int rc = quota_limits(&want, &max, &low, why);
-  if (rc == LETHE_OK) {
-    t->max = max;
-    t->low_water = low;
-    t->max_auto = max_auto;
-    t->low_water_auto = low_auto;
-    if (c->set_deadline) t->deadline = c->to.deadline;
-    if (c->policy) {
-      old = t->policy;
-      lethe_ref_get(&c->policy->refs);
-      t->policy = c->policy;
-    }
-    t->stuck_at = -1;
-    quota_note(t, LETHE_QUOTA_RECONFIGURED, 0);
-    quota_update_level(t);
-    quota_serve(t);
-    quota_wake(t);
+  int rc = configure_locked(t, c, why);
+  if (rc == LETHE_OK && c->policy) {
+    old = t->policy;
+    lethe_ref_get(&c->policy->refs);
+    t->policy = c->policy;
   }
   quota_unlock(t);
   if (old) lethe_quota_policy_put(old);
@@ -267,23 +226,22 @@ void lethe_quota_read_stats(struct lethe_quota *t, struct lethe_quota_stats *out
   quota_lock(t);
   double waiting = lethe_list_empty(&t->waits) ? 0 : quota_now(t) - t->wait_since;
   int64_t tracked = t->used + t->condemned;
-  *out = (struct lethe_quota_stats){
-      .used = t->used,
-      .peak = t->peak,
-      .max = t->noop ? LETHE_QUOTA_NO_LIMIT : t->max,
-      .low_water = t->noop ? LETHE_QUOTA_NO_LIMIT : t->low_water,
-      .untracked = resident > tracked ? resident - tracked : 0,
-      .condemned = t->condemned,
-      .freed = t->freed,
-      .accounts = t->accounts.live,
-      .participants = t->live_participants,
-      .reclaims = t->reclaims,
-      .victims = t->victims,
-      .policy_failures = t->policy_failures,
-      .stuck = t->stuck,
-      .stall_seconds = t->stalled + waiting,
-      .longest_hold = t->longest_hold,
-      .longest_hold_time = t->longest_hold_time,
-      .longest_pass = t->longest_pass};
+  *out = (struct lethe_quota_stats){.used = t->used,
+                                    .peak = t->peak,
+                                    .max = t->noop ? LETHE_QUOTA_NO_LIMIT : t->max,
+                                    .low_water = t->noop ? LETHE_QUOTA_NO_LIMIT : t->low_water,
+                                    .untracked = resident > tracked ? resident - tracked : 0,
+                                    .condemned = t->condemned,
+                                    .freed = t->freed,
+                                    .accounts = t->accounts.live,
+                                    .participants = t->live_participants,
+                                    .reclaims = t->reclaims,
+                                    .victims = t->victims,
+                                    .policy_failures = t->policy_failures,
+                                    .stuck = t->stuck,
+                                    .stall_seconds = t->stalled + waiting,
+                                    .longest_hold = t->longest_hold,
+                                    .longest_hold_time = t->longest_hold_time,
+                                    .longest_pass = t->longest_pass};
   quota_unlock(t);
 }

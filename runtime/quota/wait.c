@@ -1,75 +1,98 @@
 /* SPDX-License-Identifier: MIT
- * Claims that wait. One queue, by priority and then by arrival. Serving it goes from the front: the first
- * that does not fit the tracker's max ends the round, so nobody smaller passes it; one that an
- * account's max blocks holds up only those that the same account covers. */
+ * Claims that wait. One queue, by priority and then by arrival. Serving it goes from the front: the
+ * first that does not fit the tracker's max ends the round, so nobody smaller passes it; one that
+ * an account's max blocks holds up only those that the same account covers. What keeps the first of
+ * either kind waiting is noted for the next pass.
+ *
+ * A wait that was granted is charged at once, and its handle takes the bytes when the answer
+ * reaches its thread; until then the wait is in t->granted, so that they can be taken back. */
 #include "quota_internal.h"
 
-enum { WAITING = 1, GRANTED, FAILED, TAKEN };
+enum { IDLE_WAIT, WAITING, GRANTED, FAILED };
 
 static struct participant *participant_of(const struct lethe_quota_wait *w) {
-  return participant_at(w->handle->tracker, w->handle->participant);
+  return participant_at(w->tracker, w->handle->participant);
 }
 
-/* The handle takes what was granted to it. Under the lock, on its owner's thread. */
-static void take(struct lethe_quota *t, struct lethe_quota_wait *w) {
-  lethe_list_remove(&w->node);
-  quota_freeze_participant(t, participant_of(w));
-  w->handle->spent += w->n;
-  w->state = TAKEN;
+/* ---- answers --------------------------------------------------------------------------------- */
+
+/* Why it failed: what a claim would say of an account and a participant that are gone. */
+static int why(const struct lethe_quota *t, const struct lethe_quota_wait *w) {
+  if (t->shut) return LETHE_ESHUTDOWN;
+  return account_find(t, w->account) ? LETHE_EPARTICIPANT : LETHE_EACCOUNT;
 }
 
+/* On the loop of the handle's member. */
 static void answered(struct lethe_message *m, bool closed) {
   struct lethe_quota_wait *w = lethe_container_of(m, struct lethe_quota_wait, message);
-  struct lethe_quota *t = w->handle->tracker; /* NULL: the handle was closed meanwhile */
+  struct lethe_quota *t = w->tracker;
   struct lethe_loop *loop = w->loop;
+  int code = LETHE_OK;
   (void)closed;
-  if (t) {
-    quota_lock(t);
-    if (w->state == GRANTED) take(t, w);
-    quota_unlock(t);
+  quota_lock(t);
+  if (w->state == GRANTED) {
+    lethe_list_remove(&w->node);
+    w->handle->spent += w->n; /* without freezing: this is its owner's thread */
+  } else {
+    code = why(t, w);
   }
-  w->done(w, w->code);
+  quota_unlock(t);
+  w->tracker = NULL;
+  w->done(w, code);
+  quota_memory_put(t);
   lethe_loop_release(loop);
   lethe_loop_put(loop);
 }
 
-static void answer(struct lethe_quota *t, struct lethe_quota_wait *w, uint8_t state, int code) {
+static void leave_queue(struct lethe_quota *t, struct lethe_quota_wait *w) {
   lethe_list_remove(&w->node);
-  if (state == GRANTED) lethe_list_push(&t->granted, &w->node);
   if (lethe_list_empty(&t->waits)) t->stalled += quota_now(t) - t->wait_since;
-  w->state = state;
-  w->code = code;
-  lethe_loop_post(w->loop, &w->message); /* held by the wait: it is open */
 }
 
-/* Does an account above this one block somebody ahead in this round? Else, would n fit its max? */
+/* The loop is open: a member closes its handles, and with them its waits, before its loop. */
+static void answer(struct lethe_quota *t, struct lethe_quota_wait *w, uint8_t state) {
+  leave_queue(t, w);
+  w->state = state;
+  if (state == GRANTED) lethe_list_push(&t->granted, &w->node);
+  lethe_loop_post(w->loop, &w->message);
+}
+
+/* ---- serving --------------------------------------------------------------------------------- */
+
+/* Does an account above hold somebody up who is ahead in this round, or has it no room for n? */
 static bool account_blocks(struct lethe_quota *t, slot_t s, int64_t n) {
   bool blocked = false;
   if (!account_at(t, s)->x) return false;
   quota_walk_up(t, s);
   for (slot_t above = s; above; above = quota_up(t, above)) {
     const struct account *a = account_at(t, above);
-    if (a->x->blocked == t->round) blocked = true;
-    if (a->x->max != LETHE_QUOTA_NO_LIMIT && a->used + a->x->below > a->x->max - n) {
+    if (a->x->blocked == t->round) {
+      blocked = true;
+    } else if (a->x->max != LETHE_QUOTA_NO_LIMIT && a->used + a->x->below > a->x->max - n) {
       a->x->blocked = t->round;
       blocked = true;
+      if (t->account_wants || a->x->stuck) continue;
+      t->account_wants = lethe_slab_id(a, above);
+      t->account_wants_n = n;
     }
   }
   return blocked;
 }
 
 void quota_serve(struct lethe_quota *t) {
+  if (t->shut) return; /* then they are all about to fail */
   t->round++;
-  t->max_blocks = false;
+  t->max_wants = t->account_wants_n = 0;
+  t->account_wants = 0;
   LETHE_LIST_EACH_SAFE(node, &t->waits) {
     struct lethe_quota_wait *w = lethe_container_of(node, struct lethe_quota_wait, node);
     struct participant *p = participant_of(w);
     if (account_blocks(t, p->account, w->n)) continue;
     if (t->used > t->max - w->n) {
-      t->max_blocks = true;
+      t->max_wants = w->n;
       return;
     }
-    answer(t, w, GRANTED, LETHE_OK);
+    answer(t, w, GRANTED);
     quota_charge(t, p, w->n);
   }
 }
@@ -83,23 +106,32 @@ int64_t quota_granted_to(const struct lethe_quota *t, slot_t participant) {
   return sum;
 }
 
+static bool is_of(const struct lethe_quota_wait *w, slot_t s, const struct lethe_quota_handle *h) {
+  return w->handle->participant == s && (!h || w->handle == h);
+}
+
+/* What was granted and not taken goes back: who waited hears that the claim failed. */
 void quota_waits_fail(struct lethe_quota *t, slot_t s, struct lethe_quota_handle *h) {
-  int code = quota_handle_check(t, participant_at(t, s));
-  if (code == LETHE_OK) code = LETHE_EPARTICIPANT;
+  int64_t back = 0;
+  bool any = false;
   LETHE_LIST_EACH_SAFE(node, &t->waits) {
     struct lethe_quota_wait *w = lethe_container_of(node, struct lethe_quota_wait, node);
-    if (w->handle->participant == s && (!h || w->handle == h)) answer(t, w, FAILED, code);
+    if (!is_of(w, s, h)) continue;
+    answer(t, w, FAILED);
+    any = true;
   }
   LETHE_LIST_EACH_SAFE(granted, &t->granted) {
     struct lethe_quota_wait *w = lethe_container_of(granted, struct lethe_quota_wait, node);
-    if (w->handle->participant != s || (h && w->handle != h)) continue;
+    if (!is_of(w, s, h)) continue;
     lethe_list_remove(&w->node);
-    if (h)
-      w->handle->spent += w->n; /* its owner closes the handle: what it holds moves on */
-    w->state = TAKEN;
-    w->code = code;
+    w->state = FAILED;
+    back += w->n;
   }
+  quota_uncharge(t, participant_at(t, s), back);
+  if (any) quota_serve(t); /* it may have held others up */
 }
+
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 /* The first account at or above whose max is below n: then it can never fit. */
 static bool never_fits(struct lethe_quota *t, slot_t s, int64_t n) {
@@ -123,14 +155,6 @@ static void enqueue(struct lethe_quota *t, struct lethe_quota_wait *w) {
   lethe_list_insert(at, &w->node);
 }
 
-/* After serving: a wait that an account blocks asks for a pass over it, one that max blocks for a
- * pass over all. */
-static void ask_for_room(struct lethe_quota *t, struct lethe_quota_wait *w) {
-  slot_t blocker = quota_blocker(t, participant_of(w)->account, w->n);
-  if (blocker) quota_want_account(t, blocker, w->n);
-  quota_wake(t);
-}
-
 /* Nobody of its priority or above waits, and there is room. */
 static bool fits_at_once(struct lethe_quota *t, const struct participant *p,
                          const struct lethe_quota_wait *w) {
@@ -141,59 +165,83 @@ static bool fits_at_once(struct lethe_quota *t, const struct participant *p,
   return t->used <= t->max - w->n && !quota_blocker(t, p->account, w->n);
 }
 
+static void begin(struct lethe_quota *t, struct lethe_quota_wait *w) {
+  w->loop = lethe_loop_get(quota_member(t, participant_of(w)->member)->loop);
+  lethe_loop_hold(w->loop);
+  lethe_ref_get(&t->memory);
+  w->state = WAITING;
+  t->stuck_news = true;
+  enqueue(t, w);
+  quota_serve(t);
+}
+
+/* Unspent caches are called back below the accounts that are in the way, each once; those that the
+ * tracker's max could use are left to the pass. Then, if it still waits, a pass is due. */
+static void make_room(struct lethe_quota *t, struct lethe_quota_wait *w) {
+  uint64_t drained = 0;
+  while (w->state == WAITING) {
+    slot_t blocker = quota_blocker(t, participant_of(w)->account, w->n);
+    if (!blocker) break;
+    account_at(t, blocker)->x->stuck = false; /* who comes anew may try anew */
+    uint64_t id = lethe_slab_id(account_at(t, blocker), blocker);
+    if (id == drained) break;
+    drained = id;
+    quota_drain_tree(t, id);
+  }
+  quota_serve(t);
+  quota_wake(t);
+}
+
 static int start_locked(struct lethe_quota *t, struct lethe_quota_wait *w) {
   struct participant *p = participant_of(w);
-  int rc = quota_handle_check(t, p);
+  int rc = quota_participant_check(t, p);
   if (rc) return rc;
   if (never_fits(t, p->account, w->n)) return LETHE_ELIMIT;
-  struct account *a = account_at(t, p->account);
+  const struct account *a = account_at(t, p->account);
+  w->account = account_id_of(p);
   w->priority = a->x ? a->x->priority : 0;
   if (fits_at_once(t, p, w)) {
-    quota_freeze_participant(t, p);
     w->handle->spent += w->n;
     quota_charge(t, p, w->n);
     return LETHE_OK;
   }
-  w->loop = lethe_loop_get(quota_member(t, p->member)->loop);
-  lethe_loop_hold(w->loop);
-  w->state = WAITING;
-  enqueue(t, w);
-  quota_serve(t);
-  if (w->state == WAITING) {
-    quota_drain_tree(t, account_id_of(p));
-    if (w->state == WAITING && account_of(t, p)) ask_for_room(t, w);
-  }
+  begin(t, w);
+  make_room(t, w);
   return 1;
 }
 
 int lethe_quota_claim_wait(struct lethe_quota_handle *h, int64_t n, struct lethe_quota_wait *w,
                            void (*done)(struct lethe_quota_wait *w, int code)) {
   struct lethe_quota *t = h->tracker;
-  *w = (struct lethe_quota_wait){.handle = h, .n = n, .done = done, .message.run = answered};
+  *w = (struct lethe_quota_wait){
+      .tracker = t, .handle = h, .n = n, .done = done, .message.run = answered};
   lethe_list_init(&w->node);
-  if (t->noop) return LETHE_OK;
+  if (t->noop) {
+    w->tracker = NULL;
+    return LETHE_OK;
+  }
   quota_lock(t);
   int rc = start_locked(t, w);
+  if (rc != 1) w->tracker = NULL;
   quota_unlock(t);
   return rc;
 }
 
 bool lethe_quota_wait_cancel(struct lethe_quota_wait *w) {
-  struct lethe_quota *t = w->handle->tracker;
-  bool waiting = false;
+  struct lethe_quota *t = w->tracker;
   if (!t) return false;
   quota_lock(t);
-  if (w->state == WAITING) {
-    waiting = true;
-    lethe_list_remove(&w->node);
-    if (lethe_list_empty(&t->waits)) t->stalled += quota_now(t) - t->wait_since;
-    w->state = FAILED;
+  bool waiting = w->state == WAITING;
+  if (waiting) {
+    leave_queue(t, w);
+    w->state = IDLE_WAIT;
     quota_serve(t);
   }
   quota_unlock(t);
-  if (waiting) {
-    lethe_loop_release(w->loop);
-    lethe_loop_put(w->loop);
-  }
-  return waiting;
+  if (!waiting) return false;
+  w->tracker = NULL;
+  lethe_loop_release(w->loop);
+  lethe_loop_put(w->loop);
+  quota_memory_put(t);
+  return true;
 }

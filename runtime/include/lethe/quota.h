@@ -119,7 +119,7 @@ struct lethe_quota_change {
   struct lethe_quota_config to; /* -1 again means auto */
   struct lethe_quota_policy *policy; /* NULL keeps it; a reference is taken */
 };
-/* All or nothing: LETHE_ELIMITS with *why set leaves everything as it was. */
+/* All or nothing: LETHE_ELIMITS with *why set leaves everything as it was, as does LETHE_ESHUTDOWN. */
 LETHE_API int lethe_quota_configure(struct lethe_quota *t, const struct lethe_quota_change *change,
                                     const char **why);
 
@@ -293,10 +293,11 @@ static inline void lethe_quota_release(struct lethe_quota_handle *h, int64_t n) 
 struct lethe_quota_wait {
   struct lethe_list node;
   struct lethe_message message;
+  struct lethe_quota *tracker; /* NULL once it is over */
   struct lethe_quota_handle *handle;
+  uint64_t account;
   int64_t n;
   int32_t priority;
-  int code; /* what done gets */
   uint8_t state;
   struct lethe_loop *loop;
   void (*done)(struct lethe_quota_wait *w, int code); /* on the loop of the handle's member */
