@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { ROUNDS = 100 };       /* of settling, in one call */
 enum { LEAKS_KEPT = 10000 }; /* names, and tracebacks, that wait for registry.default():sweep() */
 
 /* ---- deaths ---------------------------------------------------------------------------------- */
@@ -200,14 +201,22 @@ static int deliver(lua_State *L) {
   return 0;
 }
 
+/* From the first one again after each delivery: it may have taken settlers away, and caused what an
+ * earlier one has to deliver. What causes events without end goes on in a later turn. */
 void lethe_settle_slow(lua_State *L, struct lethe_state *s) {
   if (s->settling || s->ended || !lua_checkstack(L, LUA_MINSTACK)) return;
   s->settling = true;
-  for (struct lethe_settler *t = s->settlers; t; t = t->next) {
-    if (!t->pending(t)) continue;
+  int rounds = ROUNDS;
+  for (struct lethe_settler *t = s->settlers; t;) {
+    if (!t->pending(t)) {
+      t = t->next;
+      continue;
+    }
+    if (rounds-- == 0) break;
     lua_pushcfunction(L, deliver);
     lua_pushlightuserdata(L, t);
     lethe_call_reported(L, 1, 0);
+    t = s->settlers;
   }
   s->settling = false;
 }

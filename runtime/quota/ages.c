@@ -24,6 +24,7 @@ static void lose(struct lethe_quota *t, uint64_t id) {
   if (!p || p->state != LIVE) return;
   struct lethe_quota_event *e = quota_note(t, LETHE_QUOTA_PARTICIPANT_LOST, account_id_of(p));
   if (e) e->bytes = p->used;
+  if (t->pass.id) t->pass.freed += p->used; /* the pass did that */
   quota_participant_end(t, (slot_t)id);
 }
 

@@ -38,9 +38,10 @@ function M.holder(tracker, given)
   return { account = account, object = object, participation = participation, id = account:id() }
 end
 
----Gives back what the request wants, and stays.
+---Gives back what the request wants, and stays, ageless once it has nothing left.
 function M.partial(self, request)
   self.participation:release(math.min(request.goal, self.participation:used()))
+  if self.participation:used() == 0 then self.age = nil end
   return "partial"
 end
 
