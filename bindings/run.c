@@ -21,7 +21,8 @@ static struct {
   bool interrupted;         /* and it is what ended the chunk */
 } program;
 
-static char key_task, key_thread, key_error; /* registry: what belongs to the chunk that runs */
+static char key_task, key_thread, key_error,
+    key_below; /* registry: what belongs to the chunk that runs */
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
@@ -39,6 +40,27 @@ static bool is_interrupt(const char *message) {
   return program.interrupting && n >= m && strcmp(message + n - m, text) == 0;
 }
 
+/* Keeps what stands below a chunk's first frame, in the words of a traceback. */
+static void note_below(lua_State *co) {
+  luaL_traceback(co, co, NULL, 1);
+  const char *trace = lua_tostring(co, -1), *frames = strchr(trace, '\n');
+  lua_pushstring(co, frames ? frames : "");
+  lua_rawsetp(co, LUA_REGISTRYINDEX, &key_below);
+  lua_pop(co, 1);
+}
+
+/* Ends the traceback on top where the chunk does: what made it a task is no concern of its reader. */
+static void cut_trace(lua_State *L) {
+  size_t n, m;
+  const char *trace = lua_tolstring(L, -1, &n);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &key_below);
+  const char *below = lua_tolstring(L, -1, &m);
+  if (below && n > m && strcmp(trace + n - m, below) == 0)
+    lua_pushlstring(L, trace, n - m);
+  else
+    lua_pushvalue(L, -2);
+}
+
 /* Error objects speak through __tostring, without a traceback; other messages get one. */
 static int message_handler(lua_State *L) {
   const char *message = lua_tostring(L, 1);
@@ -48,11 +70,7 @@ static int message_handler(lua_State *L) {
   }
   program.interrupted = is_interrupt(message);
   luaL_traceback(L, L, message, 1);
-  static const char below[] = "\n\t[C]: in function 'xpcall'"; /* the task under a chunk */
-  size_t n, m = sizeof below - 1;
-  const char *trace = lua_tolstring(L, -1, &n);
-  if (L == program.task && n > m && strcmp(trace + n - m, below) == 0)
-    lua_pushlstring(L, trace, n - m);
+  if (L == program.task) cut_trace(L);
   return 1;
 }
 
@@ -151,6 +169,7 @@ static int body(lua_State *co) {
   lua_pushthread(co);
   lua_rawsetp(co, LUA_REGISTRYINDEX, &key_thread);
   program.task = co;
+  note_below(co);
   lua_pushcfunction(co, message_handler);
   lua_insert(co, 1);
   return end_body(co, lua_pcallk(co, lua_gettop(co) - 2, LUA_MULTRET, 1, 0, end_body), 0);
