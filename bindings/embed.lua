@@ -2,7 +2,9 @@
 -- lua/) as arguments and writes C to standard output: a list of module name, chunk name and source,
 -- three strings each, ended by NULL.
 
-local ESCAPES <const> = { ["\\"] = "\\\\", ['"'] = '\\"', ["?"] = "\\?", ["\t"] = "\\t", ["\r"] = "\\r" }
+local ESCAPES <const> = {
+  ["\\"] = "\\\\", ['"'] = '\\"', ["?"] = "\\?", ["\t"] = "\\t", ["\r"] = "\\r",
+}
 
 -- A C string literal. "?" is escaped because standard C knows trigraphs; other bytes as three octal
 -- digits, which no digit behind them can lengthen.
