@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * Classes and objects: metatables, the one __gc of lethe, and the safe point that acts on deaths.
+ * Classes and objects: metatables, and the one __gc of lethe. What follows from a death waits for a
+ * safe point (safepoint.c).
  *
  * A class made in C ends its objects with a C function. A class made in Lua (class.c) ends them
  * with a Lua function, which gets the object's insides: on close from the object itself; after a
  * death from the table `live`, by slot, where the insides outlive the userdata. */
 #include "object.h"
 
-#include <stdio.h>
 #include <string.h>
-
-enum { ROUNDS = 100 };       /* of settling, in one call */
-enum { LEAKS_KEPT = 10000 }; /* names, and tracebacks, that wait for registry.default():sweep() */
 
 /* ---- deaths ---------------------------------------------------------------------------------- */
 
@@ -43,182 +40,6 @@ static int note_death(lua_State *L) {
   b->id = 0;
   b->what = NULL;
   return 0;
-}
-
-/* table[slot] of one of the tables by slot, removed from it. Nothing is allocated. */
-static void take_by_slot(lua_State *L, char *key, uint64_t id) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, key);
-  if (lua_rawgeti(L, -1, (lua_Integer)(uint32_t)id) != LUA_TNIL) {
-    lua_pushnil(L);
-    lua_rawseti(L, -3, (lua_Integer)(uint32_t)id);
-  }
-  lua_remove(L, -2);
-}
-
-static void drop_by_slot(lua_State *L, char *key, uint64_t id) {
-  take_by_slot(L, key, id);
-  lua_pop(L, 1);
-}
-
-/* The finisher of a class made in Lua, with the insides that are on top of the stack. */
-static void finish(lua_State *L, const struct lethe_class *c, bool closed) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, c);
-  lua_insert(L, -2);
-  lua_pushboolean(L, closed);
-  if (lua_isfunction(L, -3))
-    lethe_call_reported(L, 2, 0);
-  else
-    lua_pop(L, 3);
-}
-
-/* A leak's report waits in the table `leaks` until the default registry is swept: under its name
- * how often it came and, with LETHE_DEBUG=1, in the list { name, traceback } instead. */
-static int keep_leak(lua_State *L) { /* class, label, traceback | nil */
-  const struct lethe_class *c = lua_touserdata(L, 1);
-  const char *label = lua_touserdata(L, 2);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_leaks);
-  lua_pushfstring(L, "%s%s%s", c->name + strlen("lethe."), *label ? ":" : "", label);
-  if (!lua_isnil(L, 3)) {
-    if (lua_rawlen(L, 4) >= LEAKS_KEPT) return 0;
-    lua_createtable(L, 2, 0);
-    lua_insert(L, 5);
-    lua_rawseti(L, 5, 1);
-    lua_pushvalue(L, 3);
-    lua_rawseti(L, 5, 2);
-    lua_rawseti(L, 4, (lua_Integer)lua_rawlen(L, 4) + 1);
-    return 0;
-  }
-  lua_pushvalue(L, 5);
-  if (lua_rawget(L, 4) == LUA_TNIL) { /* a new name: leaks[0] counts them */
-    lua_rawgeti(L, 4, 0);
-    lua_Integer names = lua_tointeger(L, -1);
-    if (names >= LEAKS_KEPT) return 0;
-    lua_pushinteger(L, names + 1);
-    lua_rawseti(L, 4, 0);
-  }
-  lua_pushinteger(L, lua_tointeger(L, 6) + 1);
-  lua_replace(L, 6);
-  lua_settop(L, 6);
-  lua_rawset(L, 4);
-  return 0;
-}
-
-/* What a Lua class's insides call themselves: their field `name`. */
-static void label_of_insides(lua_State *L, uint64_t id, char *buf, size_t n) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_live);
-  if (lua_rawgeti(L, -1, (lua_Integer)(uint32_t)id) == LUA_TTABLE) {
-    lua_rawgetp(L, -1, &lethe_key_class); /* the class left its name field's value here */
-    if (lua_type(L, -1) == LUA_TSTRING) snprintf(buf, n, "%s", lua_tostring(L, -1));
-    lua_pop(L, 1);
-  }
-  lua_pop(L, 2);
-}
-
-/* Without memory for it the report is lost; what follows from the death is not. */
-static void report_leak(lua_State *L, const struct lethe_class *c, uint64_t id, void *what) {
-  char label[200] = "";
-  if (c->label)
-    c->label(what, label, sizeof label);
-  else if (!c->end)
-    label_of_insides(L, id, label, sizeof label);
-  lua_pushcfunction(L, keep_leak);
-  lua_pushlightuserdata(L, (void *)c);
-  lua_pushlightuserdata(L, label);
-  take_by_slot(L, &lethe_key_traces, id);
-  if (lua_pcall(L, 3, 0, 0) != LUA_OK) lua_pop(L, 1);
-}
-
-struct drain {
-  lua_State *L;
-  struct lethe_state *state;
-};
-
-/* Without `what` its constructor failed, and there is nothing to end. */
-static void bury(void *ud, uint64_t id, void *what, const void *kind) {
-  struct drain *d = ud;
-  const struct lethe_class *c = kind;
-  if (what && c->leaks) report_leak(d->L, c, id, what);
-  if (d->state->debug) drop_by_slot(d->L, &lethe_key_traces, id);
-  if (what && c->end) {
-    c->end(d->state, what, false);
-  } else if (!c->end) {
-    take_by_slot(d->L, &lethe_key_live, id);
-    if (lua_istable(d->L, -1))
-      finish(d->L, c, false);
-    else
-      lua_pop(d->L, 1);
-  }
-}
-
-static int go_deeper(lua_State *L) {
-  if (lua_tointeger(L, 1) > 0) {
-    lua_pushcfunction(L, go_deeper);
-    lua_pushinteger(L, lua_tointeger(L, 1) - 1);
-    lua_call(L, 1, 0);
-  }
-  return 0;
-}
-
-/* Whether finishers can be called at all: Lua allocates for a stack that grows and for a call
- * that is deeper than the ones before; having made such calls once, it needs not again. */
-static bool have_room(lua_State *L) {
-  if (!lua_checkstack(L, 2 * LUA_MINSTACK)) return false;
-  lua_pushcfunction(L, go_deeper);
-  lua_pushinteger(L, 4);
-  if (lua_pcall(L, 1, 0, 0) == LUA_OK) return true;
-  lua_pop(L, 1);
-  return false;
-}
-
-/* Nothing in here raises: what is buried no longer stands in the dead-set. Where there is no room
- * for it the deaths wait for the next safe point. */
-void lethe_safepoint_slow(lua_State *L, struct lethe_state *s) {
-  struct drain d = {L, s};
-  if (s->draining || s->ended || !have_room(L)) return;
-  s->draining = true;
-  lethe_registry_take(&s->objects, bury, &d);
-  s->draining = false;
-  if (s->settlers) lethe_settle_slow(L, s);
-}
-
-/* At lua_close only what is made in C ends: no Lua code runs any more. */
-static void bury_at_end(void *ud, uint64_t id, void *what, const void *kind) {
-  const struct lethe_class *c = kind;
-  (void)id;
-  if (what && c->end) c->end(ud, what, false);
-}
-
-void lethe_end_all(struct lethe_state *s) {
-  lethe_registry_note_all(&s->objects);
-  while (lethe_registry_take(&s->objects, bury_at_end, s) > 0) {
-  }
-}
-
-static int deliver(lua_State *L) {
-  struct lethe_settler *t = lua_touserdata(L, 1);
-  lua_settop(L, 0);
-  t->deliver(t, L);
-  return 0;
-}
-
-/* From the first one again after each delivery: it may have taken settlers away, and caused what an
- * earlier one has to deliver. What causes events without end goes on in a later turn. */
-void lethe_settle_slow(lua_State *L, struct lethe_state *s) {
-  if (s->settling || s->ended || !lua_checkstack(L, LUA_MINSTACK)) return;
-  s->settling = true;
-  int rounds = ROUNDS;
-  for (struct lethe_settler *t = s->settlers; t;) {
-    if (!t->pending(t)) {
-      t = t->next;
-      continue;
-    }
-    if (rounds-- == 0) break;
-    lua_pushcfunction(L, deliver);
-    lua_pushlightuserdata(L, t);
-    lethe_call_reported(L, 1, 0);
-    t = s->settlers;
-  }
-  s->settling = false;
 }
 
 /* ---- classes --------------------------------------------------------------------------------- */
@@ -270,7 +91,7 @@ int lethe_close(lua_State *L) {
     lua_getiuservalue(L, 1, 1);
     lua_pushnil(L);
     lua_setiuservalue(L, 1, 1);
-    finish(L, c, true);
+    lethe_finish(L, c, true);
   }
   if (open) tell_closed(L);
   lethe_settle(L);
@@ -368,9 +189,9 @@ void lethe_box_close(lua_State *L, struct lethe_box *b, const struct lethe_class
   b->what = NULL;
   if (!id || s->ended) return;
   lethe_registry_remove(&s->objects, id);
-  if (s->debug) drop_by_slot(L, &lethe_key_traces, id);
+  if (s->debug) lethe_drop_by_slot(L, &lethe_key_traces, id);
   if (!c->end)
-    drop_by_slot(L, &lethe_key_live, id);
+    lethe_drop_by_slot(L, &lethe_key_live, id);
   else if (what)
     c->end(s, what, true);
 }

@@ -21,6 +21,12 @@ int lethe_bad_self(lua_State *L, const char *class, bool closed);
 void lethe_new_table(lua_State *L, char *key, const char *mode);
 /* Empties the boxes that Lua gave no finalizer, at the state's end. */
 void lethe_end_young(lua_State *L);
+/* Pushes table[slot] of one of the tables by slot, and removes it there; or only removes it.
+ * Nothing is allocated. */
+void lethe_take_by_slot(lua_State *L, char *key, uint64_t id);
+void lethe_drop_by_slot(lua_State *L, char *key, uint64_t id);
+/* Calls the finisher of a class made in Lua with the insides, which it pops. */
+void lethe_finish(lua_State *L, const struct lethe_class *c, bool closed);
 /* Acts on the state's end: what is noted, then what is still alive. */
 void lethe_end_all(struct lethe_state *s);
 

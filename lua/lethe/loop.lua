@@ -165,7 +165,7 @@ function Loop:timer(seconds, fn, options)
     if not every then once = inner end
     task.resume(inner)
   end
-  local handle = {}
+  local handle = { timer = false } -- once it runs nothing may fail
   local object = new_timer(handle)
   handle.timer = core.timer(self, seconds, fire, every)
   return object
@@ -179,7 +179,7 @@ function Loop:signal(name, fn)
   core.check(self)
   check_string(1, "signal", name)
   check_function(2, "signal", fn)
-  local handle = {}
+  local handle = { watch = false }
   local object = new_watch(handle)
   local watch, message, code = core.signal(self, name, function()
     task.resume(task.make(self, fn))

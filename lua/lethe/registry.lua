@@ -33,7 +33,7 @@ local ROUNDS <const> = 200 -- of a program whose finalizers never come to rest
 -- Notes are objects too, but no business of whoever asks the default registry.
 local function note_counts()
   local shared = base.shared("registry")
-  shared.notes = shared.notes or { made = 0, closed = 0, died = 0 }
+  shared.notes = shared.notes or { made = 0, died = 0 }
   return shared.notes
 end
 
@@ -58,8 +58,7 @@ local function make(on_dead)
 end
 
 -- At the safe point after a note's death. Allocates nothing, so that no death is lost.
-local function note_died(note, closed)
-  if closed then return end
+local function note_died(note)
   notes.died = notes.died + 1
   local of = note.link.of
   if not of or not note.counted then return end
@@ -174,7 +173,8 @@ function Registry:register(object, held, token)
   of.registered = of.registered + 1
 end
 
---- Ends every registration with that token; true if there was one.
+--- Ends every registration with that token; true if there was one. Allocates nothing: it is done
+--- whole.
 ---@param token any
 ---@return boolean
 function Registry:unregister(token)
@@ -191,11 +191,7 @@ function Registry:unregister(token)
       discount(of, note)
       any = true
     end
-    if handle then -- else it has died, or will with its object, and nobody will hear of it
-      if handles then handles[handle] = nil end
-      notes.closed = notes.closed + 1
-      handle:close()
-    end
+    if handle and handles then handles[handle] = nil end -- it dies unheard, now or with its object
   end
   return any
 end
@@ -301,7 +297,7 @@ function Registry:stats()
   if of.is_default then
     local live, registered, finalized = base.objects()
     local unseen = finalized - notes.died - of.seen
-    stats.live = stats.live + live - (notes.made - notes.closed - notes.died) + unseen
+    stats.live = stats.live + live - (notes.made - notes.died) + unseen
     stats.registered = stats.registered + registered - notes.made
     stats.finalized = stats.finalized + of.seen
   end

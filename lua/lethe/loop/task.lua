@@ -8,30 +8,17 @@
 
 local base = require "lethe.core.base"
 local core = require "lethe.core.loop"
+local turn = require "lethe.loop.turn"
 
-local M = {}
+local M = { turn = turn.turn, alive = turn.alive, block = turn.block }
 
 local CANNOT_WAIT <const> = "cannot wait here; use Loop:spawn"
 local CLOSED_LOOP <const> = "attempt to use a closed lethe.loop.Loop"
 local CANCELLED <const> = { nil, "cancelled", "cancelled", n = 3 }
 local NO_MEMORY <const> = { nil, "not enough memory", "failed", n = 3 }
 
--- Outlives a reloading of this module, since coroutines do: the tasks by coroutine; for each loop
--- the others that its tasks wait on, { loop, tickets } in order of their first wait; how many
--- tasks and tickets were made; how many tasks failed unjoined.
-local function state()
-  local shared = base.shared("loop")
-  if not shared.tasks then
-    shared.waits = setmetatable({}, { __mode = "k" })
-    shared.made = 0
-    shared.failures = 0
-    shared.tasks = setmetatable({}, { __mode = "k" })
-  end
-  return shared
-end
-
-local shared = state()
-local tasks, waits = shared.tasks, shared.waits
+local shared = turn.shared
+local tasks = shared.tasks
 
 local function next_number()
   shared.made = shared.made + 1
@@ -43,59 +30,6 @@ local function in_order(list)
   return list
 end
 
--- ---- turning ----------------------------------------------------------------------------------
-
--- The loop and those that its tasks wait on, and theirs; nil when it stands alone.
-local function companions(loop, list)
-  for _, wait in ipairs(waits[loop] or {}) do
-    list = list or { loop }
-    local known = false
-    for _, other in ipairs(list) do
-      known = known or other == wait.loop
-    end
-    if not known and next(wait.tickets) ~= nil then
-      list[#list + 1] = wait.loop
-      companions(wait.loop, list)
-    end
-  end
-  return list
-end
-
---- One turn of a loop and of those that its tasks wait on; how many callbacks ran.
----@param loop lethe.loop.Loop
----@return integer
-function M.turn(loop)
-  local list = waits[loop] and companions(loop)
-  if not list then return core.turn(loop) end
-  local n = 0
-  for _, each in ipairs(list) do
-    n = n + core.turn(each)
-  end
-  return n
-end
-
---- Whether anything is left that could happen.
----@param loop lethe.loop.Loop
----@return boolean
-function M.alive(loop)
-  if core.alive(loop) then return true end
-  for _, each in ipairs(waits[loop] and companions(loop) or {}) do
-    if core.alive(each) then return true end
-  end
-  return false
-end
-
---- Sleeps until something happens.
----@param loop lethe.loop.Loop
-function M.block(loop)
-  local list = waits[loop] and companions(loop)
-  if list then
-    core.block(table.unpack(list))
-  else
-    core.block(loop)
-  end
-end
-
 -- ---- tickets ----------------------------------------------------------------------------------
 
 -- The task's next turn: on the loop that the answer came from, where that is open.
@@ -104,40 +38,13 @@ local function send(task, loop)
     or core.send(core.default(), task.message)
 end
 
--- Books a wait on another loop than one's own, so that whoever turns the one turns the other.
-local function attend(ticket, home)
-  if home == ticket.loop then return end
-  local list = waits[home] or {}
-  waits[home] = list
-  local found
-  for _, wait in ipairs(list) do
-    if wait.loop == ticket.loop then found = wait end
-  end
-  if not found then
-    found = { loop = ticket.loop, tickets = setmetatable({}, { __mode = "k" }) }
-    list[#list + 1] = found
-  end
-  found.tickets[ticket] = true
-  ticket.home, ticket.list, ticket.wait = home, list, found
-end
-
-local function unattend(ticket)
-  local wait, list = ticket.wait, ticket.list
-  if not wait then return end
-  wait.tickets[ticket] = nil
-  for i = #list, 1, -1 do -- those of coroutines that were collected go too
-    if next(list[i].tickets) == nil then table.remove(list, i) end
-  end
-  if #list == 0 and waits[ticket.home] == list then waits[ticket.home] = nil end
-end
-
 local Ticket = {}
 local finish
 
 -- However the wait ends, by its answer, an error or the coroutine's being closed.
 function Ticket.__close(ticket, err)
   local task = ticket.task
-  unattend(ticket)
+  turn.unattend(ticket)
   if task and task.ticket == ticket then task.ticket = false end
   if ticket.n then return end
   ticket.n = 0
@@ -184,11 +91,11 @@ end
 local function turn_until(ticket, level)
   local default = core.default()
   while not ticket.n do
-    if M.turn(default) == 0 and not ticket.n then
-      if not M.alive(default) then
+    if turn.turn(default) == 0 and not ticket.n then
+      if not turn.alive(default) then
         misuse("nothing is left to run that could end this wait", level, 3)
       end
-      M.block(default)
+      turn.block(default)
     end
   end
 end
@@ -225,7 +132,7 @@ function M.wait(loop, arm, disarm, level)
   loop = loop or home
   if not core.is_open(loop) then misuse(CLOSED_LOOP, level, 2) end
   local ticket <close> = new_ticket(loop, task, disarm)
-  attend(ticket, home)
+  turn.attend(ticket, home)
   arm(ticket.wake)
   if not ticket.n then
     if task then
@@ -240,6 +147,7 @@ end
 -- ---- tasks ------------------------------------------------------------------------------------
 
 local function text_of(err)
+  if type(err) == "string" then return err end
   local ok, text = pcall(tostring, err)
   return ok and text or ("(error object is a %s value)"):format(type(err))
 end
@@ -267,7 +175,8 @@ end
 
 -- A task that gives in to its own cancellation (`assert(loop:sleep(1))`) has not failed.
 local function report(task, text, value)
-  if task.joiners and #task.joiners > 0 or task.cancelled and value == CANCELLED[2] then return end
+  if task.joiners and #task.joiners > 0 then return end
+  if task.cancelled and type(value) == "string" and value:find("%f[%w]cancelled$") then return end
   shared.failures = shared.failures + 1
   base.report(text, { task = true, value = value })
 end
@@ -285,8 +194,8 @@ end
 local function settle(task, alive, ...)
   if task.done then return end
   local ok, results
-  if not alive then -- it cannot be resumed: the C stack ends here
-    ok, results = pcall(outcome, task, false, ...)
+  if not alive then -- it cannot be resumed: the C stack ends here, or there is no room to start
+    if not task.args then ok, results = pcall(outcome, task, false, ...) end
     task.ending = true
     pcall(coroutine.close, task.co)
   elseif coroutine.status(task.co) == "dead" then
@@ -302,9 +211,14 @@ local function settle(task, alive, ...)
   finish(task, task.cancelled and CANCELLED or results)
 end
 
-local function start(task, ...)
+-- What a coroutine of a task runs: only once it does the task has started.
+local function body(task, ...)
   task.args = nil
-  settle(task, coroutine.resume(task.co, task.fn, witness, ...))
+  return xpcall(task.fn, witness, ...)
+end
+
+local function start(task, ...)
+  settle(task, coroutine.resume(task.co, task, ...))
 end
 
 --- Resumes a task, or starts it. Called again after it raised for want of memory it goes on.
@@ -336,7 +250,7 @@ function M.make(loop, fn, ...)
     done = false,
   }
   task.message = core.message(function() M.resume(task) end)
-  task.co = coroutine.create(xpcall)
+  task.co = coroutine.create(body)
   tasks[task.co] = task
   return task
 end
@@ -386,22 +300,21 @@ local function end_task(task)
   end
 end
 
---- Closes a loop. Its tasks end where they stand, with their to-be-closed variables; those of other
---- loops that wait on it get nil, message, "closed". What only the loop kept, its timers and so its
---- tasks, is garbage once it is closed: so they are looked up before.
----@param loop lethe.loop.Loop
-function M.close_loop(loop)
-  local mine, others = {}, {}
+-- What a loop's end concerns: its tasks, and the tickets of others that wait on it.
+local function look_up(loop, mine, others)
   for _, task in pairs(tasks) do
     if task.loop == loop then mine[#mine + 1] = task end
   end
-  for _, list in pairs(waits) do
-    for _, wait in ipairs(list) do
-      for ticket in pairs(wait.loop == loop and wait.tickets or {}) do
-        others[#others + 1] = ticket
-      end
-    end
-  end
+  turn.waiting_on(loop, others)
+end
+
+--- Closes a loop. Its tasks end where they stand, with their to-be-closed variables; those of other
+--- loops that wait on it get nil, message, "closed". What only the loop kept, its timers and so its
+--- tasks, is garbage once it is closed: so they are looked up before, as many as memory allows.
+---@param loop lethe.loop.Loop
+function M.close_loop(loop)
+  local mine, others = {}, {}
+  pcall(look_up, loop, mine, others)
   core.close(loop)
   for _, task in ipairs(in_order(mine)) do
     if not task.done then end_task(task) end
