@@ -26,9 +26,9 @@ V ?=
 VERSION := 0.1.0
 
 # Debian 12's names. lethe.spec needs lua-unit and lua-luassert when it runs, not to be built.
-BUILD_PACKAGES := gcc libc6-dev make lua5.4 liblua5.4-dev libevent-dev libreadline-dev
+BUILD_PACKAGES := gcc libc6-dev make lua5.4 liblua5.4-dev libevent-dev libreadline-dev libxxhash-dev
 TEST_PACKAGES := lua-unit lua-luassert lua-busted lua-check libcmocka-dev clang libclang-rt-dev \
-  clang-format shellcheck luarocks libxml2-utils
+  clang-format shellcheck luarocks libxml2-utils liburcu-dev libck-dev
 TORTURE_PACKAGES := valgrind
 
 # A variant builds into a folder of its own, so that they stand beside each other.

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+ * The map's list: its nodes, and finding a place in it (map_list.c), for the map's calls (map.c). */
+#ifndef LETHE_MAP_INTERNAL_H
+#define LETHE_MAP_INTERNAL_H
+
+#include "shared_internal.h"
+
+enum { SEGMENTS = 40, FIRST = 8, LOAD = 2 };
+
+struct node {
+  _Atomic link_t next;
+  _Atomic link_t value; /* of an entry: its block; NULL: dead */
+  uint64_t order;       /* reversed hash; the lowest bit is 1 in entries and 0 in dummies */
+  size_t n;             /* of the key */
+  unsigned char key[];
+};
+
+typedef _Atomic(struct node *) bucket_t;
+
+struct lethe_map {
+  struct lethe_ref refs;
+  const struct lethe_alloc *alloc;
+  struct lethe_epoch *epoch;
+  uint64_t seed;
+  struct node *head; /* the dummy of bucket 0 */
+  alignas(64) _Atomic uint64_t count;
+  alignas(64) _Atomic uint64_t buckets; /* a power of two */
+  _Atomic(bucket_t *) segments[SEGMENTS]; /* segment 0: FIRST buckets; segment i > 0: FIRST << (i - 1) */
+};
+
+/* What is looked for: an entry's place, or a dummy's (key NULL). */
+struct place {
+  uint64_t order, bucket;
+  const void *key;
+  size_t n;
+};
+
+/* Where a place is, or would be: between prev and at. */
+struct spot {
+  struct node *prev;
+  link_t link;     /* what prev's next said: it leads to `at` */
+  struct node *at; /* the first node that does not come before the place, or NULL */
+  bool found;
+};
+
+struct place map_place(const struct lethe_map *map, const void *key, size_t n);
+/* Below 0: the node comes before the place. The node is being read. */
+int map_compare(const struct node *node, const struct place *p);
+struct node *map_node_new(const struct lethe_alloc *a, const struct place *p);
+void map_node_free(const struct lethe_alloc *a, struct node *node);
+/* Finds a place; takes dead nodes out on the way. LETHE_ENEUTRALIZED: begin anew. */
+int map_find(struct lethe_map *map, struct lethe_epoch_rec *r, const struct place *p,
+             struct spot *out);
+unsigned map_segment_of(uint64_t bucket);
+uint64_t map_segment_size(unsigned segment);
+
+#endif
