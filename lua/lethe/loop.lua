@@ -17,7 +17,7 @@ local core = require "lethe.core.loop"
 local task = require "lethe.loop.task"
 
 ---@class lethe.loop
-local M = { wait = task.wait, failures = task.failures }
+local M = {}
 
 ---@class lethe.loop.Loop
 local Loop = core.methods
@@ -73,6 +73,15 @@ function M.new(options)
   end
   return core.new(clock == "virtual")
 end
+
+--- For engines: waits for one answer. `arm(wake)` starts the operation, `wake(...)` gives what this
+--- call returns, `disarm()` takes the operation back; see lethe.loop.task.
+---@type fun(loop: lethe.loop.Loop?, arm: fun(wake: function), disarm: function?, level: integer?): ...
+M.wait = task.wait
+
+--- How many tasks of this state ended with an error that nobody joined.
+---@type fun(): integer
+M.failures = task.failures
 
 --- Starts `fn(...)` as a task of the loop at once, up to its first wait; for callbacks that wait.
 ---@param loop lethe.loop.Loop
