@@ -8,7 +8,7 @@ package.path = "./?.lua;" .. package.path
 local sources = require "spec.tools.sources"
 
 -- A public header belongs to the folder of runtime/ that it is named after (lethe/quota.h,
--- lethe/quota_inl.h) or that has a C file of its name (lethe/slab.h). These have neither.
+-- lethe/quota_inl.h) or that holds a C file or folder of its name (lethe/slab.h). These have none.
 local HEADER_ONLY <const> = { atomic = "base", list = "base", ref = "base" }
 
 -- ---- C: who includes what ---------------------------------------------------------------------
@@ -53,11 +53,8 @@ local function owner_of_header(root, name, engines)
     return nil, "is no public header"
   end
   if HEADER_ONLY[stem] then return HEADER_ONLY[stem] end
-  for engine in pairs(engines) do
-    if stem == engine or stem:find("^" .. engine .. "_")
-      or exists(("%s/runtime/%s/%s.c"):format(root, engine, stem)) then
-      return engine
-    end
+  for engine, names in pairs(engines) do
+    if stem:find("^" .. engine .. "_") or names[stem] then return engine end
   end
   return nil, "is named after no engine and no C file (see HEADER_ONLY in spec/tools/layers.lua)"
 end
@@ -93,11 +90,15 @@ local function check_binding_include(path, name, quoted)
   return not target:find("^bindings/") and ("a binding includes %s"):format(target) or nil
 end
 
+-- engine -> set of the names of itself, of its folders and of its C files
 local function engines_of(root)
   local engines = {}
-  for _, path in ipairs(sources.files(root, "runtime", "%.[ch]$")) do
-    local folder = path:match("^runtime/([^/]+)/")
-    if folder and folder ~= "include" then engines[folder] = true end
+  for _, path in ipairs(sources.files(root, "runtime", "%.c$")) do
+    local engine, rest = path:match("^runtime/([^/]+)/(.*)%.c$")
+    engines[engine] = engines[engine] or { [engine] = true }
+    for name in rest:gmatch("[^/]+") do
+      engines[engine][name] = true
+    end
   end
   return engines
 end
@@ -128,7 +129,7 @@ local function check_includes(root, complaints, graph)
       if not engine then complaints[#complaints + 1] = ("%s: this header %s"):format(path, why) end
     end
     visit(path, function(name, quoted)
-      return check_runtime_include(root, path, engine or "base", engines, name, quoted)
+      return engine and check_runtime_include(root, path, engine, engines, name, quoted)
     end)
   end
   for _, path in ipairs(sources.files(root, "bindings", "%.[ch]$")) do

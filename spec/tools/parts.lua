@@ -2,10 +2,12 @@
 -- or of lists of steps that run beside each other.
 --
 -- To add an engine, add a row to SUBJECTS: its part then runs the specs and C tests whose file
--- names contain one of its words. Specs and tests that no row claims run in the first.
+-- names contain one of its words. Specs and tests that no row claims run in the first; a row that
+-- has none makes no part.
 
 local SUBJECTS <const> = {
   { name = "quota, loop and registry", words = {} },
+  { name = "epoch and workers", words = { "epoch", "shared", "worker" } },
 }
 
 local MAKE <const> = ("env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL '%s' --no-print-directory -j%s ")
@@ -196,12 +198,10 @@ local function packaging()
 end
 
 local function variant_parts(variant)
-  local list = {}
-  for i, subject in ipairs(SUBJECTS) do
-    list[i] = add({ name = ("%s, %s"):format(subject.name, variant.name) }, build(variant),
+  return each_subject(function(subject)
+    return add({ name = ("%s, %s"):format(subject.name, variant.name) }, build(variant),
       c_tests(subject.c_tests, variant, 600), specs(subject.specs, variant, 600))
-  end
-  return list
+  end)
 end
 
 local VALGRIND <const> = "valgrind -q --error-exitcode=99 --leak-check=full "
@@ -244,22 +244,23 @@ local function fuzz_part(seconds)
   return part
 end
 
-local function map(list, fn)
-  local result = {}
-  for i, value in ipairs(list) do
-    result[i] = fn(value)
+-- fn(subject) for each subject that has something to run.
+local function each_subject(fn)
+  local list = {}
+  for _, subject in ipairs(SUBJECTS) do
+    if #subject.specs + #subject.c_tests > 0 then list[#list + 1] = fn(subject) end
   end
-  return result
+  return list
 end
 
 ---@param mode "test"|"variant"|"torture"|"fuzz"
 ---@param san "address"|"thread"|nil
 return function(mode, san)
   if mode == "variant" then return variant_parts(assert(VARIANTS[san], "no such variant")) end
-  if mode == "torture" then return map(SUBJECTS, torture_part) end
+  if mode == "torture" then return each_subject(torture_part) end
   if mode == "fuzz" then return { fuzz_part(os.getenv("FUZZ_SECONDS") or "30") } end
   assert(mode == "test", "test, variant, torture or fuzz expected")
-  local list = map(SUBJECTS, subject_part)
+  local list = each_subject(subject_part)
   table.insert(list, 1, plain_build())
   table.insert(list, packaging())
   return list
