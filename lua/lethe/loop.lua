@@ -76,7 +76,7 @@ end
 
 --- For engines: waits for one answer. `arm(wake)` starts the operation, `wake(...)` gives what this
 --- call returns, `disarm()` takes the operation back; see lethe.loop.task.
----@type fun(loop: lethe.loop.Loop?, arm: fun(wake: function), disarm: function?, level: integer?): ...
+---@type fun(loop: lethe.loop.Loop?, arm: fun(wake: function), disarm: function?, level: integer?)
 M.wait = task.wait
 
 --- How many tasks of this state ended with an error that nobody joined.

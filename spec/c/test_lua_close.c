@@ -178,7 +178,8 @@ static void states_do_not_know_each_other(void **state) {
   (void)state;
   lua_State *a = new_state(), *b = new_state();
   run(a, "local loop = require 'lethe.loop'.default() loop:timer(0, print, { every = true })");
-  run(b, "local loop = require 'lethe.loop'.default() loop:sleep(0.001) assert(loop:step() == false)");
+  run(b, "local loop = require 'lethe.loop'.default()\n"
+         "loop:sleep(0.001) assert(loop:step() == false)");
   lua_close(a);
   run(b, "require 'lethe.loop'.default():sleep(0.001)");
   lua_close(b);
