@@ -197,6 +197,15 @@ local function packaging()
     make("the LuaRocks package", "check-rock"))
 end
 
+-- fn(subject) for each subject that has something to run.
+local function each_subject(fn)
+  local list = {}
+  for _, subject in ipairs(SUBJECTS) do
+    if #subject.specs + #subject.c_tests > 0 then list[#list + 1] = fn(subject) end
+  end
+  return list
+end
+
 local function variant_parts(variant)
   return each_subject(function(subject)
     return add({ name = ("%s, %s"):format(subject.name, variant.name) }, build(variant),
@@ -209,31 +218,26 @@ local VALGRIND <const> = "valgrind -q --error-exitcode=99 --leak-check=full "
 local RESTLESS <const> = 'collectgarbage("incremental", 1, 1000)'
 local YOUNG <const> = 'collectgarbage("generational", 1, 1)'
 
--- Valgrind is some thirty times slower, so it gets that much less to do.
+-- What makes everything many times slower gets that much less to do. `init` is run by each program.
+local function briefly(step, what, init)
+  if not step then return nil end
+  if what then step.name = step.name .. ", " .. what end
+  step.run = ("LETHE_WORK=0.1 LUA_INIT='%s' %s"):format(init or "", step.run)
+  return step
+end
+
 local function torture_part(subject)
   local part = { name = subject.name .. ", torture" }
   for _, variant in ipairs({ VARIANTS.plain, VARIANTS.address, VARIANTS.thread }) do
     add(part, build(variant), c_tests(subject.c_tests, variant, 7200),
       specs(subject.specs, variant, 7200))
   end
-  for _, step in ipairs({
-    c_tests(subject.c_tests, VARIANTS.plain, 7200, VALGRIND) or false,
-    specs(subject.specs, VARIANTS.plain, 7200, VALGRIND) or false,
-  }) do
-    if step then
-      step.run = "LETHE_WORK=0.1 " .. step.run
-      add(part, step)
-    end
-  end
-  for name, init in pairs({ ["incremental"] = RESTLESS, ["generational"] = YOUNG }) do
-    local step = specs(subject.specs, VARIANTS.plain, 7200)
-    if step then
-      step.name = ("specs, plain, a restless %s collector"):format(name)
-      step.run = ("LETHE_WORK=0.1 LUA_INIT='%s' %s"):format(init, step.run)
-      add(part, step)
-    end
-  end
-  return part
+  local plain <const> = VARIANTS.plain
+  return add(part,
+    briefly(c_tests(subject.c_tests, plain, 7200, VALGRIND)),
+    briefly(specs(subject.specs, plain, 7200, VALGRIND)),
+    briefly(specs(subject.specs, plain, 7200), "a restless collector", RESTLESS),
+    briefly(specs(subject.specs, plain, 7200), "a generational collector", YOUNG))
 end
 
 local function fuzz_part(seconds)
@@ -242,15 +246,6 @@ local function fuzz_part(seconds)
     fuzz_steps(part, subject.fuzzers, seconds)
   end
   return part
-end
-
--- fn(subject) for each subject that has something to run.
-local function each_subject(fn)
-  local list = {}
-  for _, subject in ipairs(SUBJECTS) do
-    if #subject.specs + #subject.c_tests > 0 then list[#list + 1] = fn(subject) end
-  end
-  return list
 end
 
 ---@param mode "test"|"variant"|"torture"|"fuzz"
