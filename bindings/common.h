@@ -72,6 +72,13 @@ struct lethe_class {
   void (*label)(void *what, char *buf, size_t n);
   bool leaks; /* collected without close is worth a report */
   const luaL_Reg *methods, *metamethods;
+  /* Optional, all three, for objects that may go to other states in messages. `share` makes a counted
+   * reference to `what`, NULL without memory, and `drop` gives one back, from any thread. `receive`
+   * pushes an object of another state's on that reference, which stays the message's; it may raise.
+   * The class's module ("lethe.quota") is loaded before. */
+  void *(*share)(void *what);
+  void (*drop)(void *shared);
+  void (*receive)(lua_State *L, void *shared);
 };
 
 /* Makes the metatable, once per state however often it is called. */
@@ -88,6 +95,8 @@ struct lethe_box *lethe_test(lua_State *L, int arg, const struct lethe_class *c)
 void lethe_box_close(lua_State *L, struct lethe_box *b, const struct lethe_class *c);
 /* object:close(), for the classes' methods: returns true. */
 int lethe_close(lua_State *L);
+/* The class of the object at `arg`, or NULL for what is not ours. */
+const struct lethe_class *lethe_class_of(lua_State *L, int arg);
 /* The object's __name without "lethe.", or NULL for what is not ours. */
 const char *lethe_typename(lua_State *L, int arg);
 

@@ -44,7 +44,7 @@ static int note_death(lua_State *L) {
 
 /* ---- classes --------------------------------------------------------------------------------- */
 
-static const struct lethe_class *class_of(lua_State *L, int arg) {
+const struct lethe_class *lethe_class_of(lua_State *L, int arg) {
   const struct lethe_class *c = NULL;
   if (lua_type(L, arg) == LUA_TUSERDATA && lua_getmetatable(L, arg)) {
     if (lua_rawgetp(L, -1, &lethe_key_class) == LUA_TLIGHTUSERDATA) c = lua_touserdata(L, -1);
@@ -54,7 +54,7 @@ static const struct lethe_class *class_of(lua_State *L, int arg) {
 }
 
 const char *lethe_typename(lua_State *L, int arg) {
-  const struct lethe_class *c = class_of(L, arg);
+  const struct lethe_class *c = lethe_class_of(L, arg);
   return c ? c->name + strlen("lethe.") : NULL;
 }
 
@@ -81,7 +81,7 @@ static void tell_closed(lua_State *L) {
 }
 
 int lethe_close(lua_State *L) {
-  const struct lethe_class *c = class_of(L, 1);
+  const struct lethe_class *c = lethe_class_of(L, 1);
   luaL_argexpected(L, c != NULL, 1, "lethe object");
   lethe_safepoint(L);
   struct lethe_box *b = lua_touserdata(L, 1);
