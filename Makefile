@@ -96,9 +96,18 @@ $(B)/o/spec/%.o: spec/%.c Makefile
 	$(call say,CC)$(CC) $(if $(filter $<,$(LUA_PROGRAMS)),$(LUA_CFLAGS) -Ibindings,$(CORE_CFLAGS)) \
 	  -MMD -MP -c $< -o $@
 
+# What is made of many files is made again when one of them is gone.
+FILES = $(RUNTIME) $(BINDINGS) $(PROGRAM) $(LUA_FILES)
+$(B)/files: FORCE
+	@mkdir -p $(@D)
+	@echo '$(FILES)' | cmp -s - $@ || echo '$(FILES)' >$@
+$(B)/liblethe.a $(B)/lethe.so $(B)/embed.c $(B)/lethe: $(B)/files
+.PHONY: FORCE
+FORCE:
+
 $(B)/liblethe.a: $(call objects,$(RUNTIME))
 	@rm -f $@
-	$(call say,AR)ar rcs $@ $^
+	$(call say,AR)ar rcs $@ $(filter %.o,$^)
 
 # nodelete: the allocator of track_state and thread-exit hooks outlive dlclose.
 $(B)/lethe.so: $(call objects,$(BINDINGS) $(RUNTIME))
