@@ -10,7 +10,16 @@ static struct {
   _Atomic uint64_t passed, fail_at;
 } points[LETHE_FAULT_COUNT];
 
+static _Thread_local bool forbidden;
+
+void lethe_fault_forbid(bool forbid) { forbidden = forbid; }
+
+void lethe_fault_check(void) {
+  if (forbidden) __builtin_trap();
+}
+
 bool lethe_fault(enum lethe_fault point) {
+  lethe_fault_check();
   uint64_t n = atomic_fetch_add_explicit(&points[point].passed, 1, memory_order_relaxed) + 1;
   return n == atomic_load_explicit(&points[point].fail_at, memory_order_relaxed);
 }

@@ -4,6 +4,8 @@
 
 enum { SPARES = LETHE_EPOCH_BAGS + 2 };
 
+/* ---- queues ------------------------------------------------------------------------------------ */
+
 void bags_push(struct bags *to, struct lethe_epoch_bag *bag) {
   bag->next = NULL;
   if (to->last)
@@ -28,29 +30,18 @@ void bags_move(struct bags *to, struct bags *from) {
   while ((bag = bags_shift(from)) != NULL) bags_push(to, bag);
 }
 
+/* ---- one bag ----------------------------------------------------------------------------------- */
+
+uint32_t bag_left(const struct lethe_epoch_bag *bag) { return bag->n - bag->done + bag->kept; }
+
 static size_t bag_bytes(uint32_t room) {
   return sizeof(struct lethe_epoch_bag) + room * sizeof(struct retired);
 }
 
-struct lethe_epoch_bag *epoch_bag_fresh(struct lethe_epoch *m) {
-  struct lethe_epoch_bag *bag = lethe_malloc(m->alloc, bag_bytes(m->bag_size));
-  if (bag) bag->room = m->bag_size;
-  return bag;
-}
-
-struct lethe_epoch_bag *epoch_bag_new(struct lethe_epoch *m, struct lethe_epoch_limbo *l) {
-  struct lethe_epoch_bag *bag = l->spare;
-  if (bag) {
-    l->spare = bag->next;
-    l->spares--;
-  } else {
-    bag = epoch_bag_fresh(m);
-    if (!bag) return NULL;
-  }
-  bag->next = NULL;
-  bag->stamp = 0;
-  bag->n = bag->done = bag->kept = 0;
-  return bag;
+static void spare(struct lethe_epoch_limbo *l, struct lethe_epoch_bag *bag) {
+  bag->next = l->spare;
+  l->spare = bag;
+  l->spares++;
 }
 
 void epoch_bag_free(struct lethe_epoch *m, struct lethe_epoch_bag *bag) {
@@ -59,34 +50,66 @@ void epoch_bag_free(struct lethe_epoch *m, struct lethe_epoch_bag *bag) {
 
 void epoch_recycle(struct lethe_epoch *m, struct lethe_epoch_limbo *l,
                    struct lethe_epoch_bag *bag) {
-  if (l->spares >= SPARES) {
+  if (l->spares < SPARES)
+    spare(l, bag);
+  else
     epoch_bag_free(m, bag);
-    return;
-  }
-  bag->next = l->spare;
-  l->spare = bag;
-  l->spares++;
 }
 
-/* Keeps I2: the fence comes before G is read. A manual bag got its stamp with its first object. */
-void epoch_seal(struct lethe_epoch_limbo *l, bool fenced) {
+int epoch_reserve(struct lethe_epoch_limbo *l, size_t n) {
+  struct lethe_epoch *m = l->rec->manager;
+  while (l->spares < n) {
+    struct lethe_epoch_bag *bag = lethe_malloc(m->alloc, bag_bytes(m->bag_size));
+    if (!bag) return LETHE_ENOMEM;
+    bag->room = m->bag_size;
+    spare(l, bag);
+  }
+  return LETHE_OK;
+}
+
+static struct lethe_epoch_bag *open_bag(struct lethe_epoch_limbo *l, uint64_t now) {
+  if (l->spares == 0 && epoch_reserve(l, 1) != LETHE_OK) return NULL;
+  struct lethe_epoch_bag *bag = l->spare;
+  l->spare = bag->next;
+  l->spares--;
+  bag->next = NULL;
+  bag->first = bag->last = bag->stamp = now;
+  bag->bytes = 0;
+  bag->n = bag->done = bag->kept = 0;
+  bag->looked_at = false;
+  return l->open = bag;
+}
+
+struct lethe_epoch_bag *epoch_room(struct lethe_epoch_limbo *l, uint64_t now) {
+  struct lethe_epoch_bag *bag = l->open;
+  bool manual = l->rec->manager->mode == LETHE_EPOCH_MANUAL;
+  /* In manual mode each object is freed by its own epoch, so a bag ends when the epoch moves. */
+  if (bag && (bag->n == bag->room || (manual && bag->stamp != now))) {
+    if (epoch_reserve(l, 1) != LETHE_OK) return NULL;
+    if (!manual) epoch_fence(l->rec->manager, true);
+    epoch_seal(l);
+    bag = NULL;
+  }
+  return bag ? bag : open_bag(l, now);
+}
+
+/* ---- sealing ----------------------------------------------------------------------------------- */
+
+void epoch_seal(struct lethe_epoch_limbo *l) {
   struct lethe_epoch *m = l->rec->manager;
   struct lethe_epoch_bag *bag = l->open;
   if (!bag) return;
-  if (bag->n == 0) {
-    epoch_recycle(m, l, bag);
-  } else {
-    if (m->mode == LETHE_EPOCH_AUTO) {
-      if (!fenced) epoch_fence(m);
-      bag->stamp = load_acq(&m->global); /* pairs with the release of whoever advanced */
-    }
-    bags_push(&l->sealed, bag);
-  }
   l->open = NULL;
+  if (m->mode == LETHE_EPOCH_AUTO) {     /* keeps I2 */
+    uint64_t now = load_acq(&m->global); /* pairs with the release of whoever advanced */
+    bag->stamp = now < bag->last + 1 ? now : bag->last + 1;
+  }
+  bags_push(&l->sealed, bag);
 }
 
-/* Auto: two advances after the stamp (I3). Manual: the model's rule, one epoch more careful. */
-bool epoch_can_free(const struct lethe_epoch *m, const struct lethe_epoch_bag *bag, uint64_t safe) {
-  if (m->mode == LETHE_EPOCH_AUTO) return bag->stamp + 2 <= load_acq(&m->global);
-  return bag->stamp + 1 < safe;
+void epoch_seal_old(struct lethe_epoch_limbo *l, uint64_t bound) {
+  struct lethe_epoch_bag *bag = l->open;
+  if (!bag) return;
+  uint64_t stamp = l->rec->manager->mode == LETHE_EPOCH_AUTO ? bag->last + 1 : bag->stamp;
+  if (stamp + 2 <= bound) epoch_seal(l);
 }

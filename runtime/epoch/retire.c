@@ -1,125 +1,165 @@
 /* SPDX-License-Identifier: MIT
- * Retiring: an entry in the open bag; every full bag is sealed, and from then on each retire frees a
- * few objects of older ones, so that nobody ever pays for a whole bag at once. A record that holds too
- * much ejects whoever is in the way. */
+ * Retiring: an entry in the open bag; every full bag is sealed, and each retire frees a few objects
+ * of older ones, so that nobody ever pays for a whole bag at once. A record that holds too much
+ * ejects whoever is in the way. */
 #include "epoch_internal.h"
 
-enum { FREED_PER_RETIRE = 3 };
+enum {
+  FREED_PER_RETIRE = 2,
+  FEW_BAGS = 3,        /* with more than these sealed, ... */
+  FREED_PER_BAG = 4,   /* ... so many more objects are freed per retire for each of them */
+  SEALS_PER_LOOK = 16, /* at idle owners */
+  BYTES_SHARE = 4,     /* a bag is sealed at this part of max_limbo */
+  ATTEMPTS = 3
+};
 
-static bool over_bound(const struct lethe_epoch *m, const struct lethe_epoch_limbo *l) {
-  return l->sealed.n > LETHE_EPOCH_BAGS || (m->max_limbo > 0 && load_rlx(&l->bytes) > m->max_limbo);
+/* ---- pressure ---------------------------------------------------------------------------------- */
+
+static bool heavy(const struct lethe_epoch *m, const struct lethe_epoch_limbo *l) {
+  return m->max_limbo > 0 && load_rlx(&l->bytes) > m->max_limbo;
 }
 
-/* The open bag is full, or holds too many bytes: seals it, moves G as far as it goes, and past whoever
- * does not move once too much is in limbo. */
-static void full(struct lethe_epoch_limbo *l) {
+static bool is_full(const struct lethe_epoch *m, const struct lethe_epoch_bag *bag) {
+  return bag->n == bag->room || (m->max_limbo > 0 && bag->bytes > m->max_limbo / BYTES_SHARE);
+}
+
+/* Its own pin keeps the record from going further. */
+static bool lags(const struct lethe_epoch_limbo *l) {
+  uint64_t word = load_rlx(&l->rec->word);
+  return word != 0 && word >> LETHE_EPOCH_SHIFT != load_acq(&l->rec->manager->global);
+}
+
+/* Past whoever does not move. Others may pin at an old epoch meanwhile, so it tries again. */
+static void eject_and_advance(struct lethe_epoch_limbo *l) {
   struct lethe_epoch *m = l->rec->manager;
-  epoch_fence(m);
+  for (int i = 0; i < ATTEMPTS; i++) {
+    uint64_t now = load_acq(&m->global);
+    uint32_t others;
+    epoch_eject(m, l->rec, now, &others);
+    if (others == 0 || epoch_try_advance(m, now)) return;
+  }
+}
+
+/* A bag is full (`sealing`), or too many bytes are in limbo: seals what is full, moves G if that goes,
+ * and past whoever does not move once too much is in limbo. */
+static void press(struct lethe_epoch_limbo *l, bool sealing) {
+  struct lethe_epoch *m = l->rec->manager;
+  if (!sealing && lags(l)) return;
+  uint64_t now = epoch_fence(m, true);
   epoch_enter(l);
-  epoch_seal(l, true);
+  if (l->open && is_full(m, l->open)) epoch_seal(l);
+  if (sealing) bags_move(&l->sealed, &l->kept);
+  bool over = heavy(m, l) || l->sealed.n > LETHE_EPOCH_BAGS;
   epoch_leave(l);
-  epoch_adopt(l);
-  epoch_try_advance(m);
-  if (!over_bound(m, l)) return;
-  for (int i = 0; i < 2 && over_bound(m, l); i++) {
-    epoch_eject_blockers(m, l->rec);
-    epoch_try_advance(m);
-    epoch_free_some(l, m->bag_size, 0);
-  }
+  if (sealing && ++l->seals % SEALS_PER_LOOK == 0) epoch_steal_idle(m, l);
+  epoch_adopt(l, false);
+  if (!epoch_try_advance(m, now) && over) eject_and_advance(l);
 }
 
-/* The open bag with room for n more, or NULL. Entered. */
-static struct lethe_epoch_bag *room_for(struct lethe_epoch_limbo *l) {
-  struct lethe_epoch *m = l->rec->manager;
-  struct lethe_epoch_bag *bag = l->open;
-  if (m->mode == LETHE_EPOCH_MANUAL && bag) {
-    /* Each object is freed by its own epoch: a bag ends when the epoch moves. */
-    if (bag->n > 0 && (bag->n == bag->room || bag->stamp != load_acq(&m->global))) {
-      epoch_seal(l, true);
-      bag = NULL;
-    }
-  }
-  if (!bag) bag = l->open = epoch_bag_new(m, l);
-  return bag;
-}
+/* ---- appending --------------------------------------------------------------------------------- */
 
-static int append(struct lethe_epoch_limbo *l, const struct retired *r) {
-  struct lethe_epoch *m = l->rec->manager;
-  epoch_enter(l);
-  struct lethe_epoch_bag *bag = room_for(l);
-  if (!bag) {
-    epoch_leave(l);
-    return LETHE_ENOMEM;
-  }
-  if (bag->n == 0) {
-    /* The object is unlinked: the fence makes the epoch read after it the one to wait for. */
-    if (m->mode == LETHE_EPOCH_MANUAL) atomic_thread_fence(memory_order_seq_cst);
-    bag->stamp = load_acq(&m->global);
-  }
+/* Entered; there is room. */
+static void put(struct lethe_epoch_limbo *l, struct lethe_epoch_bag *bag, uint64_t now,
+                const struct retired *r) {
   bag->of[bag->n++] = *r;
+  bag->bytes += (int64_t)r->bytes;
+  bag->last = now;
   uint64_t held = load_rlx(&l->held) + 1;
   store_rlx(&l->held, held);
   if (held > load_rlx(&l->peak)) store_rlx(&l->peak, held);
   store_rlx(&l->retired, load_rlx(&l->retired) + 1);
   if (r->bytes) store_rlx(&l->bytes, load_rlx(&l->bytes) + (int64_t)r->bytes);
-  epoch_leave(l);
-  if (r->bytes && m->charge) m->charge(m->charge_ud, (int64_t)r->bytes);
-  return LETHE_OK;
+}
+
+/* G as objects that are unlinked now are to be stamped with. Entered: in auto mode the light fence
+ * of that suffices (I2). */
+static uint64_t now_for(struct lethe_epoch *m) {
+  if (m->mode == LETHE_EPOCH_MANUAL) epoch_fence_full(m);
+  return load_acq(&m->global);
+}
+
+/* How many objects a retire frees: few, and more the further they fall behind. */
+static uint32_t budget(const struct lethe_epoch_limbo *l) {
+  uint32_t bags = l->sealed.n, n = FREED_PER_RETIRE;
+  if (bags > FEW_BAGS) n += (bags - FEW_BAGS) * FREED_PER_BAG;
+  return n < EPOCH_CHUNK ? n : EPOCH_CHUNK;
+}
+
+/* Takes what a retire frees. Entered. False: nothing. */
+static bool take_some(struct lethe_epoch_limbo *l, struct chunk *chunk, uint64_t now) {
+  struct lethe_epoch_bag *bag = l->sealed.first;
+  if (!bag || bag->stamp + 2 > now || l->rec->manager->mode == LETHE_EPOCH_MANUAL) return false;
+  if (load_rlx(&l->freeing)) return false; /* within a destructor */
+  store_rlx(&l->freeing, true);
+  epoch_take(l, chunk, budget(l), now);
+  return true;
 }
 
 int lethe_epoch_retire(struct lethe_epoch_rec *r, void *object, lethe_epoch_free *fn, void *ud,
                        size_t bytes) {
   struct lethe_epoch_limbo *l = r->limbo;
   struct lethe_epoch *m = r->manager;
-  int rc = append(l, &(struct retired){object, fn, ud, bytes});
-  if (rc || m->mode == LETHE_EPOCH_MANUAL) return rc;
-  bool heavy = m->max_limbo > 0 && load_rlx(&l->bytes) > m->max_limbo;
-  if (l->open && (l->open->n == l->open->room || heavy)) full(l);
-  if (l->sealed.first) epoch_free_some(l, FREED_PER_RETIRE, 0);
+  struct chunk chunk;
+  epoch_enter(l);
+  uint64_t now = now_for(m);
+  struct lethe_epoch_bag *bag = epoch_room(l, now);
+  if (!bag) {
+    epoch_leave(l);
+    return LETHE_ENOMEM;
+  }
+  put(l, bag, now, &(struct retired){object, fn, ud, bytes});
+  bool full = is_full(m, bag), pressing = full || heavy(m, l);
+  bool taken = take_some(l, &chunk, now);
+  epoch_leave(l);
+  if (bytes && m->charge) m->charge(m->charge_ud, (int64_t)bytes);
+  if (pressing && m->mode == LETHE_EPOCH_AUTO) press(l, full);
+  if (taken) {
+    epoch_call(m, &chunk);
+    epoch_freed(l);
+  }
   return LETHE_OK;
 }
 
-/* Bags for n more objects, so that appending them cannot fail. */
-static int reserve_bags(struct lethe_epoch_limbo *l, size_t n) {
+/* ---- several at once --------------------------------------------------------------------------- */
+
+static int append_all(struct lethe_epoch_limbo *l, const struct lethe_epoch_pair_of *objects,
+                      size_t n) {
   struct lethe_epoch *m = l->rec->manager;
-  size_t bags = n / m->bag_size + 2;
-  int rc = LETHE_OK;
-  epoch_enter(l);
-  while (rc == LETHE_OK && l->spares < bags) {
-    struct lethe_epoch_bag *bag = epoch_bag_fresh(m);
-    if (bag) {
-      bag->next = l->spare;
-      l->spare = bag;
-      l->spares++;
-    } else {
-      rc = LETHE_ENOMEM;
-    }
+  uint64_t now = now_for(m);
+  /* One for what is there to be sealed, and as many as n objects fill; then nothing can fail. */
+  if (epoch_reserve(l, n / m->bag_size + 2) != LETHE_OK) return LETHE_ENOMEM;
+  for (size_t i = 0; i < n; i++) {
+    if (!objects[i].object) continue;
+    struct lethe_epoch_bag *bag = epoch_room(l, now);
+    put(l, bag, now, &(struct retired){objects[i].object, objects[i].fn, NULL, 0});
   }
-  epoch_leave(l);
-  return rc;
+  return LETHE_OK;
 }
 
 int lethe_epoch_retire_batch(struct lethe_epoch_rec *r, const struct lethe_epoch_pair_of *objects,
                              size_t n) {
-  int rc = reserve_bags(r->limbo, n);
-  for (size_t i = 0; rc == LETHE_OK && i < n; i++)
-    if (objects[i].object) rc = lethe_epoch_retire(r, objects[i].object, objects[i].fn, NULL, 0);
+  struct lethe_epoch_limbo *l = r->limbo;
+  epoch_enter(l);
+  uint32_t sealed = l->sealed.n;
+  int rc = append_all(l, objects, n);
+  bool pressing = l->sealed.n > sealed || (l->open && l->open->n == l->open->room);
+  epoch_leave(l);
+  if (pressing && r->manager->mode == LETHE_EPOCH_AUTO) press(l, true);
   return rc;
 }
 
-/* Room is made first, so that nothing can fail once the swap is done. */
-static int reserve(struct lethe_epoch_limbo *l) {
-  epoch_enter(l);
-  bool there = room_for(l) != NULL;
-  epoch_leave(l);
-  return there ? LETHE_OK : LETHE_ENOMEM;
+/* One bag may be full, and one stolen, whatever n is; in manual mode each epoch wants its own. */
+int lethe_epoch_reserve(struct lethe_epoch_rec *r, size_t n) {
+  struct lethe_epoch *m = r->manager;
+  return epoch_reserve(r->limbo, m->mode == LETHE_EPOCH_AUTO ? n / m->bag_size + 2 : n);
 }
 
+/* Room is made first, so that nothing can fail once the swap is done. */
 int lethe_epoch_retire_on_cas(struct lethe_epoch_rec *r, _Atomic(void *) *cell, void **expected,
                               void *desired, lethe_epoch_free *fn) {
-  void *old = *expected;
-  int rc = reserve(r->limbo);
+  int rc = lethe_epoch_reserve(r, 1);
   if (rc) return rc;
+  void *old = *expected;
   if (!atomic_compare_exchange_strong_explicit(cell, expected, desired, memory_order_acq_rel,
                                                memory_order_acquire))
     return 0;
@@ -129,9 +169,19 @@ int lethe_epoch_retire_on_cas(struct lethe_epoch_rec *r, _Atomic(void *) *cell, 
 
 int lethe_epoch_retire_on_publish(struct lethe_epoch_rec *r, _Atomic(void *) *cell, void *desired,
                                   lethe_epoch_free *fn) {
-  int rc = reserve(r->limbo);
+  int rc = lethe_epoch_reserve(r, 1);
   if (rc) return rc;
   void *old = load_rlx(cell);
   store_rel(cell, desired); /* pairs with readers' acquire */
   return old ? lethe_epoch_retire(r, old, fn, NULL, 0) : LETHE_OK;
+}
+
+int lethe_epoch_retire_and_reclaim(struct lethe_epoch_rec *r, void *object, lethe_epoch_free *fn,
+                                   void *ud, size_t bytes, bool eager, size_t *freed) {
+  lethe_epoch_pin(r);
+  int rc = lethe_epoch_retire(r, object, fn, ud, bytes);
+  lethe_epoch_unpin(r);
+  size_t n = rc == LETHE_OK && eager ? lethe_epoch_reclaim(r) : 0;
+  if (freed) *freed = n;
+  return rc;
 }

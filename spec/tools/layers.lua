@@ -9,7 +9,9 @@ local sources = require "spec.tools.sources"
 
 -- A public header belongs to the folder of runtime/ that it is named after (lethe/quota.h,
 -- lethe/quota_inl.h) or that holds a C file or folder of its name (lethe/slab.h). These have none.
-local HEADER_ONLY <const> = { atomic = "base", list = "base", ref = "base" }
+local HEADER_ONLY <const> = {
+  atomic = "base", backoff = "base", list = "base", pair = "base", ref = "base",
+}
 
 -- ---- C: who includes what ---------------------------------------------------------------------
 

@@ -66,10 +66,14 @@ struct lethe_alloc {
 /* The C library's, with the fault point LETHE_FAULT_ALLOC in front in test builds. */
 LETHE_API extern const struct lethe_alloc lethe_alloc_libc;
 
+static inline void lethe_fault_allowed(void);
+
 static inline void *lethe_malloc(const struct lethe_alloc *a, size_t n) {
+  lethe_fault_allowed();
   return a->realloc(a->ud, NULL, 0, n);
 }
 static inline void lethe_free(const struct lethe_alloc *a, void *p, size_t n) {
+  lethe_fault_allowed();
   if (p) a->realloc(a->ud, p, n, 0);
 }
 /* Zeroed memory, or NULL. */
@@ -100,7 +104,14 @@ bool lethe_fault(enum lethe_fault point);
 void lethe_fault_arm(enum lethe_fault point, uint64_t n);
 /* How often the point was passed since it was armed last. */
 uint64_t lethe_fault_passed(enum lethe_fault point);
+/* While it is forbidden, this thread traps where it would allocate, lock or pass a fault point: it is
+ * in code that may be cut off anywhere (lethe/epoch_restart.h). */
+void lethe_fault_forbid(bool forbid);
+void lethe_fault_check(void);
+static inline void lethe_fault_allowed(void) { lethe_fault_check(); }
 #else
+static inline void lethe_fault_forbid(bool forbid) { (void)forbid; }
+static inline void lethe_fault_allowed(void) {}
 static inline bool lethe_fault(enum lethe_fault point) {
   (void)point;
   return false;

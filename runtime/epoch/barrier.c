@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT
+ * What is retired by others: orphans, bags of idle owners, grace periods and barriers. */
+#include <sched.h>
+
+#include "epoch_internal.h"
+
+/* ---- moving bags ------------------------------------------------------------------------------- */
+
+/* From one record's limbo into the orphans, or into another's; its objects are counted there. */
+static void give(struct lethe_epoch_limbo *from, struct bags *to, struct bags *bags) {
+  struct lethe_epoch_bag *bag;
+  while ((bag = bags_shift(bags)) != NULL) {
+    store_rlx(&from->held, load_rlx(&from->held) - bag_left(bag));
+    store_rlx(&from->bytes, load_rlx(&from->bytes) - bag->bytes);
+    bags_push(to, bag);
+  }
+}
+
+/* The thief's side of epoch_enter. Whoever was in before the fence is waited for: so all it retired
+ * was unlinked before the fence, too, as sealing wants it (I2). */
+bool epoch_steal(struct lethe_epoch_limbo *from, bool wait) {
+  struct lethe_epoch *m = from->rec->manager;
+#if LETHE_TSAN
+  store_seq(&from->stop, 1);
+#else
+  store_rlx(&from->stop, 1);
+#endif
+  lethe_fence_heavy();
+  bool free = load_acq(&from->busy) == 0;
+  while (!free && wait) {
+    sched_yield();
+    free = load_acq(&from->busy) == 0;
+  }
+  if (free) {
+    epoch_seal(from);
+    give(from, &m->orphans, &from->sealed);
+    give(from, &m->orphans, &from->kept);
+    store_rlx(&m->orphan_bags, m->orphans.n);
+  }
+  store_rel(&from->stop, 0);
+  return free;
+}
+
+void epoch_adopt(struct lethe_epoch_limbo *l, bool wait) {
+  struct lethe_epoch *m = l->rec->manager;
+  struct lethe_epoch_bag *bag;
+  if (load_rlx(&m->orphan_bags) == 0) return;
+  if (wait)
+    pthread_mutex_lock(&m->lock);
+  else if (pthread_mutex_trylock(&m->lock) != 0)
+    return;
+  /* The lock is held all the way: a barrier that looks for bags finds them here or there. */
+  epoch_enter(l);
+  while ((bag = bags_shift(&m->orphans)) != NULL) {
+    store_rlx(&l->held, load_rlx(&l->held) + bag_left(bag));
+    store_rlx(&l->bytes, load_rlx(&l->bytes) + bag->bytes);
+    bags_push(&l->sealed, bag);
+  }
+  epoch_leave(l);
+  store_rlx(&m->orphan_bags, 0);
+  pthread_mutex_unlock(&m->lock);
+}
+
+void epoch_steal_idle(struct lethe_epoch *m, const struct lethe_epoch_limbo *but) {
+  if (pthread_mutex_trylock(&m->lock) != 0) return;
+  for (struct lethe_epoch_limbo *l = epoch_first(m); l; l = l->next_record) {
+    uint64_t retired = load_rlx(&l->retired);
+    if (l == but || !load_acq(&l->in_use) || load_rlx(&l->held) == 0) continue;
+    if (retired == l->seen_retired) epoch_steal(l, false);
+    l->seen_retired = retired;
+  }
+  pthread_mutex_unlock(&m->lock);
+}
+
+/* ---- grace periods ----------------------------------------------------------------------------- */
+
+uint64_t lethe_epoch_start_poll(struct lethe_epoch *m) {
+  epoch_fence(m, lethe_epoch_current(m) != NULL);
+  return load_acq(&m->global) + 2;
+}
+
+static bool passed(struct lethe_epoch *m, uint64_t cookie) { return epoch_bound(m) >= cookie; }
+
+/* Towards `epoch`, two steps at most; in manual mode no further. */
+static void push_to(struct lethe_epoch *m, uint64_t epoch) {
+  for (int i = 0; i < 2 && load_acq(&m->global) < epoch; i++) {
+    if (m->mode == LETHE_EPOCH_AUTO)
+      epoch_push(m, 1, false);
+    else
+      lethe_epoch_advance(m);
+  }
+}
+
+bool lethe_epoch_poll(struct lethe_epoch *m, uint64_t cookie) {
+  if (m->mode == LETHE_EPOCH_AUTO) push_to(m, cookie);
+  return passed(m, cookie);
+}
+
+/* ---- barriers ---------------------------------------------------------------------------------- */
+
+/* Steals everything, so that what idle threads hold is freed too. False: somebody's destructors are
+ * running now. */
+static bool steal_all(struct lethe_epoch *m, const struct lethe_epoch_limbo *but) {
+  bool quiet = true;
+  pthread_mutex_lock(&m->lock);
+  for (struct lethe_epoch_limbo *l = epoch_first(m); l; l = l->next_record) {
+    if (l == but || !load_acq(&l->in_use)) continue;
+    epoch_steal(l, true);
+    if (load_acq(&l->freeing)) quiet = false;
+  }
+  pthread_mutex_unlock(&m->lock);
+  return quiet;
+}
+
+/* Bags that may hold objects from before the cookie: the epoch that frees the last one, or 0. */
+static uint64_t awaited(const struct bags *bags, uint64_t cookie, uint64_t most) {
+  for (const struct lethe_epoch_bag *bag = bags->first; bag; bag = bag->next)
+    if (bag->first + 2 <= cookie && bag->stamp + 2 > most) most = bag->stamp + 2;
+  return most;
+}
+
+/* Makes all bags this record's and frees what is safe. The epoch that frees what was there before the
+ * cookie, or 0 if nothing is left of that; UINT64_MAX if the record is gone. */
+static uint64_t gather(struct lethe_epoch *m, struct lethe_epoch_limbo *l, uint64_t cookie) {
+  size_t freed;
+  uint64_t left;
+  epoch_adopt(l, true);
+  epoch_fence(m, true);
+  epoch_enter(l);
+  epoch_seal(l);
+  epoch_leave(l);
+  if (!epoch_free_ready(l, epoch_bound(m), &freed)) return UINT64_MAX;
+  epoch_enter(l);
+  left = awaited(&l->sealed, cookie, awaited(&l->kept, cookie, 0));
+  epoch_leave(l);
+  return left;
+}
+
+bool lethe_epoch_barrier_step(struct lethe_epoch *m, struct lethe_epoch_rec *r, uint64_t cookie) {
+  push_to(m, cookie);
+  if (!passed(m, cookie)) return false;
+  bool quiet = steal_all(m, r->limbo);
+  uint64_t left = gather(m, r->limbo, cookie);
+  if (left == UINT64_MAX) return quiet;
+  if (left > 0) {
+    push_to(m, left);
+    left = gather(m, r->limbo, cookie);
+  }
+  return quiet && left == 0;
+}
