@@ -18,8 +18,8 @@ static struct lethe_epoch *shown(uintptr_t hidden) {
   return hidden ? (struct lethe_epoch *)~hidden : NULL;
 }
 
-#define EACH_MANAGER(m) (struct lethe_epoch *m = shown(first_hidden); m; m = shown(m->next_hidden))
-#define EACH_RECORD(l, m) (struct lethe_epoch_limbo *l = epoch_first(m); l; l = l->next_record)
+static struct lethe_epoch *first(void) { return shown(first_hidden); }
+static struct lethe_epoch *next(const struct lethe_epoch *m) { return shown(m->next_hidden); }
 
 void epoch_fork_add(struct lethe_epoch *m) {
   pthread_mutex_lock(&lock);
@@ -42,46 +42,49 @@ static bool is_other(const struct lethe_epoch_limbo *l) {
   return load_acq(&l->in_use) && !pthread_equal(l->owner, pthread_self());
 }
 
-static void prepare(void) {
-  pthread_mutex_lock(&lock);
-  for
-    EACH_MANAGER(m) {
-      pthread_mutex_lock(&m->lock);
-    for
-      EACH_RECORD(l, m)
+static void stop_owners(struct lethe_epoch *m) {
+  for (struct lethe_epoch_limbo *l = epoch_first(m); l; l = l->next_record)
     if (is_other(l)) store_seq(&l->stop, 1);
-    }
-  lethe_fence_heavy();
-  for
-    EACH_MANAGER(m)
-    for
-      EACH_RECORD(l, m)
+}
+
+static void await_owners(struct lethe_epoch *m) {
+  for (struct lethe_epoch_limbo *l = epoch_first(m); l; l = l->next_record)
     while (is_other(l) && load_acq(&l->busy)) sched_yield();
 }
 
+static void prepare(void) {
+  pthread_mutex_lock(&lock);
+  for (struct lethe_epoch *m = first(); m; m = next(m)) {
+    pthread_mutex_lock(&m->lock);
+    stop_owners(m);
+  }
+  lethe_fence_heavy();
+  for (struct lethe_epoch *m = first(); m; m = next(m)) await_owners(m);
+}
+
 static void go_on(void) {
-  for
-    EACH_MANAGER(m) {
-    for
-      EACH_RECORD(l, m) store_rel(&l->stop, 0);
+  for (struct lethe_epoch *m = first(); m; m = next(m)) {
+    for (struct lethe_epoch_limbo *l = epoch_first(m); l; l = l->next_record)
+      store_rel(&l->stop, 0);
     pthread_mutex_unlock(&m->lock);
-    }
+  }
   pthread_mutex_unlock(&lock);
 }
 
 /* A manager whose last reference was a lost record's stays: its destructors may want locks that
  * nobody will ever open. */
+static void drop_others(struct lethe_epoch *m) {
+  for (struct lethe_epoch_limbo *l = epoch_first(m); l; l = l->next_record) {
+    if (!is_other(l)) continue;
+    store_rlx(&l->freeing, false);
+    epoch_record_leaves(l);
+    (void)lethe_ref_put(&m->refs);
+  }
+}
+
 static void child(void) {
-  for
-    EACH_MANAGER(m)
-    for
-      EACH_RECORD(l, m) {
-        if (!is_other(l)) continue;
-        store_rlx(&l->freeing, false);
-        epoch_record_leaves(l);
-        (void)lethe_ref_put(&m->refs);
-      }
-    go_on();
+  for (struct lethe_epoch *m = first(); m; m = next(m)) drop_others(m);
+  go_on();
 }
 
 bool epoch_fork_init(void) { return pthread_atfork(prepare, go_on, child) == 0; }
