@@ -36,8 +36,9 @@ static void ask_one(struct lethe_quota_member *m, slot_t s, bool plan) {
   uint64_t id = lethe_slab_id(p, s);
   void *ud = p->ud;
   double age = 0;
+  int said = -1;
   quota_unlock(t);
-  int said = lethe_fault(LETHE_FAULT_CALLBACK) ? -1 : m->ops->oldest(m->ud, id, ud, &age);
+  if (m->ops && !lethe_fault(LETHE_FAULT_CALLBACK)) said = m->ops->oldest(m->ud, id, ud, &age);
   quota_lock(t);
   if (said >= 0)
     record(t, id, said, age);

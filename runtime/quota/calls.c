@@ -29,9 +29,9 @@ void lethe_quota_answer(struct lethe_quota_call *call, bool stays) {
 static void call_out(struct lethe_quota_call *call) {
   struct lethe_quota_member *m = call->member;
   const struct participant *p = lethe_slab_find(&call->t->participants, call->participant);
-  bool there = m->ops && p && p->state == LIVE && !lethe_fault(LETHE_FAULT_CALLBACK);
+  bool there = p && p->state == LIVE && !lethe_fault(LETHE_FAULT_CALLBACK);
   quota_unlock(call->t);
-  if (there)
+  if (there && m->ops) /* events were delivered: it may have left */
     m->ops->reclaim(m->ud, call->participant, call->ud, &call->request, call);
   else
     lethe_quota_answer(call, false);

@@ -119,7 +119,7 @@ static void tell(struct lethe_quota_member *m) {
     void *ud = p ? p->ud : NULL;
     if (m->collapsed_told == m->collapsed_n) m->collapsed_told = m->collapsed_n = 0;
     quota_unlock(t);
-    m->ops->collapsed(m->ud, id, ud);
+    if (m->ops) m->ops->collapsed(m->ud, id, ud); /* events were delivered: it may have left */
     quota_lock(t);
   }
 }

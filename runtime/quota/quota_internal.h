@@ -166,6 +166,8 @@ bool quota_wanted(struct lethe_quota *t);
 bool quota_next_request(struct lethe_quota *t);
 void quota_want_account(struct lethe_quota *t, slot_t account, int64_t n);
 void quota_arrive(struct lethe_quota *t, slot_t account);
+/* Would the pass's scope be served by what this account gives? */
+bool quota_in_scope(struct lethe_quota *t, slot_t account);
 void quota_manual_done(struct lethe_quota_manual *m, int64_t freed);
 /* Answers all that are queued, or those whose loop this is. */
 void quota_manuals_done(struct lethe_quota *t, const struct lethe_loop *loop, int64_t freed);

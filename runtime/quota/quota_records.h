@@ -48,6 +48,7 @@ struct extra {
   int64_t reclaim_bytes;
   slot_t up_next, down_next; /* links of the two walks (graph.c) */
   uint64_t up_mark, down_mark;
+  uint32_t touched; /* the pass that took it along with a victim since it was ranked */
   uint32_t blocked; /* the serving round in which a wait met this account's max */
   bool stuck;       /* a pass for its waits found nothing, and nothing was claimed below since */
   int64_t wanted;   /* bytes that a refused claim wants; 0: no pass is asked for */

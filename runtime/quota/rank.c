@@ -164,6 +164,7 @@ int quota_rank(struct lethe_quota *t, char *message) {
     t->arrivals_lost = false;
     p->scan = 1; /* they are those that were not seen */
   }
+  if (!p->scan && !p->again.account && t->arrivals_asked == 0) return LETHE_OK;
   int rc = p->policy->order ? quota_rank_by_order(t, message) : rank_by_score(t, message);
   if (rc == LETHE_OK && p->id == id) p->scan = 0;
   return rc;

@@ -151,7 +151,7 @@ bool quota_next_request(struct lethe_quota *t) {
 
 /* ---- newcomers ------------------------------------------------------------------------------- */
 
-static bool is_in_scope(struct lethe_quota *t, slot_t s) {
+bool quota_in_scope(struct lethe_quota *t, slot_t s) {
   uint64_t scope = t->pass.scope;
   if (!scope) return true;
   if (s == (slot_t)scope) return account_find(t, scope) != NULL;
@@ -167,7 +167,7 @@ static bool is_in_scope(struct lethe_quota *t, slot_t s) {
 void quota_arrive(struct lethe_quota *t, slot_t s) {
   struct account *a = account_at(t, s);
   void *array = t->arrivals;
-  if (t->pass.phase <= ASK || a->seen == t->pass.stamp || !is_in_scope(t, s)) return;
+  if (t->pass.phase <= ASK || a->seen == t->pass.stamp || !quota_in_scope(t, s)) return;
   if (lethe_grow(t->alloc, &array, &t->arrivals_room, t->arrivals_n + 1, sizeof *t->arrivals)) {
     t->arrivals_lost = true;
     return;

@@ -83,14 +83,28 @@ static bool prepare_victim(struct lethe_quota *t) {
   bool worth = quota_candidate(t, p->victim.account, p->degraded, false, &p->victim_was);
   p->victim_was.tried = p->victim.tried;
   p->victim_was.freed = p->victim.freed;
-  if (!worth || p->id != id || find_family(t) != LETHE_OK || p->id != id) return false;
+  if (!worth || p->id != id || !quota_in_scope(t, (slot_t)p->victim.account)) return false;
+  if (find_family(t) != LETHE_OK || p->id != id) return false;
   prepare_all(t);
   return p->id == id && !lethe_list_empty(&p->calls);
+}
+
+/* Then it goes back among the candidates first. */
+static bool is_touched(struct lethe_quota *t) {
+  const struct account *a = account_find(t, t->pass.victim.account);
+  if (!a || !a->x || a->x->touched != t->pass.id) return false;
+  a->x->touched = 0;
+  return true;
 }
 
 void quota_victim_ask(struct lethe_quota *t) {
   struct pass *p = &t->pass;
   uint32_t id = p->id;
+  if (is_touched(t)) {
+    p->again = p->victim;
+    p->phase = CHOOSE;
+    return;
+  }
   if (!prepare_victim(t)) {
     if (p->id == id) p->phase = CHOOSE;
     return;
@@ -169,6 +183,8 @@ static void end_accounts(struct lethe_quota *t) {
   }
 }
 
+/* The bytes that all of the family gave. Who was taken along and lives on is another than it was
+ * when it was ranked. */
 static int64_t freed_of(struct lethe_quota *t) {
   const struct pass *p = &t->pass;
   uint32_t id = p->id;
@@ -176,6 +192,7 @@ static int64_t freed_of(struct lethe_quota *t) {
   for (size_t i = 0; p->id == id && i < p->family.n; i++) {
     const struct account *a = account_find(t, p->family.v[i]);
     if (!a || p->prey[i].asked) freed += p->prey[i].before - (a ? a->used : 0);
+    if (a && a->x && p->prey[i].asked) a->x->touched = id;
     quota_visit(t, 1);
     breathe_if_due(t);
   }
@@ -208,6 +225,7 @@ static void remember(struct lethe_quota *t, int64_t freed) {
     x->reclaim_seconds += quota_now(t) - p->victim_began;
     x->reclaim_bytes += freed;
   }
+  if (x) x->touched = 0; /* ranked anew, or not at all */
   if (freed == 0) return;
   p->again = p->victim;
   p->again.tried++;
