@@ -158,6 +158,7 @@ static int new_grave(lua_State *L) {
   *g = (struct grave){lua_touserdata(L, 1), *(uint64_t *)lua_touserdata(L, 2)};
   g->port->refs++;
   lethe_box_hold(L, b, g);
+  lethe_quota_watch(g->port->t, g->participant);
   return 1;
 }
 
@@ -177,8 +178,8 @@ static int call_collapsed(lua_State *L) {
 static void collapsed(void *member_ud, uint64_t participant, void *ud) {
   struct port *p = member_ud;
   lua_State *L = p->state->turning;
-  (void)ud;
   bool watched = false;
+  if (ud) return; /* a state's allocator: its bytes are watched by itself */
   if (lua_checkstack(L, LUA_MINSTACK)) {
     lua_pushcfunction(L, call_collapsed);
     lua_pushlightuserdata(L, p);

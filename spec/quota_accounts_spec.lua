@@ -261,7 +261,9 @@ describe("an account's max", function()
   it("covers all accounts below it", scenario(function(s)
     local t = s:quota{ max = "8M" }
     local top = t:account{ max = 100000 }
-    local h = participants.holder(t, { parent = top:child():child() })
+    local child = top:child()
+    local grandchild = child:child()
+    local h = participants.holder(t, { parent = grandchild })
     local own = top:participant(participants.object())
     assert.is_true(h.participation:claim(60000))
     assert.are.equal("over_limit", refused(own:claim(40001)))

@@ -1,5 +1,5 @@
--- Participants and listeners that misbehave: one that errs costs itself at most, and anybody may call
--- anything from a callback.
+-- Participants and listeners that misbehave: one that errs costs itself at most, and anybody may
+-- call anything from a callback.
 local participants = require "spec.support.participants"
 local reported = require("spec.support.errors").reported
 local scenario = require("lethe.spec").scenario

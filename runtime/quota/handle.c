@@ -264,7 +264,10 @@ void lethe_quota_handle_destroy(struct lethe_quota_handle *h) {
   struct lethe_quota *t = h->tracker;
   if (t->noop) return;
   quota_lock(t);
-  if (participant_of(h)->state == LIVE) quota_participant_end(t, h->participant);
+  if (participant_of(h)->state == LIVE)
+    quota_participant_end(t, h->participant);
+  else
+    quota_participant_forget(t, h->participant);
   quota_unlock(t);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * How participants end. One that is closed or destroyed is dead at once, and its bytes are free.
  * One that collapsed in a pass is condemned: its bytes leave the sums, and are watched until they
- * are released, until its object is gone, or until nobody has a handle any more. The record stays
- * while there are handles. */
+ * are released or destroyed, until its object is gone, or, where nobody watches that, until nobody
+ * has a handle any more. The record stays while there are handles. */
 #include "quota_internal.h"
 
 int quota_participant_check(const struct lethe_quota *t, const struct participant *p) {
@@ -68,6 +68,13 @@ void quota_participant_forget(struct lethe_quota *t, slot_t s) {
   if (--t->condemned_n == 0) quota_graves_close(t);
 }
 
+void lethe_quota_watch(struct lethe_quota *t, uint64_t participant) {
+  quota_lock(t);
+  struct participant *p = lethe_slab_find(&t->participants, participant);
+  if (p) p->flags |= WATCHED;
+  quota_unlock(t);
+}
+
 void lethe_quota_buried(struct lethe_quota *t, uint64_t participant) {
   quota_lock(t);
   if (lethe_slab_find(&t->participants, participant))
@@ -113,7 +120,7 @@ int64_t quota_participant_leave(struct lethe_quota *t, slot_t s, struct lethe_qu
   struct participant *p = participant_at(t, s);
   if (p->state == LIVE) return leave_living(t, s, h);
   detach(p, h);
-  if (p->refs == 0 && p->state == CONDEMNED)
+  if (p->refs == 0 && p->state == CONDEMNED && !(p->flags & WATCHED))
     quota_participant_forget(t, s);
   else
     give_record(t, s);

@@ -19,6 +19,16 @@ function M.object(age, answer)
   return o
 end
 
+-- What holder made lives as long as its tracker, whatever the collector does.
+local kept = setmetatable({}, { __mode = "k" })
+
+---So many, times LETHE_WORK: a restless collector does less.
+---@param n integer
+---@return integer
+function M.work(n)
+  return math.max(100, math.floor(n * (tonumber(os.getenv("LETHE_WORK")) or 1)))
+end
+
 ---An account with one participant that holds `bytes`.
 ---@param tracker lethe.quota.Tracker
 ---@param given { age: number?, bytes: integer|string|nil, answer: any, name: string? }
@@ -35,7 +45,15 @@ function M.holder(tracker, given)
   local participation = assert(account:participant(object))
   object.participation = participation
   if given.bytes then assert(participation:claim(given.bytes)) end
-  return { account = account, object = object, participation = participation, id = account:id() }
+  local holder = {
+    account = account,
+    object = object,
+    participation = participation,
+    id = account:id(),
+  }
+  kept[tracker] = kept[tracker] or {}
+  table.insert(kept[tracker], holder)
+  return holder
 end
 
 ---Gives back what the request wants, and stays, ageless once it has nothing left.
