@@ -254,6 +254,8 @@ void lethe_map_put_ref(struct lethe_map *map) {
   lethe_free(map->alloc, map, sizeof *map);
 }
 
-struct lethe_epoch *lethe_map_epoch(const struct lethe_map *map) { return map->epoch; }
+struct lethe_epoch *lethe_map_epoch(const struct lethe_map *map) {
+  return map->epoch;
+}
 
 uint64_t lethe_map_len(const struct lethe_map *map) { return load_acq(&map->count); }

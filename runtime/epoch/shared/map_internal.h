@@ -23,9 +23,12 @@ struct lethe_map {
   struct lethe_epoch *epoch;
   uint64_t seed;
   struct node *head; /* the dummy of bucket 0 */
-  alignas(64) _Atomic uint64_t count;
-  alignas(64) _Atomic uint64_t buckets; /* a power of two */
-  _Atomic(bucket_t *) segments[SEGMENTS]; /* segment 0: FIRST buckets; segment i > 0: FIRST << (i - 1) */
+  char apart[64];    /* what writers write stands on other lines than what readers read */
+  _Atomic uint64_t count;
+  char apart_too[64];
+  _Atomic uint64_t buckets; /* a power of two */
+  _Atomic(bucket_t *)
+      segments[SEGMENTS]; /* segment 0: FIRST buckets; segment i > 0: FIRST << (i - 1) */
 };
 
 /* What is looked for: an entry's place, or a dummy's (key NULL). */

@@ -109,11 +109,12 @@ static int bucket_dummy(struct lethe_map *map, struct lethe_epoch_rec *r, uint64
                         struct node **out);
 
 int map_find(struct lethe_map *map, struct lethe_epoch_rec *r, const struct place *p,
-                struct spot *out) {
+             struct spot *out) {
   struct node *dummy;
   uint64_t bucket = p->bucket & (load_acq(&map->buckets) - 1);
   int rc = bucket_dummy(map, r, bucket, &dummy);
-  while (rc == LETHE_OK && (rc = find_from(map, r, dummy, p, out)) == LETHE_ENOTFOUND) rc = LETHE_OK;
+  while (rc == LETHE_OK && (rc = find_from(map, r, dummy, p, out)) == LETHE_ENOTFOUND)
+    rc = LETHE_OK;
   return rc;
 }
 

@@ -15,8 +15,10 @@ struct lethe_queue {
   const struct lethe_alloc *alloc;
   struct lethe_epoch *epoch;
   uint64_t capacity;
-  alignas(64) _Atomic link_t head;
-  alignas(64) _Atomic link_t tail;
+  char apart[64]; /* both ends on lines of their own */
+  _Atomic link_t head;
+  char apart_too[64];
+  _Atomic link_t tail;
 };
 
 static void node_retired(void *object, void *ud) { lethe_free(ud, object, sizeof(struct node)); }
@@ -150,11 +152,14 @@ void lethe_queue_put_ref(struct lethe_queue *q) {
   struct node *node = link_to(load_rlx(&q->head)), *next;
   for (bool dummy = true; node; node = next, dummy = false) {
     next = link_to(load_rlx(&node->next));
-    if (!dummy) bytes_free(q->alloc, node->bytes, node->n); /* the dummy's went to whoever popped it */
+    if (!dummy)
+      bytes_free(q->alloc, node->bytes, node->n); /* the dummy's went to whoever popped it */
     lethe_free(q->alloc, node, sizeof *node);
   }
   lethe_epoch_put(q->epoch);
   lethe_free(q->alloc, q, sizeof *q);
 }
 
-struct lethe_epoch *lethe_queue_epoch(const struct lethe_queue *q) { return q->epoch; }
+struct lethe_epoch *lethe_queue_epoch(const struct lethe_queue *q) {
+  return q->epoch;
+}

@@ -53,10 +53,10 @@ bool shared_again(struct lethe_epoch_rec *r);
 void shared_end(struct lethe_epoch_rec *r);
 
 #ifdef LETHE_FAULTS
-#define PAUSE(point)                                                   \
-  do {                                                                 \
-    void (*pause)(int) = load_acq(&lethe_shared_pause);                \
-    if (pause) pause(point);                                           \
+#define PAUSE(point)                                    \
+  do {                                                  \
+    void (*pause)(int) = load_acq(&lethe_shared_pause); \
+    if (pause) pause(point);                            \
   } while (0)
 #else
 #define PAUSE(point) ((void)0)

@@ -13,7 +13,8 @@ struct lethe_stack {
   struct lethe_ref refs;
   const struct lethe_alloc *alloc;
   struct lethe_epoch *epoch;
-  alignas(64) _Atomic link_t top;
+  char apart[64];
+  _Atomic link_t top;
 };
 
 static void node_retired(void *object, void *ud) { lethe_free(ud, object, sizeof(struct node)); }
@@ -95,4 +96,6 @@ void lethe_stack_put_ref(struct lethe_stack *s) {
   lethe_free(s->alloc, s, sizeof *s);
 }
 
-struct lethe_epoch *lethe_stack_epoch(const struct lethe_stack *s) { return s->epoch; }
+struct lethe_epoch *lethe_stack_epoch(const struct lethe_stack *s) {
+  return s->epoch;
+}

@@ -97,13 +97,13 @@ LETHE_API int lethe_stack_pop(struct lethe_stack *s, struct lethe_epoch_rec *r,
 /* Test builds call this wherever a writer may be stopped: point names the place. NULL: nothing. */
 extern void (*_Atomic lethe_shared_pause)(int point);
 enum {
-  LETHE_PAUSE_MAP_LINKED,    /* a new entry is in the list, not counted yet */
-  LETHE_PAUSE_MAP_DEAD,      /* an entry has lost its value */
-  LETHE_PAUSE_MAP_MARKED,    /* and is marked, still linked */
-  LETHE_PAUSE_MAP_UNLINKED,  /* unlinked, not retired yet */
-  LETHE_PAUSE_MAP_SEGMENT,   /* a bucket's shortcut is made, not published */
-  LETHE_PAUSE_QUEUE_LINKED,  /* a value is linked, the tail does not show it */
-  LETHE_PAUSE_QUEUE_TAKEN,   /* the head has moved, the old node is not retired */
+  LETHE_PAUSE_MAP_LINKED,   /* a new entry is in the list, not counted yet */
+  LETHE_PAUSE_MAP_DEAD,     /* an entry has lost its value */
+  LETHE_PAUSE_MAP_MARKED,   /* and is marked, still linked */
+  LETHE_PAUSE_MAP_UNLINKED, /* unlinked, not retired yet */
+  LETHE_PAUSE_MAP_SEGMENT,  /* a bucket's shortcut is made, not published */
+  LETHE_PAUSE_QUEUE_LINKED, /* a value is linked, the tail does not show it */
+  LETHE_PAUSE_QUEUE_TAKEN,  /* the head has moved, the old node is not retired */
   LETHE_PAUSE_STACK_TAKEN,
   LETHE_PAUSE_COUNT
 };
