@@ -8,6 +8,8 @@
  * Lua, and takes the tracker's lock for a few additions only. */
 #include "quota_keys.h"
 
+static const struct lethe_alloc *const mem = &lethe_alloc_libc;
+
 struct track {
   lua_State *main;
   lua_Alloc alloc; /* the one before */
@@ -18,11 +20,13 @@ struct track {
   int anchor;
 };
 
-static char track_key; /* registry: the state's track, light */
+static char track_key; /* registry: the state's track, light, or false */
+
+/* ---- the allocator ---------------------------------------------------------------------------- */
 
 static bool may_grow(struct track *k, int64_t by) {
   struct lethe_quota_handle *h = &k->participation->handle;
-  if (k->used + by > k->limit) return false;
+  if (by > k->limit - k->used) return false;
   int rc = lethe_quota_claim(h, by);
   if (rc == LETHE_OK) return true;
   /* An account that was closed counts nothing any more; one that collapsed gives no more memory. */
@@ -42,29 +46,29 @@ static void *tracked(void *ud, void *p, size_t osize, size_t nsize) {
   return q;
 }
 
-/* The state's own allocator is back. Called by the participation's end, before its handle closes. */
+/* The state's own allocator is back, and what it holds is not counted any more. Called before the
+ * participation's handle closes. A clone of it may live on. */
 void quota_untrack(struct track *k) {
   void *ud;
   struct participation *p = k->participation;
   p->track = NULL;
-  lua_pushnil(k->main);
+  lua_pushboolean(k->main, 0);
   lua_rawsetp(k->main, LUA_REGISTRYINDEX, &track_key);
   luaL_unref(k->main, LUA_REGISTRYINDEX, k->anchor);
+  if (!lethe_quota_handle_state(&p->handle)) lethe_quota_release(&p->handle, k->used);
   if (lua_getallocf(k->main, &ud) == tracked && ud == k) {
     lua_setallocf(k->main, k->alloc, k->ud);
-    lethe_free(&lethe_alloc_libc, k, sizeof *k);
+    lethe_free(mem, k, sizeof *k);
   } else {
     k->passive = true;
   }
 }
 
-static int64_t bytes_of(lua_State *L) {
-  return (int64_t)lua_gc(L, LUA_GCCOUNT) * 1024 + lua_gc(L, LUA_GCCOUNTB);
-}
+/* ---- making ----------------------------------------------------------------------------------- */
 
 /* From here to the exchange of allocators nothing allocates, so the count is exact. */
 static int exchange(lua_State *L, struct track *k) {
-  int64_t held = bytes_of(L);
+  int64_t held = (int64_t)lua_gc(L, LUA_GCCOUNT) * 1024 + lua_gc(L, LUA_GCCOUNTB);
   if (held > k->limit) return LETHE_ELIMIT;
   int rc = lethe_quota_claim(&k->participation->handle, held);
   if (rc) return rc;
@@ -74,50 +78,103 @@ static int exchange(lua_State *L, struct track *k) {
   return LETHE_OK;
 }
 
-/* track_state(account, limit | nil) -> Participation | nil, m, code */
-int quota_track_state(lua_State *L) {
-  struct lethe_state *s = lethe_safepoint(L);
-  struct account_ref *a = lethe_check(L, 1, &quota_account_class)->what;
-  int64_t limit = lua_isnoneornil(L, 2) ? LETHE_QUOTA_NO_LIMIT : lethe_checksize(L, 2);
-  lua_settop(L, 1);
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &track_key) == LUA_TLIGHTUSERDATA) {
-    luaL_pushfail(L);
-    lua_pushliteral(L, "this Lua state is tracked already");
-    lua_pushliteral(L, "already_tracked");
-    return 3;
+/* As for every later allocation, garbage goes first. */
+static int begin(lua_State *L, struct track *k) {
+  int rc = exchange(L, k);
+  if (rc != LETHE_ELIMIT) return rc;
+  lua_gc(L, LUA_GCCOLLECT);
+  return exchange(L, k);
+}
+
+/* The key is there already, so that setting it allocates nothing. */
+static void set_key(lua_State *L, struct track *k) {
+  if (k)
+    lua_pushlightuserdata(L, k);
+  else
+    lua_pushboolean(L, 0);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &track_key);
+}
+
+static bool is_tracked(lua_State *L) {
+  bool is = lua_rawgetp(L, LUA_REGISTRYINDEX, &track_key) == LUA_TLIGHTUSERDATA;
+  lua_pop(L, 1);
+  return is;
+}
+
+static int already_tracked(lua_State *L) {
+  luaL_pushfail(L);
+  lua_pushliteral(L, "this Lua state is tracked already");
+  lua_pushliteral(L, "already_tracked");
+  return 3;
+}
+
+/* A participation under the account, with its track; *out is set when that succeeds. */
+static int make(lua_State *L, struct port *port, struct account_ref *a, struct track *from,
+                struct participation **out) {
+  struct participation *p = lethe_zalloc(mem, sizeof *p);
+  struct track *k = lethe_zalloc(mem, sizeof *k);
+  uint64_t id;
+  int rc = LETHE_ENOMEM;
+  if (p && k) rc = lethe_quota_handle_open(&p->handle, port->member, a->id, k, true, &id);
+  if (rc == LETHE_OK) {
+    p->port = port;
+    p->track = k;
+    p->name = quota_name_get(a->name);
+    *k = *from;
+    k->participation = p;
+    set_key(L, k);
+    rc = begin(L, k);
+    if (rc == LETHE_OK) {
+      port->refs++;
+      *out = p;
+      return LETHE_OK;
+    }
+    set_key(L, NULL);
+    lethe_quota_handle_close(&p->handle);
+    quota_name_put(p->name);
   }
+  lethe_free(mem, p, sizeof *p);
+  lethe_free(mem, k, sizeof *k);
+  return rc;
+}
+
+/* The participation's box, and what keeps it: it goes on, whoever drops the object. May raise, and may
+ * run finalizers, which may do anything. */
+static struct lethe_box *push_box(lua_State *L, int *anchor) {
   struct lethe_box *b = lethe_box_new(L, &quota_participation_class, 1);
   lua_newtable(L);
   lua_setiuservalue(L, -2, 1);
   lua_pushvalue(L, -1);
-  int anchor = luaL_ref(L, LUA_REGISTRYINDEX); /* it goes on, whoever drops the object */
-  lua_pushboolean(L, 0);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &track_key); /* the key is there before the exchange */
-  struct participation *p = lethe_zalloc(&lethe_alloc_libc, sizeof *p);
-  struct track *k = lethe_zalloc(&lethe_alloc_libc, sizeof *k);
-  uint64_t id;
-  int rc = p && k ? lethe_quota_handle_open(&p->handle, a->port->member, a->id, NULL, true, &id)
-                  : LETHE_ENOMEM;
-  if (rc == LETHE_OK) {
-    *k = (struct track){.main = s->main, .participation = p, .limit = limit, .anchor = anchor};
-    lua_pushlightuserdata(L, k);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &track_key);
-    rc = exchange(L, k);
-    if (rc) lethe_quota_handle_close(&p->handle);
+  *anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+  return b;
+}
+
+/* track_state(account, limit | nil) -> Participation | nil, m, code */
+int quota_track_state(lua_State *L) {
+  struct track from = {.main = lethe_safepoint(L)->main, .limit = LETHE_QUOTA_NO_LIMIT};
+  struct participation *p;
+  lethe_check(L, 1, &quota_account_class);
+  if (!lua_isnoneornil(L, 2)) from.limit = lethe_checksize(L, 2);
+  lua_settop(L, 1);
+  if (is_tracked(L)) return already_tracked(L);
+  if (lua_gc(L, LUA_GCCOUNT) < 0) /* it does not tell how much there is */
+    return luaL_error(L, "a finalizer cannot begin to track the state");
+  set_key(L, NULL);
+  struct lethe_box *b = push_box(L, &from.anchor);
+  struct account_ref *a = lethe_test(L, 1, &quota_account_class)->what;
+  if (!a || is_tracked(L)) {
+    luaL_unref(L, LUA_REGISTRYINDEX, from.anchor);
+    lethe_check(L, 1, &quota_account_class);
+    return already_tracked(L);
   }
-  if (rc) {
-    lethe_free(&lethe_alloc_libc, p, sizeof *p);
-    lethe_free(&lethe_alloc_libc, k, sizeof *k);
-    lua_pushnil(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &track_key);
-    luaL_unref(L, LUA_REGISTRYINDEX, anchor);
-    lethe_settle(L);
-    return lethe_fail(L, rc);
-  }
-  p->port = a->port;
-  p->port->refs++;
-  p->track = k;
-  lethe_box_hold(L, b, p);
+  struct port *port = a->port;
+  port->refs++;
+  int rc = make(L, port, a, &from, &p);
+  if (rc == LETHE_OK)
+    lethe_box_hold(L, b, p);
+  else
+    luaL_unref(L, LUA_REGISTRYINDEX, from.anchor);
+  quota_port_put(port);
   lethe_settle(L);
-  return 1;
+  return rc ? lethe_fail(L, rc) : 1;
 }

@@ -67,9 +67,12 @@ end
 -- Calls fn; nil when it went well.
 local function attempt(fn)
   local ok, result = xpcall(fn, outcome.caught)
-  if not ok then
-    return result
+  if ok then
+    return nil
+  elseif type(result) ~= "table" then -- for want of memory Lua calls no handler
+    result = { status = "error", message = tostring(result) }
   end
+  return result
 end
 
 -- Runs the hooks of one kind of one block, all of them even when one fails.
