@@ -31,59 +31,88 @@ static const char *const names[FIELDS] = {
     "reserve", "limit", "children_used", "tried", "freed", "reclaims", "cost", "degraded"};
 
 const char *const quota_field_names[] = {
-    "account", "participants", "used",  "peak",  "oldest",   "age",  "priority", "reserve",
+    "account", "participants",  "used",  "peak",  "oldest",   "age",  "priority", "reserve",
     "limit",   "children_used", "tried", "freed", "reclaims", "cost", NULL};
 
 void quota_candidate_values(const struct lethe_quota_candidate *c, double *v) {
   const struct lethe_quota_account_info *i = &c->info;
-  const double all[QUOTA_FIELDS] = {
-      (double)i->account,
-      i->participants,
-      (double)i->used,
-      (double)i->peak,
-      i->oldest,
-      c->age,
-      i->priority,
-      (double)i->reserve,
-      i->limit == LETHE_QUOTA_NO_LIMIT ? INFINITY : (double)i->limit,
-      (double)i->children_used,
-      c->tried,
-      (double)c->freed,
-      i->reclaims,
-      c->cost};
+  const double all[QUOTA_FIELDS] = {(double)i->account,
+                                    i->participants,
+                                    (double)i->used,
+                                    (double)i->peak,
+                                    i->oldest,
+                                    c->age,
+                                    i->priority,
+                                    (double)i->reserve,
+                                    i->limit == LETHE_QUOTA_NO_LIMIT ? INFINITY : (double)i->limit,
+                                    (double)i->children_used,
+                                    c->tried,
+                                    (double)c->freed,
+                                    i->reclaims,
+                                    c->cost};
   memcpy(v, all, sizeof all);
 }
 
 static int push_field(lua_State *L, const struct lethe_quota_candidate *c, int field) {
   const struct lethe_quota_account_info *i = &c->info;
   switch (field) {
-    case ACCOUNT: lua_pushinteger(L, (lua_Integer)i->account); return 1;
-    case NAME:
-      if (i->name[0])
-        lua_pushstring(L, i->name);
-      else
-        lua_pushnil(L);
-      return 1;
-    case PARTICIPANTS: lua_pushinteger(L, i->participants); return 1;
-    case USED: lua_pushinteger(L, i->used); return 1;
-    case PEAK: lua_pushinteger(L, i->peak); return 1;
-    case OLDEST: lua_pushnumber(L, i->oldest); return 1;
-    case AGE: lua_pushnumber(L, c->age); return 1;
-    case PRIORITY: lua_pushinteger(L, i->priority); return 1;
-    case RESERVE: lua_pushinteger(L, i->reserve); return 1;
-    case LIMIT:
-      if (i->limit == LETHE_QUOTA_NO_LIMIT)
-        lua_pushnil(L);
-      else
-        lua_pushinteger(L, i->limit);
-      return 1;
-    case CHILDREN_USED: lua_pushinteger(L, i->children_used); return 1;
-    case TRIED: lua_pushinteger(L, c->tried); return 1;
-    case FREED: lua_pushinteger(L, c->freed); return 1;
-    case RECLAIMS: lua_pushinteger(L, i->reclaims); return 1;
-    case COST: lua_pushnumber(L, c->cost); return 1;
-    case DEGRADED: lua_pushboolean(L, c->degraded); return 1;
-    default: lua_pushnil(L); return 1;
+  case ACCOUNT:
+    lua_pushinteger(L, (lua_Integer)i->account);
+    return 1;
+  case NAME:
+    if (i->name[0])
+      lua_pushstring(L, i->name);
+    else
+      lua_pushnil(L);
+    return 1;
+  case PARTICIPANTS:
+    lua_pushinteger(L, i->participants);
+    return 1;
+  case USED:
+    lua_pushinteger(L, i->used);
+    return 1;
+  case PEAK:
+    lua_pushinteger(L, i->peak);
+    return 1;
+  case OLDEST:
+    lua_pushnumber(L, i->oldest);
+    return 1;
+  case AGE:
+    lua_pushnumber(L, c->age);
+    return 1;
+  case PRIORITY:
+    lua_pushinteger(L, i->priority);
+    return 1;
+  case RESERVE:
+    lua_pushinteger(L, i->reserve);
+    return 1;
+  case LIMIT:
+    if (i->limit == LETHE_QUOTA_NO_LIMIT)
+      lua_pushnil(L);
+    else
+      lua_pushinteger(L, i->limit);
+    return 1;
+  case CHILDREN_USED:
+    lua_pushinteger(L, i->children_used);
+    return 1;
+  case TRIED:
+    lua_pushinteger(L, c->tried);
+    return 1;
+  case FREED:
+    lua_pushinteger(L, c->freed);
+    return 1;
+  case RECLAIMS:
+    lua_pushinteger(L, i->reclaims);
+    return 1;
+  case COST:
+    lua_pushnumber(L, c->cost);
+    return 1;
+  case DEGRADED:
+    lua_pushboolean(L, c->degraded);
+    return 1;
+  default:
+    lua_pushnil(L);
+    return 1;
   }
 }
 

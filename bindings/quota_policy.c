@@ -29,8 +29,8 @@ static void read_function(lua_State *L, struct script *s, enum script_function f
     return;
   }
   if (type != LUA_TFUNCTION)
-    luaL_error(L, "%s must be a function%s (got %s)", field,
-               f == SCORE ? " or an expression" : "", lua_typename(L, type));
+    luaL_error(L, "%s must be a function%s (got %s)", field, f == SCORE ? " or an expression" : "",
+               lua_typename(L, type));
   s->refs[f] = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
@@ -178,7 +178,8 @@ static bool looks_like_path(const char *name) {
 static int unknown_name(lua_State *L, const char *name) {
   const char *near = lethe_nearest(name, lethe_quota_policy_names);
   if (near)
-    return lethe_failf(L, LETHE_EPOLICY, "unknown policy \"%s\" (did you mean \"%s\"?)", name, near);
+    return lethe_failf(L, LETHE_EPOLICY, "unknown policy \"%s\" (did you mean \"%s\"?)", name,
+                       near);
   return lethe_failf(L, LETHE_EPOLICY, "unknown policy \"%s\"", name);
 }
 
@@ -194,7 +195,7 @@ static int named_policy(lua_State *L, const char *name, struct lethe_quota *t,
     *out = &s->policy;
     return 0;
   }
-  quota_script_drop(L, s);
+  quota_script_end(s, NULL);
   return lethe_failf(L, LETHE_EPOLICY, "%s", why);
 }
 
@@ -216,7 +217,7 @@ int quota_policy_at(lua_State *L, int i, struct port *port, struct lethe_quota_p
     *out = &r.s->policy;
     return 0;
   }
-  quota_script_drop(L, r.s);
+  quota_script_end(r.s, L);
   if (r.refused) return lethe_failf(L, LETHE_EPOLICY, "%s", lua_tostring(L, -1));
   return lua_error(L);
 }

@@ -116,14 +116,17 @@ static int score_expression(struct job *j) {
     const char *why = "score must be a number or nil (got a boolean)";
     quota_candidate_values(&j->c[i], values);
     switch (lethe_expr_run(j->s->expr, values, &j->scores[i], &why)) {
-      case LETHE_EXPR_NUMBER:
-        if (!isnan(j->scores[i])) continue;
-        why = "score must be a number or nil (got NaN)";
-        break;
-      case LETHE_EXPR_FALSE: /* "used > 4096 and age" spares whom the condition does not fit */
-      case LETHE_EXPR_NIL: j->scores[i] = NAN; continue;
-      case LETHE_EXPR_TRUE:
-      case LETHE_EXPR_ERROR: break;
+    case LETHE_EXPR_NUMBER:
+      if (!isnan(j->scores[i])) continue;
+      why = "score must be a number or nil (got NaN)";
+      break;
+    case LETHE_EXPR_FALSE: /* "used > 4096 and age" spares whom the condition does not fit */
+    case LETHE_EXPR_NIL:
+      j->scores[i] = NAN;
+      continue;
+    case LETHE_EXPR_TRUE:
+    case LETHE_EXPR_ERROR:
+      break;
     }
     set_message(j, why);
     return LETHE_EPOLICY;
@@ -236,111 +239,26 @@ static int stop(struct lethe_quota_policy *p, enum lethe_quota_outcome outcome) 
   return run(call_stop, &j);
 }
 
-/* ---- dens: where the scripts of a state go when they are let go of -------------------------------- */
-
-/* One per host state. It outlives the state while scripts of it are about. */
-struct den {
-  struct lethe_ref refs; /* the state's, and one of each script */
-  struct lethe_settler settler;
-  pthread_mutex_t lock; /* guards what follows */
-  struct lethe_list dead;
-  bool ended; /* the state is over, and its registry with it */
-};
-
-static char key_den;
-
-static void den_put(struct den *d) {
-  if (!lethe_ref_put(&d->refs)) return;
-  pthread_mutex_destroy(&d->lock);
-  lethe_free(mem, d, sizeof *d);
-}
+/* ---- making and ending ------------------------------------------------------------------------ */
 
 static void free_script(struct script *s) {
   if (s->sandbox) lethe_sandbox_delete(s->sandbox);
   if (s->policy.loop) lethe_loop_put(s->policy.loop);
   if (s->expr) lethe_expr_delete(s->expr);
-  if (s->den) den_put(s->den);
+  if (s->den) quota_den_put(s->den);
   pthread_mutex_destroy(&s->lock);
   lethe_free(mem, s, sizeof *s);
 }
 
-static struct script *next_dead(struct den *d) {
-  pthread_mutex_lock(&d->lock);
-  struct lethe_list *node = lethe_list_shift(&d->dead);
-  pthread_mutex_unlock(&d->lock);
-  return node ? lethe_container_of(node, struct script, node) : NULL;
+void quota_script_end(struct script *s, lua_State *L) {
+  for (int i = 0; L && i < SCRIPT_FUNCTIONS; i++) luaL_unref(L, LUA_REGISTRYINDEX, s->refs[i]);
+  free_script(s);
 }
 
-static bool any_dead(struct lethe_settler *self) {
-  struct den *d = lethe_container_of(self, struct den, settler);
-  pthread_mutex_lock(&d->lock);
-  bool any = !lethe_list_empty(&d->dead);
-  pthread_mutex_unlock(&d->lock);
-  return any;
-}
-
-static void unref_all(lua_State *L, struct script *s) {
-  for (int i = 0; i < SCRIPT_FUNCTIONS; i++) luaL_unref(L, LUA_REGISTRYINDEX, s->refs[i]);
-}
-
-static void bury_dead(struct lethe_settler *self, lua_State *L) {
-  struct den *d = lethe_container_of(self, struct den, settler);
-  for (struct script *s; (s = next_dead(d)) != NULL; free_script(s)) unref_all(L, s);
-}
-
-static void end_den(struct lethe_state *state, void *what, bool closed) {
-  struct den *d = what;
-  struct lethe_settler **link = &state->settlers;
-  (void)closed;
-  while (*link != &d->settler) link = &(*link)->next;
-  *link = d->settler.next;
-  pthread_mutex_lock(&d->lock);
-  d->ended = true;
-  pthread_mutex_unlock(&d->lock);
-  for (struct script *s; (s = next_dead(d)) != NULL;) free_script(s);
-  den_put(d);
-}
-
-static const struct lethe_class den_class = {.name = "lethe.quota.scripts", .end = end_den};
-
-/* The state's den; made on first use, which may raise. */
-static struct den *den_of(lua_State *L) {
-  lethe_class(L, &den_class);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &key_den);
-  struct lethe_box *b = lethe_test(L, -1, &den_class);
-  lua_pop(L, 1);
-  if (b && b->what) return b->what;
-  b = lethe_box_new(L, &den_class, 0);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &key_den);
-  struct den *d = lethe_zalloc(mem, sizeof *d);
-  struct lethe_state *state = lethe_state(L);
-  if (!d) lethe_nomemory(L);
-  lethe_ref_init(&d->refs);
-  pthread_mutex_init(&d->lock, NULL);
-  lethe_list_init(&d->dead);
-  d->settler = (struct lethe_settler){state->settlers, any_dead, bury_dead};
-  state->settlers = &d->settler;
-  lethe_box_hold(L, b, d);
-  lua_pop(L, 1);
-  return d;
-}
-
-/* On any thread: the references are the host's to take back, if it still is. */
 static void destroy(struct lethe_quota_policy *p) {
   struct script *s = script_of(p);
-  struct den *d = s->den;
-  bool left = false;
-  if (d) {
-    pthread_mutex_lock(&d->lock);
-    left = !d->ended;
-    if (left) lethe_list_push(&d->dead, &s->node);
-    pthread_mutex_unlock(&d->lock);
-  }
-  if (!left) free_script(s);
+  if (!s->den || !quota_den_take(s->den, s)) free_script(s);
 }
-
-/* ---- making ----------------------------------------------------------------------------------- */
 
 struct script *quota_script_new(struct lethe_quota *t) {
   struct script *s = lethe_zalloc(mem, sizeof *s);
@@ -355,22 +273,16 @@ struct script *quota_script_new(struct lethe_quota *t) {
   return s;
 }
 
-static int push_den(lua_State *L) {
-  lua_pushlightuserdata(L, den_of(L));
-  return 1;
-}
-
 /* An expression alone needs no state: it runs wherever the pass is. */
 int quota_script_host(lua_State *L, struct script *s, struct lethe_loop *loop) {
   bool any = false;
   for (int i = 0; i < SCRIPT_FUNCTIONS; i++) any = any || s->refs[i] != LUA_NOREF;
   if (!any) return LUA_OK;
-  lua_pushcfunction(L, push_den);
+  lua_pushcfunction(L, quota_den_open);
   int rc = lua_pcall(L, 0, 1, 0);
   if (rc != LUA_OK) return rc;
-  s->den = lua_touserdata(L, -1);
+  s->den = quota_den_get(lua_touserdata(L, -1));
   lua_pop(L, 1);
-  lethe_ref_get(&s->den->refs);
   s->host = lethe_state(L);
   s->L = s->host->main;
   s->policy.loop = lethe_loop_get(loop);
@@ -382,9 +294,4 @@ void quota_script_ready(struct script *s) {
   if (s->refs[ORDER] != LUA_NOREF) s->policy.order = order;
   if (s->refs[ON_VICTIM] != LUA_NOREF) s->policy.victim = victim;
   if (s->refs[ON_STOP] != LUA_NOREF) s->policy.stop = stop;
-}
-
-void quota_script_drop(lua_State *L, struct script *s) {
-  if (!s->sandbox) unref_all(L, s);
-  free_script(s);
 }

@@ -39,7 +39,17 @@ struct script *quota_script_new(struct lethe_quota *t);
 int quota_script_host(lua_State *L, struct script *s, struct lethe_loop *loop);
 /* Sets the calls that it has functions for. */
 void quota_script_ready(struct script *s);
-/* One that was never made known: takes what it holds back at once. */
-void quota_script_drop(lua_State *L, struct script *s);
+/* Frees it; what it holds in L's registry is given back, unless L is NULL: then the state is over, or its
+ * functions are not there. */
+void quota_script_end(struct script *s, lua_State *L);
+
+/* A state's den, where its scripts go that were let go of; see quota_den.c. */
+struct den;
+/* () -> the state's den, light; made on first use. */
+int quota_den_open(lua_State *L);
+struct den *quota_den_get(struct den *d);
+void quota_den_put(struct den *d);
+/* On any thread: the host will end it. False if the host is over. */
+bool quota_den_take(struct den *d, struct script *s);
 
 #endif

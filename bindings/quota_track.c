@@ -16,7 +16,8 @@ struct track {
   void *ud;
   struct participation *participation;
   int64_t limit, used;
-  bool passive; /* another allocator was put in front of ours: ours has to stay, and only passes on */
+  bool
+      passive; /* another allocator was put in front of ours: ours has to stay, and only passes on */
   int anchor;
 };
 
