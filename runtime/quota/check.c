@@ -147,6 +147,14 @@ static slot_t first_used(const struct lethe_slab *slab) {
   return 0;
 }
 
+/* Exchanges the lists of two classes: the account is where none of its size should be. */
+static void corrupt_class(struct lethe_quota *t, slot_t s) {
+  uint8_t class = quota_class_of(account_at(t, s)->used);
+  slot_t list = t->classes[class];
+  t->classes[class] = t->classes[class ^ 1];
+  t->classes[class ^ 1] = list;
+}
+
 static bool corrupt_account(struct lethe_quota *t, int which, int64_t delta) {
   slot_t s = first_used(&t->accounts);
   struct extra *x = s ? quota_extra(t, s) : NULL;
@@ -167,6 +175,9 @@ static bool corrupt_account(struct lethe_quota *t, int which, int64_t delta) {
     return true;
   case 9:
     x->own += (uint32_t)delta;
+    return true;
+  case 11:
+    corrupt_class(t, s);
     return true;
   default:
     return false;

@@ -84,6 +84,7 @@ int quota_link(struct lethe_quota *t, slot_t child, slot_t parent, uint64_t *id)
   e->child = child;
   e->next_up = account_at(t, child)->x->up;
   e->next_down = account_at(t, parent)->x->down;
+  if (e->next_down) edge_at(t, e->next_down)->prev_down = (slot_t)*id;
   account_at(t, child)->x->up = (slot_t)*id;
   account_at(t, parent)->x->down = (slot_t)*id;
   return LETHE_OK;
@@ -94,9 +95,11 @@ static void unlink_edge(struct lethe_quota *t, slot_t s) {
   slot_t *link = &account_at(t, e->child)->x->up;
   while (*link != s) link = &edge_at(t, *link)->next_up;
   *link = e->next_up;
-  link = &account_at(t, e->parent)->x->down;
-  while (*link != s) link = &edge_at(t, *link)->next_down;
-  *link = e->next_down;
+  if (e->prev_down)
+    edge_at(t, e->prev_down)->next_down = e->next_down;
+  else
+    account_at(t, e->parent)->x->down = e->next_down;
+  if (e->next_down) edge_at(t, e->next_down)->prev_down = e->prev_down;
   lethe_slab_give(&t->edges, lethe_slab_id(e, s));
 }
 

@@ -68,7 +68,8 @@ struct account {
 struct edge {
   uint32_t generation;
   slot_t parent, child;
-  slot_t next_up, next_down; /* further parents of the child, further children of the parent */
+  slot_t next_up;              /* further parents of the child: few */
+  slot_t next_down, prev_down; /* further children of the parent: any number */
 };
 
 struct participant {

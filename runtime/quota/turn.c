@@ -74,8 +74,18 @@ static int calls(struct lethe_quota *t, struct lethe_quota_policy *policy, char 
 /* ---- failure
  * ---------------------------------------------------------------------------------- */
 
+/* "oldest" fails only without memory: then nobody can rank candidates. */
+static void give_up(struct lethe_quota *t) {
+  t->pass.outcome = LETHE_QUOTA_IS_STUCK;
+  t->pass.ended = true;
+}
+
 static void failed(struct lethe_quota *t, const char *message) {
   struct pass *p = &t->pass;
+  if (p->policy == t->fallback && !p->ended) {
+    give_up(t);
+    return;
+  }
   struct lethe_quota_event *e = quota_note(t, LETHE_QUOTA_POLICY_FAILED, 0);
   if (e) snprintf(e->message, sizeof e->message, "%s", message);
   t->policy_failures++;
