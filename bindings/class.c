@@ -78,8 +78,8 @@ int lethe_base_class(lua_State *L) {
   lua_settop(L, 5);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_pushfstring(L, "lethe.%s", luaL_checkstring(L, 1));
-  const struct lethe_class *c = lua_class(L, lua_tostring(L, -1), lua_toboolean(L, 4),
-                                          lua_toboolean(L, 5));
+  const struct lethe_class *c =
+      lua_class(L, lua_tostring(L, -1), lua_toboolean(L, 4), lua_toboolean(L, 5));
   lua_pushvalue(L, 3);
   lua_rawsetp(L, LUA_REGISTRYINDEX, c);
   luaL_getmetatable(L, c->name);

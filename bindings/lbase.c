@@ -173,13 +173,23 @@ static int l_may_wait(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"type", l_type},           {"class", lethe_base_class}, {"on_error", l_on_error},
-    {"on_leak", l_on_leak},     {"leak_hook", l_leak_hook},  {"report", l_report},
-    {"safepoint", l_safepoint}, {"objects", l_objects},      {"options", l_options},
-    {"size", l_size},           {"shared", l_shared},        {"may_wait", l_may_wait},
-    {"check", l_check},         {"open", l_open},            {"when_closed", l_when_closed},
-    {"less", l_less},           {NULL, NULL}};
+static const luaL_Reg functions[] = {{"type", l_type},
+                                     {"class", lethe_base_class},
+                                     {"on_error", l_on_error},
+                                     {"on_leak", l_on_leak},
+                                     {"leak_hook", l_leak_hook},
+                                     {"report", l_report},
+                                     {"safepoint", l_safepoint},
+                                     {"objects", l_objects},
+                                     {"options", l_options},
+                                     {"size", l_size},
+                                     {"shared", l_shared},
+                                     {"may_wait", l_may_wait},
+                                     {"check", l_check},
+                                     {"open", l_open},
+                                     {"when_closed", l_when_closed},
+                                     {"less", l_less},
+                                     {NULL, NULL}};
 
 int luaopen_lethe_core_base(lua_State *L) {
   luaL_checkversion(L);

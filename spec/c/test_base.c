@@ -30,13 +30,20 @@ static void words_are_those_of_the_contract(void **state) {
   static const struct {
     int code;
     const char *word;
-  } words[] = {{LETHE_ENOMEM, "no_memory"},         {LETHE_ECLOSED, "closed"},
-               {LETHE_ESHUTDOWN, "tracker_shutdown"}, {LETHE_EACCOUNT, "account_closed"},
-               {LETHE_EPARTICIPANT, "participant_shutdown"}, {LETHE_ELIMIT, "over_limit"},
-               {LETHE_EDUPLICATE, "duplicate_child"}, {LETHE_ECYCLE, "cycle"},
-               {LETHE_EFOREIGN, "other_tracker"},     {LETHE_ELIMITS, "bad_limits"},
-               {LETHE_EPOLICY, "bad_policy"},         {LETHE_ETIMEOUT, "timeout"},
-               {LETHE_ECANCELLED, "cancelled"},       {LETHE_EBROKEN, "broken"}};
+  } words[] = {{LETHE_ENOMEM, "no_memory"},
+               {LETHE_ECLOSED, "closed"},
+               {LETHE_ESHUTDOWN, "tracker_shutdown"},
+               {LETHE_EACCOUNT, "account_closed"},
+               {LETHE_EPARTICIPANT, "participant_shutdown"},
+               {LETHE_ELIMIT, "over_limit"},
+               {LETHE_EDUPLICATE, "duplicate_child"},
+               {LETHE_ECYCLE, "cycle"},
+               {LETHE_EFOREIGN, "other_tracker"},
+               {LETHE_ELIMITS, "bad_limits"},
+               {LETHE_EPOLICY, "bad_policy"},
+               {LETHE_ETIMEOUT, "timeout"},
+               {LETHE_ECANCELLED, "cancelled"},
+               {LETHE_EBROKEN, "broken"}};
   for (size_t i = 0; i < sizeof words / sizeof *words; i++)
     assert_string_equal(lethe_errname(words[i].code), words[i].word);
   assert_string_equal(lethe_strerror(LETHE_ENOMEM), "not enough memory");

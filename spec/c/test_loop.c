@@ -82,8 +82,7 @@ static void the_heap_agrees_with_a_sorted_list(void **state) {
     }
     assert_int_equal(heap == NULL, n == 0);
     if (step % 64 == 0)
-      for (size_t k = 0; k < n; k++)
-        assert_true(in[k] == heap || by_due(&heap, &in[k]) < 0);
+      for (size_t k = 0; k < n; k++) assert_true(in[k] == heap || by_due(&heap, &in[k]) < 0);
   }
   qsort(in, n, sizeof *in, by_due);
   for (size_t k = 0; k < n; k++) {
@@ -220,7 +219,7 @@ struct tick {
   char letter;
   int left; /* stops itself after so many */
   struct lethe_loop *loop;
-  struct tick *other; /* stopped when this one fires */
+  struct tick *other;  /* stopped when this one fires */
   struct tick *starts; /* started when this one fires */
   double after, cost;
 };
@@ -290,7 +289,7 @@ static void a_timer_repeats_until_it_stops_itself(void **state) {
   start(l, &k[1], 'b', 2, 2);
   lethe_loop_advance(l, 6);
   assert_string_equal(trace, "abaabb"); /* at 2 s b was started first */
-  k[2].other = &k[1]; /* a timer that stops another at the same moment */
+  k[2].other = &k[1];                   /* a timer that stops another at the same moment */
   start(l, &k[2], 'c', 1.5, 0);
   lethe_loop_advance(l, 10);
   assert_string_equal(trace, "abaabbc");
@@ -458,7 +457,7 @@ static void close_in_timer(struct lethe_timer *t) {
 
 static void a_loop_may_close_in_a_timer(void **state) {
   (void)state;
-  for (int virtual = 0; virtual < 2; virtual++) {
+  for (int virtual = 0; virtual < 2; virtual ++) {
     struct lethe_loop *l = make(virtual ? LETHE_CLOCK_VIRTUAL : LETHE_CLOCK_REAL, NULL);
     struct lethe_timer closer;
     struct tick k;
@@ -604,7 +603,7 @@ static void several_loops_share_a_base(void **state) {
   l[0] = make(LETHE_CLOCK_REAL, host);
   l[1] = make(LETHE_CLOCK_VIRTUAL, host);
   l[2] = make(LETHE_CLOCK_REAL, l[0]);
-  finish(host); /* the base outlives it */
+  finish(host);                   /* the base outlives it */
   start(l[1], &v, 'v', 0.001, 0); /* virtual time does not pass by blocking */
   start(l[2], &a, 'a', 0.01, 0);
   lethe_loop_block(l, 3);

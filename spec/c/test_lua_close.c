@@ -62,25 +62,24 @@ static void a_state_without_lethe_objects_closes(void **state) {
 
 static void everything_may_be_under_way(void **state) {
   (void)state;
-  static const char code[] =
-      "local lethe = require 'lethe'\n"
-      "local loop, registry = lethe.loop, lethe.registry\n"
-      "local main, virtual = loop.default(), loop.new{ clock = 'virtual' }\n"
-      "kept = {}\n"
-      "for _, each in ipairs{ main, virtual } do\n"
-      "  kept[#kept + 1] = each:spawn(function() each:sleep(100) end)\n"
-      "  each:spawn(function() kept[1]:join() end)\n"
-      "  each:timer(100, print, { every = true })\n"
-      "  kept[#kept + 1] = each:signal('USR1', print)\n"
-      "  each:step()\n"
-      "  each:spawn(error, 'never started')\n"
-      "end\n"
-      "main:spawn(function() virtual:sleep(5) end)\n"
-      "main:step()\n"
-      "local r = registry.new{ on_dead = print }\n"
-      "for i = 1, 300 do kept[-i] = {} r:register(kept[-i], i, i) end\n"
-      "r:register({}, 'collected, not swept')\n"
-      "registry.default():collect()\n";
+  static const char code[] = "local lethe = require 'lethe'\n"
+                             "local loop, registry = lethe.loop, lethe.registry\n"
+                             "local main, virtual = loop.default(), loop.new{ clock = 'virtual' }\n"
+                             "kept = {}\n"
+                             "for _, each in ipairs{ main, virtual } do\n"
+                             "  kept[#kept + 1] = each:spawn(function() each:sleep(100) end)\n"
+                             "  each:spawn(function() kept[1]:join() end)\n"
+                             "  each:timer(100, print, { every = true })\n"
+                             "  kept[#kept + 1] = each:signal('USR1', print)\n"
+                             "  each:step()\n"
+                             "  each:spawn(error, 'never started')\n"
+                             "end\n"
+                             "main:spawn(function() virtual:sleep(5) end)\n"
+                             "main:step()\n"
+                             "local r = registry.new{ on_dead = print }\n"
+                             "for i = 1, 300 do kept[-i] = {} r:register(kept[-i], i, i) end\n"
+                             "r:register({}, 'collected, not swept')\n"
+                             "registry.default():collect()\n";
   lua_State *L = new_state();
   run(L, code);
   lua_close(L);

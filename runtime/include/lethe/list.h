@@ -51,7 +51,7 @@ static inline void lethe_list_move(struct lethe_list *to, struct lethe_list *fro
 #define LETHE_LIST_EACH(node, head) \
   for (struct lethe_list *node = (head)->next; node != (head); node = node->next)
 /* The current node may be removed. */
-#define LETHE_LIST_EACH_SAFE(node, head)                                                     \
+#define LETHE_LIST_EACH_SAFE(node, head)                                                  \
   for (struct lethe_list *node = (head)->next, *node##_next = node->next; node != (head); \
        node = node##_next, node##_next = node->next)
 

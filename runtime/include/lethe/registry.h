@@ -23,8 +23,8 @@
 
 struct lethe_registry {
   struct lethe_slab slots;
-  uint32_t dead_head; /* links through the dead slots, latest first; 0 ends it */
-  uint32_t dead;      /* noted and not yet taken */
+  uint32_t dead_head;                    /* links through the dead slots, latest first; 0 ends it */
+  uint32_t dead;                         /* noted and not yet taken */
   uint64_t registered, finalized, taken; /* totals */
 };
 
