@@ -30,10 +30,10 @@ enum { CLASSES = 64, QUOTA_MESSAGE = 200 };
 enum { STOP_SLOW = 1, STOP_DEAD = 2 };
 enum participant_state { LIVE, CONDEMNED, DEAD };
 enum participant_flags {
-  TOLD = 1,  /* age holds an age; else it said that it has none, or was not asked yet */
-  EXACT = 2, /* no cache, never a candidate */
+  TOLD = 1,    /* age holds an age; else it said that it has none, or was not asked yet */
+  EXACT = 2,   /* no cache, never a candidate */
   WATCHED = 8, /* condemned, and somebody will say when its object is gone */
-  ASKED = 4, /* it was asked for its age at least once */
+  ASKED = 4,   /* it was asked for its age at least once */
 };
 
 /* What few accounts have: names, limits, links, history, a second participant. Made when first

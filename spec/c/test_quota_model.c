@@ -428,6 +428,7 @@ static void destroy(int i) {
   if (!m.p[i].record) return;
   lethe_quota_handle_destroy(handle(i, any_handle(i)));
   if (m.p[i].live) end_part(i);
+  m.p[i].condemned = 0;
 }
 
 static void claim_some(int i) {

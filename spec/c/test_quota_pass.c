@@ -818,6 +818,40 @@ static void condemned_bytes_stand_until_they_are_released_or_buried(void **state
   many_end(&m);
 }
 
+static void watched_bytes_stay_condemned_without_handles(void **state) {
+  struct many m;
+  (void)state;
+  many_begin(&m);
+  struct part *p = add(&m, 1, 3 * MIB), *q = add(&m, 2, 2 * MIB), *r = add(&m, 3, 1 * MIB);
+  lethe_quota_watch(m.w.t, p->id);
+  by_hand(&m.w, 22 * MIB);
+  lethe_quota_watch(m.w.t, q->id); /* also later */
+  assert_int_equal(stats(&m.w).condemned, 6 * MIB);
+  part_close(p);
+  part_close(q);
+  part_close(r);
+  assert_int_equal(stats(&m.w).condemned, 5 * MIB);
+  world_check(&m.w);
+  lethe_loop_advance(m.w.loop, 5);
+  assert_int_equal(events_of(&m.w, LETHE_QUOTA_NOT_FREED), 2);
+  lethe_quota_buried(m.w.t, p->id);
+  lethe_quota_buried(m.w.t, q->id);
+  assert_int_equal(stats(&m.w).condemned, 0);
+  lethe_quota_watch(m.w.t, p->id);
+  many_end(&m);
+}
+
+static void destroy_of_a_condemned_one_lets_its_bytes_go(void **state) {
+  struct many m;
+  (void)state;
+  many_begin(&m);
+  struct part *p = add(&m, 1, 3 * MIB);
+  by_hand(&m.w, 22 * MIB);
+  lethe_quota_handle_destroy(&p->h);
+  assert_int_equal(stats(&m.w).condemned, 0);
+  many_end(&m);
+}
+
 static void not_freed_is_reported_one_deadline_later(void **state) {
   struct many m;
   (void)state;
@@ -880,6 +914,8 @@ int main(void) {
       cmocka_unit_test(a_victims_name_survives_it),
       cmocka_unit_test(muted_trackers_deliver_nothing),
       cmocka_unit_test(condemned_bytes_stand_until_they_are_released_or_buried),
+      cmocka_unit_test(watched_bytes_stay_condemned_without_handles),
+      cmocka_unit_test(destroy_of_a_condemned_one_lets_its_bytes_go),
       cmocka_unit_test(not_freed_is_reported_one_deadline_later),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
