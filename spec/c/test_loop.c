@@ -394,7 +394,7 @@ static void a_period_below_the_clocks_resolution_ends(void **state) {
   finish(l);
 }
 
-/* It fires every microsecond and takes fifty: the one that is due in a millisecond comes through. */
+/* It fires every microsecond and takes fifty: the one due in a millisecond comes through. */
 static void a_timer_that_lags_does_not_starve_the_others(void **state) {
   (void)state;
   struct lethe_loop *l = make(LETHE_CLOCK_REAL, NULL);
