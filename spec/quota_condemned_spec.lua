@@ -106,7 +106,7 @@ describe("condemned bytes", function()
     assert.are.same({}, s:events("not_freed"))
     s:advance(0.1)
     local event = s:events("not_freed")[1]
-    assert.are.same({ h.id, 1000000 }, { event.account, event.bytes })
+    assert.are.same({ h.id, "leaky", 1000000 }, { event.account, event.name, event.bytes })
     s:advance(100)
     assert.are.equal(1, #s:events("not_freed"))
     assert.are.equal(1000000, t:stats().condemned)

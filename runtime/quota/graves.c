@@ -1,9 +1,23 @@
 /* SPDX-License-Identifier: MIT
  * Graves: condemned participants, watched for one deadline. Bytes that are still held then are
  * reported: what was to be freed was not. */
+#include <string.h>
+
 #include "quota_internal.h"
 
 static const double due_now = 1e-9; /* a virtual clock rounds to that */
+
+static void drop(struct lethe_quota *t, const struct condemned *g) {
+  if (g->name) lethe_free(t->alloc, g->name, strlen(g->name) + 1);
+}
+
+static void report(struct lethe_quota *t, const struct condemned *g, int64_t bytes) {
+  struct lethe_quota_event *e = quota_note(t, LETHE_QUOTA_NOT_FREED, 0);
+  if (!e) return;
+  e->account = g->account;
+  e->bytes = bytes;
+  if (g->name) strncpy(e->name, g->name, sizeof e->name - 1);
+}
 
 static void look(struct lethe_quota *t) {
   double now = quota_now(t);
@@ -11,15 +25,13 @@ static void look(struct lethe_quota *t) {
   for (size_t i = 0; i < t->graves_n; i++) {
     struct condemned g = t->graves[i];
     const struct participant *p = lethe_slab_find(&t->participants, g.participant);
-    if (!p || p->state != CONDEMNED) continue;
-    if (g.due > now + due_now) {
+    bool stands = p && p->state == CONDEMNED;
+    if (stands && g.due > now + due_now) {
       t->graves[kept++] = g;
       continue;
     }
-    struct lethe_quota_event *e = quota_note(t, LETHE_QUOTA_NOT_FREED, 0);
-    if (!e) continue;
-    e->account = g.account; /* which ended with it, most often */
-    e->bytes = p->used;
+    if (stands) report(t, &g, p->used);
+    drop(t, &g);
   }
   t->graves_n = kept;
 }
@@ -41,8 +53,19 @@ void quota_graves_timer(struct lethe_quota *t) {
 }
 
 void quota_graves_close(struct lethe_quota *t) {
+  for (size_t i = 0; i < t->graves_n; i++) drop(t, &t->graves[i]);
   t->graves_n = 0;
   if (quota_is_driver(t)) lethe_timer_stop(&t->grave_timer);
+}
+
+/* A copy: without memory for it the report goes without a name. */
+static char *name_of(const struct lethe_quota *t, uint64_t account) {
+  const struct account *a = account_find(t, account);
+  if (!a || !a->x || !a->x->name) return NULL;
+  size_t n = strlen(a->x->name) + 1;
+  char *name = lethe_malloc(t->alloc, n);
+  if (name) memcpy(name, a->x->name, n);
+  return name;
 }
 
 void quota_bury(struct lethe_quota *t, uint64_t participant, uint64_t account) {
@@ -51,6 +74,9 @@ void quota_bury(struct lethe_quota *t, uint64_t participant, uint64_t account) {
   void *array = t->graves;
   if (lethe_grow(t->alloc, &array, &t->graves_room, t->graves_n + 1, sizeof *t->graves)) return;
   t->graves = array;
-  t->graves[t->graves_n++] = (struct condemned){participant, account, quota_now(t) + t->deadline};
+  t->graves[t->graves_n++] = (struct condemned){.participant = participant,
+                                                .account = account,
+                                                .name = name_of(t, account),
+                                                .due = quota_now(t) + t->deadline};
   quota_graves_timer(t);
 }

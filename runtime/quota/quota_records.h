@@ -219,6 +219,7 @@ struct pass {
 struct condemned {
   uint64_t participant;
   uint64_t account;
+  char *name; /* of the account, which ends before; NULL: none */
   double due;
 };
 

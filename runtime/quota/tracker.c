@@ -110,6 +110,7 @@ static void tracker_free(struct lethe_quota *t) {
   quota_tree_free(t, &t->pass.tree);
   quota_tree_free(t, &t->pass.family);
   lethe_free(t->alloc, t->pass.prey, t->pass.prey_room * sizeof *t->pass.prey);
+  quota_graves_close(t);
   lethe_free(t->alloc, t->graves, t->graves_room * sizeof *t->graves);
   lethe_free(t->alloc, t->pass.heap, t->pass.heap_room * sizeof *t->pass.heap);
   pthread_mutex_destroy(&t->lock);

@@ -427,6 +427,7 @@ static void clone_handle(int i) {
 static void destroy(int i) {
   if (!m.p[i].record) return;
   lethe_quota_handle_destroy(handle(i, any_handle(i)));
+  m.p[i].condemned = 0;
   if (m.p[i].live) end_part(i);
   m.p[i].condemned = 0;
 }

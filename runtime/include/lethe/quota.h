@@ -237,7 +237,8 @@ LETHE_API void lethe_quota_handle_clone(struct lethe_quota_handle *h,
 /* Gives the cache back; the participant ends, and its bytes with it, when it was the last.
  * Returns the bytes that ended with it. */
 LETHE_API int64_t lethe_quota_handle_close(struct lethe_quota_handle *h);
-/* Ends the participant: its bytes count as freed, every clone answers LETHE_EPARTICIPANT. */
+/* Ends the participant: its bytes count as freed, condemned ones too; every clone answers
+ * LETHE_EPARTICIPANT. */
 LETHE_API void lethe_quota_handle_destroy(struct lethe_quota_handle *h);
 /* Bytes claimed and not released by the participant (unspent caches apart). */
 LETHE_API int64_t lethe_quota_handle_used(struct lethe_quota_handle *h);
