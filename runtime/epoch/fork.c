@@ -77,7 +77,9 @@ static void drop_others(struct lethe_epoch *m) {
   for (struct lethe_epoch_limbo *l = epoch_first(m); l; l = l->next_record) {
     if (!is_other(l)) continue;
     store_rlx(&l->freeing, false);
-    epoch_record_leaves(l);
+    if (!l->leaving) epoch_record_leaves(l);
+    l->leaving = false; /* then it had left, but for its destructors */
+    store_rel(&l->in_use, false);
     (void)lethe_ref_put(&m->refs);
   }
 }
