@@ -70,7 +70,8 @@ function Loop:now() end
 ---@param seconds number
 function Loop:advance(seconds) end
 
---- Ends the loop: its timers and signals stop, its tasks are not resumed any more.
+--- Ends the loop: its timers and signals stop, its tasks end where they wait, running their
+--- to-be-closed variables.
 ---@return true
 function Loop:close() end
 
@@ -87,7 +88,7 @@ function Task:join() end
 ---@return boolean cancelled false when it has ended already
 function Task:cancel() end
 
---- Gives up the handle; the task goes on.
+--- Cancels the task; one whose handle is only collected goes on.
 ---@return true
 function Task:close() end
 
