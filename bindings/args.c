@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common.h"
+#include "stop.h"
 
 /* ---- failures -------------------------------------------------------------------------------- */
 
@@ -83,8 +83,13 @@ static int report(lua_State *L) { /* details, error value */
   return 0;
 }
 
+/* What a state says while it is stopped is that it is stopped. */
 void lethe_report(lua_State *L, bool details) {
   struct lethe_state *s = lethe_state(L);
+  if (lethe_stop_wanted()) {
+    lua_pop(L, details ? 2 : 1);
+    return;
+  }
   if (!details) {
     lua_pushnil(L);
     lua_insert(L, -2);

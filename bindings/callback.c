@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "callback.h"
+#include "stop.h"
 
 enum { FUNCTION = 1, NEXT, PREV };
 enum { PATIENCE = 100 }; /* turns with starved callbacks until one says so */
@@ -146,7 +147,9 @@ static void call(struct lethe_callback *c, bool last) {
   if (last) lethe_callback_unchain(L, c);
   lua_pushcfunction(L, lethe_traceback);
   lua_getiuservalue(L, -2, FUNCTION);
+  unsigned held = lethe_stop_hold(1);
   int rc = lua_pcall(L, 0, 0, -2);
+  lethe_stop_hold(held);
   lua_remove(L, rc == LUA_OK ? -1 : -2);
   if (rc == LUA_ERRMEM && last) {
     lua_pop(L, 1);

@@ -266,27 +266,35 @@ static void on_message(struct lethe_message *m, bool closed) {
   if (answered || closed) w->done(w, closed);
 }
 
+/* Under the lock; the item, if it is to be freed: nobody holds the channel any more. */
+static struct lethe_item *give_back(struct lethe_channel *c, struct lethe_item *item) {
+  if (c->holders == 0) return item;
+  if (!hand_over(c, item)) push_first(c, item);
+  return NULL;
+}
+
+void lethe_channel_give_back(struct lethe_channel *c, struct lethe_item *item) {
+  pthread_mutex_lock(&c->lock);
+  item = give_back(c, item);
+  pthread_mutex_unlock(&c->lock);
+  if (item) item->free(item);
+}
+
 bool lethe_channel_give_up(struct lethe_waiter *w) {
   struct lethe_channel *c = w->channel;
-  struct lethe_item *back = NULL;
+  struct lethe_item *lost = NULL;
   if (!c) return false;
   pthread_mutex_lock(&c->lock);
   if (w->listed) {
     delist(w);
   } else if (!w->sending && w->item) {
-    back = w->item;
+    lost = give_back(c, w->item);
     w->item = NULL;
-    if (c->holders == 0) {
-      /* out of reach, as what was in it */
-    } else {
-      if (!hand_over(c, back)) push_first(c, back);
-      back = NULL;
-    }
   }
   bool posted = w->posted;
-  w->answered = true; /* whatever it was: done is called for a message under way */
+  w->answered = true; /* done is called for a message under way, whatever it was */
   pthread_mutex_unlock(&c->lock);
-  if (back) back->free(back);
+  if (lost) lost->free(lost);
   if (posted) return true;
   w->channel = NULL;
   unref(c);

@@ -67,6 +67,9 @@ int lethe_channel_send(struct lethe_channel *c, struct lethe_item *item, struct 
 /* LETHE_OK and the item; LETHE_ECLOSED once drained; without a waiter LETHE_EEMPTY. */
 int lethe_channel_recv(struct lethe_channel *c, struct lethe_item **item, struct lethe_waiter *w);
 
+/* An item that could not be used after all goes back to the front, over the capacity if need be. */
+void lethe_channel_give_back(struct lethe_channel *c, struct lethe_item *item);
+
 /* Ends a wait whoever has the answer: it leaves the list, and what it received goes back to the front
  * of the channel. A message may still be under way: true, and done follows; else the memory is
  * free. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "callback.h"
+#include "stop.h"
 
 static char key_default; /* registry: the default loop's object */
 
@@ -213,7 +214,9 @@ static int l_turn(lua_State *L) {
   unsigned n = 0;
   if (loop) {
     lua_State *outer = begin_turn(L, loop);
+    unsigned held = lethe_stop_hold(0); /* what engines call back is not lethe's own */
     n = lethe_loop_turn(loop);
+    lethe_stop_hold(held);
     end_turn(L, loop, outer);
   }
   lua_pushinteger(L, n);
@@ -240,7 +243,9 @@ static int l_advance(lua_State *L) {
   struct lethe_loop *loop = check_loop(L);
   double seconds = luaL_checknumber(L, 2);
   lua_State *outer = begin_turn(L, loop);
+  unsigned held = lethe_stop_hold(0);
   lethe_loop_advance(loop, seconds);
+  lethe_stop_hold(held);
   end_turn(L, loop, outer);
   return 0;
 }

@@ -56,6 +56,37 @@ void quota_push_tracker(lua_State *L, struct port *p) {
   hold_tracker(L, b, p, k);
 }
 
+/* ---- in other states --------------------------------------------------------------------------- */
+
+static void *share_tracker(void *what) {
+  struct tracker *k = what;
+  lethe_quota_get(k->t);
+  return k->t;
+}
+
+static void drop_tracker(void *shared) { lethe_quota_put(shared); }
+
+static int push_received(lua_State *L) {
+  quota_push_tracker(L, lua_touserdata(L, 1));
+  return 1;
+}
+
+/* The state's own object: its participants are asked through a port of its own. */
+static void receive_tracker(lua_State *L, void *shared) {
+  struct port *p = quota_port(L, shared, lethe_default_loop(L));
+  if (!p) {
+    lethe_nomemory(L);
+    return;
+  }
+  lua_pushcfunction(L, push_received);
+  lua_pushlightuserdata(L, p);
+  int rc = lua_pcall(L, 1, 1, 0);
+  quota_port_put(p);
+  if (rc != LUA_OK) lua_error(L);
+}
+
+/* ---- trackers --------------------------------------------------------------------------------- */
+
 /* new(max | -1, low_water | -1, deadline, loop) -> Tracker; a noop one where max is nil or none */
 static int l_new(lua_State *L) {
   struct lethe_quota_config c = {.max = (int64_t)luaL_optinteger(L, 1, 0),
@@ -201,7 +232,10 @@ const struct lethe_class quota_tracker_class = {.name = "lethe.quota.Tracker",
                                                 .end = end_tracker,
                                                 .leaks = true,
                                                 .methods = methods,
-                                                .metamethods = metamethods};
+                                                .metamethods = metamethods,
+                                                .share = share_tracker,
+                                                .drop = drop_tracker,
+                                                .receive = receive_tracker};
 
 static const luaL_Reg functions[] = {{"new", l_new},
                                      {"listen", l_listen},

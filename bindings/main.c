@@ -18,6 +18,7 @@ static const luaL_Reg modules[] = {{"lethe.core.base", luaopen_lethe_core_base},
                                    {"lethe.core.cli", luaopen_lethe_core_cli},
                                    {"lethe.core.loop", luaopen_lethe_core_loop},
                                    {"lethe.core.quota", luaopen_lethe_core_quota},
+                                   {"lethe.core.worker", luaopen_lethe_core_worker},
                                    {NULL, NULL}};
 
 enum { DONE = 0, FAILED = 1, WRONG_USAGE = 2, INTERRUPTED = 128 + SIGINT };

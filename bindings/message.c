@@ -314,45 +314,13 @@ static int pack(lua_State *L) {
   return 0;
 }
 
-static void discard(struct packer *p) {
-  lethe_free(mem, p->bytes, p->room);
-  lethe_free(mem, p->shapes, p->shape_room * sizeof *p->shapes);
-  lethe_free(mem, p->list, p->handle_room * sizeof *p->list);
-}
-
-/* Raises the error on top, with a position if it is a message of ours. */
-static _Noreturn void raise_at(lua_State *L, int rc, int level) {
-  if (rc == LUA_ERRRUN && lua_type(L, -1) == LUA_TSTRING) {
-    luaL_where(L, level);
-    lua_insert(L, -2);
-    lua_concat(L, 2);
-  }
-  lua_error(L);
-  __builtin_unreachable();
-}
-
-struct lethe_packed *lethe_pack_all(lua_State *L, int index, int n, const char *what, bool objects,
-                                    int level) {
-  struct packer p = {.what = what, .objects = objects, .values = n};
-  index = lua_absindex(L, index);
-  luaL_checkstack(L, n + LUA_MINSTACK, "too many values");
-  lua_pushcfunction(L, pack);
-  for (int i = 0; i < n; i++) lua_pushvalue(L, index + i);
-  lua_pushlightuserdata(L, &p);
-  int rc = lua_pcall(L, n + 1, 0, 0);
-  struct lethe_packed *k = rc == LUA_OK ? block_new(p.n, p.handles) : NULL;
-  if (!k) {
-    drop_handles(p.list, p.handles);
-    discard(&p);
-    if (rc == LUA_OK) lethe_nomemory(L);
-    raise_at(L, rc, level);
-  }
-  if (p.n) memcpy(k->bytes, p.bytes, p.n);
-  if (p.handles) memcpy(k->list, p.list, p.handles * sizeof *p.list);
-  k->values = (size_t)n;
-  k->tables = p.tables;
-  discard(&p);
-  return k;
+struct lethe_packed *lethe_pack_text(const char *text, size_t n) {
+  struct lethe_packed *p = block_new(1 + sizeof n + n, 0);
+  if (!p) return NULL;
+  p->bytes[0] = STRING;
+  memcpy(p->bytes + 1, &n, sizeof n);
+  if (n) memcpy(p->bytes + 1 + sizeof n, text, n);
+  return p;
 }
 
 /* Numbers, strings and the like need no protected call and no second copy. */
@@ -394,9 +362,51 @@ static struct lethe_packed *pack_scalar(lua_State *L, int index) {
   return p;
 }
 
+static void discard(struct packer *p) {
+  lethe_free(mem, p->bytes, p->room);
+  lethe_free(mem, p->shapes, p->shape_room * sizeof *p->shapes);
+  lethe_free(mem, p->list, p->handle_room * sizeof *p->list);
+}
+
+/* Raises the error on top, with a position if it is a message of ours. */
+static _Noreturn void raise_at(lua_State *L, int rc, int level) {
+  if (rc == LUA_ERRRUN && lua_type(L, -1) == LUA_TSTRING) {
+    luaL_where(L, level);
+    lua_insert(L, -2);
+    lua_concat(L, 2);
+  }
+  lua_error(L);
+  __builtin_unreachable();
+}
+
+struct lethe_packed *lethe_pack_all(lua_State *L, int index, int n, const char *what, bool objects,
+                                    int level) {
+  struct packer p = {.what = what, .objects = objects, .values = n};
+  struct lethe_packed *k = n == 1 ? pack_scalar(L, index) : NULL;
+  if (k) return k;
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, n + LUA_MINSTACK, "too many values");
+  lua_pushcfunction(L, pack);
+  for (int i = 0; i < n; i++) lua_pushvalue(L, index + i);
+  lua_pushlightuserdata(L, &p);
+  int rc = lua_pcall(L, n + 1, 0, 0);
+  k = rc == LUA_OK ? block_new(p.n, p.handles) : NULL;
+  if (!k) {
+    drop_handles(p.list, p.handles);
+    discard(&p);
+    if (rc == LUA_OK) lethe_nomemory(L);
+    raise_at(L, rc, level);
+  }
+  if (p.n) memcpy(k->bytes, p.bytes, p.n);
+  if (p.handles) memcpy(k->list, p.list, p.handles * sizeof *p.list);
+  k->values = (size_t)n;
+  k->tables = p.tables;
+  discard(&p);
+  return k;
+}
+
 struct lethe_packed *lethe_pack(lua_State *L, int index, const char *what, bool objects) {
-  struct lethe_packed *p = pack_scalar(L, index);
-  return p ? p : lethe_pack_all(L, index, 1, what, objects, 1);
+  return lethe_pack_all(L, index, 1, what, objects, 1);
 }
 
 /* ---- unpacking ------------------------------------------------------------------------------- */

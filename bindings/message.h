@@ -42,6 +42,8 @@ struct lethe_packed *lethe_pack(lua_State *L, int index, const char *what, bool 
  * number follows it. */
 struct lethe_packed *lethe_pack_all(lua_State *L, int index, int n, const char *what, bool objects,
                                     int level);
+/* A string, outside of any state; NULL without memory. */
+struct lethe_packed *lethe_pack_text(const char *text, size_t n);
 /* Pushes the value (values); returns how many. May raise; the block stays the caller's. */
 int lethe_unpack(lua_State *L, const struct lethe_packed *p);
 void lethe_packed_free(struct lethe_packed *p);

@@ -20,6 +20,7 @@
 #include <lauxlib.h>
 
 #include "meter.h"
+#include "stop.h"
 
 #define INTERVAL 16
 #define MASK (LUA_MASKCOUNT | LUA_MASKCALL)
@@ -204,6 +205,7 @@ int lethe_meter_pcall(lua_State *L, int nargs, int nresults, struct lethe_meter 
     lua_sethook(L, hook, MASK, INTERVAL);
     status = lua_pcall(L, nargs, nresults, handler);
     lua_sethook(L, old_hook, old_mask, old_count);
+    lethe_stop_rearm(L);
     m->base = outer_base;
     active = outer;
     lua_remove(L, handler);

@@ -233,12 +233,79 @@ static const luaL_Reg weak_methods[] = {
     {"id", l_id},           {"tracker", l_tracker}, {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__eq", l_equal}, {NULL, NULL}};
 
+/* ---- in other states --------------------------------------------------------------------------- */
+
+/* A handle on an account in a message. */
+struct shared_account {
+  struct lethe_quota *t; /* counted, and so is the account */
+  uint64_t id;
+  struct quota_name *name; /* its own: names are counted within a state */
+};
+
+static void drop_account(void *shared) {
+  struct shared_account *k = shared;
+  lethe_quota_account_close(k->t, k->id);
+  lethe_quota_put(k->t);
+  quota_name_put(k->name);
+  lethe_free(mem, k, sizeof *k);
+}
+
+static void *share_account(void *what) {
+  struct account_ref *a = what;
+  struct shared_account *k = lethe_malloc(mem, sizeof *k);
+  if (!k) return NULL;
+  *k = (struct shared_account){lethe_quota_get(a->port->t), a->id, NULL};
+  lethe_quota_account_clone(k->t, k->id);
+  if (!a->name) return k;
+  k->name = quota_name_new(a->name->text);
+  if (k->name) return k;
+  drop_account(k);
+  return NULL;
+}
+
+/* (port, shared): what it pushes counts the account once more. */
+static int push_received(lua_State *L) {
+  struct port *p = lua_touserdata(L, 1);
+  struct shared_account *k = lua_touserdata(L, 2);
+  struct quota_name *name = k->name ? quota_name_new(k->name->text) : NULL;
+  if (k->name && !name) return lethe_nomemory(L);
+  lethe_quota_account_clone(k->t, k->id);
+  struct account_ref from = {p, k->id, name};
+  lua_pushcfunction(L, push_taken);
+  lua_pushlightuserdata(L, &from);
+  int rc = lua_pcall(L, 1, 1, 0);
+  quota_name_put(name);
+  if (rc == LUA_OK && !lua_isnil(L, -1)) return 1;
+  lethe_quota_account_close(k->t, k->id);
+  return rc != LUA_OK ? lua_error(L) : lethe_nomemory(L);
+}
+
+static void receive_account(lua_State *L, void *shared) {
+  struct shared_account *k = shared;
+  struct port *p = quota_port(L, k->t, lethe_default_loop(L));
+  if (!p) {
+    lethe_nomemory(L);
+    return;
+  }
+  lua_pushcfunction(L, push_received);
+  lua_pushlightuserdata(L, p);
+  lua_pushlightuserdata(L, k);
+  int rc = lua_pcall(L, 2, 1, 0);
+  quota_port_put(p);
+  if (rc != LUA_OK) lua_error(L);
+}
+
+/* ---- opening ----------------------------------------------------------------------------------- */
+
 const struct lethe_class quota_account_class = {.name = "lethe.quota.Account",
                                                 .end = end_account,
                                                 .label = label_account,
                                                 .leaks = true,
                                                 .methods = account_methods,
-                                                .metamethods = metamethods};
+                                                .metamethods = metamethods,
+                                                .share = share_account,
+                                                .drop = drop_account,
+                                                .receive = receive_account};
 const struct lethe_class quota_weak_class = {.name = "lethe.quota.WeakAccount",
                                              .end = end_weak,
                                              .label = label_account,

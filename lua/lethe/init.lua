@@ -11,9 +11,10 @@ local base = require "lethe.core.base"
 ---@field loop lethe.loop
 ---@field registry lethe.registry
 ---@field spec lethe.spec
+---@field worker lethe.worker
 local M = { _VERSION = base.version }
 
-local MODULES <const> = { loop = true, quota = true, registry = true, spec = true }
+local MODULES <const> = { loop = true, quota = true, registry = true, spec = true, worker = true }
 
 --- The lethe type of a value, such as "quota.Tracker"; nil for what is not lethe's.
 ---@param value any
