@@ -106,7 +106,9 @@ static void reclaim(void *member_ud, uint64_t participant, void *ud,
   struct port *p = member_ud;
   lua_State *L = p->state->turning;
   (void)ud;
-  if (lua_checkstack(L, LUA_MINSTACK)) {
+  p->refs++;
+  lethe_settle(L); /* that a pass began is told before it asks; whoever hears may close everything */
+  if (lethe_quota_call_stands(call) && lua_checkstack(L, LUA_MINSTACK)) {
     lua_pushcfunction(L, call_reclaim);
     lua_pushlightuserdata(L, p);
     lua_pushlightuserdata(L, (void *)request);
@@ -114,6 +116,7 @@ static void reclaim(void *member_ud, uint64_t participant, void *ud,
     lua_pushlightuserdata(L, &participant);
     lethe_call_reported(L, 4, 0);
   }
+  quota_port_put(p);
   if (call) lethe_quota_answer(call, false); /* no memory to ask: as if it had failed */
 }
 

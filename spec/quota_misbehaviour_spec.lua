@@ -301,6 +301,29 @@ describe("an on_event", function()
     assert.are.same({ "over_release", "over_release" }, column(s:events(), "type"))
   end))
 
+  it("may close everything when a pass begins, and whom it would ask", scenario(function(s)
+    local t, h
+    local function close()
+      h.participation:close()
+      h.account:close()
+    end
+    t = s:quota{ max = "1M", on_event = function(e)
+      if e.type == "reclaim_start" then close() end
+    end }
+    h = holder(t, { age = 1, bytes = "2M" })
+    s:advance(0)
+    assert.are.same({ 0, 0, "complete" },
+      { #h.object.requests, t:used(), s:events("reclaim_stop")[1].outcome })
+    h = holder(t, { age = 1, bytes = "2M" })
+    local other = holder(t, { age = 2, bytes = "2M" })
+    function close()
+      t:close()
+    end
+    s:advance(0)
+    assert.are.same({ 0, 0 }, { #h.object.requests, #other.object.requests })
+    assert.are.equal("tracker_shutdown", code_of(other.participation:claim(1)))
+  end))
+
   it("of one tracker may cause events of another", scenario(function(s)
     local first, second, a, b
     first = s:quota{ max = "8M", on_event = function() b.participation:release(1) end }

@@ -263,6 +263,25 @@ describe("a pass", function()
     assert.are.same({ 0, 1 }, { t:used(), t:stats().reclaims })
   end))
 
+  it("goes over ten thousand accounts, and takes the one that is worst", scenario(function(s)
+    local t = s:quota{ max = "1G" }
+    local n = participants.work(10000)
+    local all = {}
+    for i = 1, n do
+      all[i] = holder(t, { age = (i * 7919) % 100003, bytes = 1000 })
+    end
+    local worst = all[1]
+    for i = 2, n do
+      if all[i].object.age < worst.object.age then worst = all[i] end
+    end
+    t:reclaim()
+    assert.are.same({ n, 1000 * n }, { t:stats().accounts, t:used() })
+    t:reclaim(1)
+    assert.are.same({ worst.id }, column(s:events("victim"), "account"))
+    assert.are.equal(n - 1, #t:top(n))
+    assert.is_true(t:check())
+  end))
+
   it("of many accounts ends all that it must, in order", scenario(function(s)
     local t = s:quota{ max = "20M", low_water = "10M" }
     local all, n = {}, participants.work(3000)

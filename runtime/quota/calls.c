@@ -25,11 +25,22 @@ void lethe_quota_answer(struct lethe_quota_call *call, bool stays) {
   quota_memory_put(t);
 }
 
+static bool stands(const struct lethe_quota_call *call) {
+  const struct participant *p = lethe_slab_find(&call->t->participants, call->participant);
+  return p && p->state == LIVE;
+}
+
+bool lethe_quota_call_stands(const struct lethe_quota_call *call) {
+  quota_lock(call->t);
+  bool still = stands(call);
+  quota_unlock(call->t);
+  return still;
+}
+
 /* On the member's thread, under the lock; comes back without it. */
 static void call_out(struct lethe_quota_call *call) {
   struct lethe_quota_member *m = call->member;
-  const struct participant *p = lethe_slab_find(&call->t->participants, call->participant);
-  bool there = p && p->state == LIVE && !lethe_fault(LETHE_FAULT_CALLBACK);
+  bool there = stands(call) && !lethe_fault(LETHE_FAULT_CALLBACK);
   quota_unlock(call->t);
   if (there && m->ops) /* events were delivered: it may have left */
     m->ops->reclaim(m->ud, call->participant, call->ud, &call->request, call);

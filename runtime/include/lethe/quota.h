@@ -209,6 +209,8 @@ LETHE_API void lethe_quota_member_delete(struct lethe_quota_member *m);
 
 /* `stays`: it gave what it could and lives on ("partial"); else it is collapsing. */
 LETHE_API void lethe_quota_answer(struct lethe_quota_call *call, bool stays);
+/* False once its participant ended by other ways: there is nobody left to ask. */
+LETHE_API bool lethe_quota_call_stands(const struct lethe_quota_call *call);
 /* The bytes of one that collapsed stay condemned though all its handles close, until _buried. */
 LETHE_API void lethe_quota_watch(struct lethe_quota *t, uint64_t participant);
 LETHE_API void lethe_quota_buried(struct lethe_quota *t, uint64_t participant);
