@@ -429,7 +429,6 @@ static void destroy(int i) {
   lethe_quota_handle_destroy(handle(i, any_handle(i)));
   m.p[i].condemned = 0;
   if (m.p[i].live) end_part(i);
-  m.p[i].condemned = 0;
 }
 
 static void claim_some(int i) {
