@@ -41,15 +41,10 @@ bool epoch_steal(struct lethe_epoch_limbo *from, bool wait) {
   return free;
 }
 
-void epoch_adopt(struct lethe_epoch_limbo *l, bool wait) {
+/* The lock is held. */
+static void adopt(struct lethe_epoch_limbo *l) {
   struct lethe_epoch *m = l->rec->manager;
   struct lethe_epoch_bag *bag;
-  if (load_rlx(&m->orphan_bags) == 0) return;
-  if (wait)
-    pthread_mutex_lock(&m->lock);
-  else if (pthread_mutex_trylock(&m->lock) != 0)
-    return;
-  /* The lock is held all the way: a barrier that looks for bags finds them here or there. */
   epoch_enter(l);
   while ((bag = bags_shift(&m->orphans)) != NULL) {
     store_rlx(&l->held, load_rlx(&l->held) + bag_left(bag));
@@ -58,6 +53,16 @@ void epoch_adopt(struct lethe_epoch_limbo *l, bool wait) {
   }
   epoch_leave(l);
   store_rlx(&m->orphan_bags, 0);
+}
+
+void epoch_adopt(struct lethe_epoch_limbo *l, bool wait) {
+  struct lethe_epoch *m = l->rec->manager;
+  if (load_rlx(&m->orphan_bags) == 0) return;
+  if (wait)
+    pthread_mutex_lock(&m->lock);
+  else if (pthread_mutex_trylock(&m->lock) != 0)
+    return;
+  adopt(l);
   pthread_mutex_unlock(&m->lock);
 }
 
@@ -98,20 +103,6 @@ bool lethe_epoch_poll(struct lethe_epoch *m, uint64_t cookie) {
 
 /* ---- barriers ---------------------------------------------------------------------------------- */
 
-/* Steals everything, so that what idle threads hold is freed too. False: somebody's destructors are
- * running now. */
-static bool steal_all(struct lethe_epoch *m, const struct lethe_epoch_limbo *but) {
-  bool quiet = true;
-  pthread_mutex_lock(&m->lock);
-  for (struct lethe_epoch_limbo *l = epoch_first(m); l; l = l->next_record) {
-    if (l == but || !load_acq(&l->in_use)) continue;
-    epoch_steal(l, true);
-    if (load_acq(&l->freeing)) quiet = false;
-  }
-  pthread_mutex_unlock(&m->lock);
-  return quiet;
-}
-
 /* Bags that may hold objects from before the cookie: the epoch that frees the last one, or 0. */
 static uint64_t awaited(const struct bags *bags, uint64_t cookie, uint64_t most) {
   for (const struct lethe_epoch_bag *bag = bags->first; bag; bag = bag->next)
@@ -119,32 +110,36 @@ static uint64_t awaited(const struct bags *bags, uint64_t cookie, uint64_t most)
   return most;
 }
 
-/* Makes all bags this record's and frees what is safe. The epoch that frees what was there before the
- * cookie, or 0 if nothing is left of that; UINT64_MAX if the record is gone. */
-static uint64_t gather(struct lethe_epoch *m, struct lethe_epoch_limbo *l, uint64_t cookie) {
-  size_t freed;
-  uint64_t left;
-  epoch_adopt(l, true);
-  epoch_fence(m, true);
-  epoch_enter(l);
-  epoch_seal(l);
-  epoch_leave(l);
-  if (!epoch_free_ready(l, epoch_bound(m), &freed)) return UINT64_MAX;
-  epoch_enter(l);
-  left = awaited(&l->sealed, cookie, awaited(&l->kept, cookie, 0));
-  epoch_leave(l);
-  return left;
+/* Makes all bags this record's, so that what idle threads hold is freed, too. *left: the epoch that
+ * frees what was there before the cookie, or 0 if there is nothing of that. False: somebody's
+ * destructors are running. All this is true at one moment, as others that gather must wait. */
+static bool gather(struct lethe_epoch *m, struct lethe_epoch_limbo *mine, uint64_t cookie,
+                   uint64_t *left) {
+  bool quiet = true;
+  epoch_fence(m, true); /* for the open bag; the others' are fenced by stealing */
+  pthread_mutex_lock(&m->lock);
+  for (struct lethe_epoch_limbo *l = epoch_first(m); l; l = l->next_record) {
+    if (!load_acq(&l->in_use)) continue;
+    if (l != mine) epoch_steal(l, true);
+    if (load_acq(&l->freeing)) quiet = false;
+  }
+  adopt(mine);
+  epoch_enter(mine);
+  epoch_seal(mine);
+  *left = awaited(&mine->sealed, cookie, awaited(&mine->kept, cookie, 0));
+  epoch_leave(mine);
+  pthread_mutex_unlock(&m->lock);
+  return quiet;
 }
 
 bool lethe_epoch_barrier_step(struct lethe_epoch *m, struct lethe_epoch_rec *r, uint64_t cookie) {
+  size_t freed;
+  uint64_t left;
   push_to(m, cookie);
   if (!passed(m, cookie)) return false;
-  bool quiet = steal_all(m, r->limbo);
-  uint64_t left = gather(m, r->limbo, cookie);
-  if (left == UINT64_MAX) return quiet;
-  if (left > 0) {
-    push_to(m, left);
-    left = gather(m, r->limbo, cookie);
-  }
-  return quiet && left == 0;
+  bool quiet = gather(m, r->limbo, cookie, &left);
+  if (left == 0) return quiet;
+  push_to(m, left);
+  if (!epoch_free_ready(r->limbo, epoch_bound(m), &freed)) return false;
+  return gather(m, r->limbo, cookie, &left) && left == 0;
 }
