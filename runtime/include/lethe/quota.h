@@ -18,7 +18,7 @@
  *   lethe_quota_handle_open     lethe_quota_claim            lethe_quota_release
  *   lethe_quota_handle_close    lethe_quota_account_close    lethe_quota_put
  *
- * The model is the memory quota tracker of the Tor project's Arti; what differs is in README.md.
+ * The model is the memory quota tracker of the Tor project's Arti; what differs is in runtime/README.md.
  *
  * Synchronization: a handle belongs to one thread at a time, a member to its loop's thread;
  * everything else may be called from any thread. Callbacks run on their member's loop (events: on
