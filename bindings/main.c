@@ -11,11 +11,13 @@
 
 int lethe_embed_install(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_cli(lua_State *L);
+LETHE_EXPORT int luaopen_lethe_core_epoch(lua_State *L);
 
 extern const char *const lethe_embedded[]; /* name, chunk name, source, ..., NULL */
 
 static const luaL_Reg modules[] = {{"lethe.core.base", luaopen_lethe_core_base},
                                    {"lethe.core.cli", luaopen_lethe_core_cli},
+                                   {"lethe.core.epoch", luaopen_lethe_core_epoch},
                                    {"lethe.core.loop", luaopen_lethe_core_loop},
                                    {"lethe.core.quota", luaopen_lethe_core_quota},
                                    {"lethe.core.worker", luaopen_lethe_core_worker},

@@ -7,6 +7,7 @@
 local base = require "lethe.core.base"
 
 ---@class lethe
+---@field epoch lethe.epoch
 ---@field quota lethe.quota
 ---@field loop lethe.loop
 ---@field registry lethe.registry
@@ -14,7 +15,9 @@ local base = require "lethe.core.base"
 ---@field worker lethe.worker
 local M = { _VERSION = base.version }
 
-local MODULES <const> = { loop = true, quota = true, registry = true, spec = true, worker = true }
+local MODULES <const> = {
+  epoch = true, loop = true, quota = true, registry = true, spec = true, worker = true,
+}
 
 --- The lethe type of a value, such as "quota.Tracker"; nil for what is not lethe's.
 ---@param value any

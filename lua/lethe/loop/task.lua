@@ -135,6 +135,8 @@ function M.wait(loop, arm, disarm, level)
   turn.attend(ticket, home)
   arm(ticket.wake)
   if not ticket.n then
+    local before_wait = shared.before_wait -- of lethe.epoch, once that is loaded
+    if before_wait then before_wait() end
     if task then
       park(task, ticket)
     else
