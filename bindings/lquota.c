@@ -126,7 +126,10 @@ static int l_close(lua_State *L) {
   struct lethe_box *b = lethe_test(L, 1, &quota_tracker_class);
   luaL_argexpected(L, b != NULL, 1, quota_tracker_class.name);
   lethe_safepoint(L);
-  if (b->what) lethe_quota_shutdown(((struct tracker *)b->what)->t);
+  if (!b->what) return lethe_close(L);
+  struct port *p = ((struct tracker *)b->what)->port;
+  lethe_quota_shutdown(p->t);
+  quota_events_close(L, p);
   return lethe_close(L);
 }
 

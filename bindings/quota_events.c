@@ -39,8 +39,7 @@ void quota_events_woken(struct lethe_message *m, bool closed) {
 
 void quota_collected(struct port *p, const char *what, uint64_t account, const char *name,
                      int64_t bytes) {
-  struct lethe_quota_event e = {
-      .type = LETHE_QUOTA_COLLECTED, .account = account, .bytes = bytes};
+  struct lethe_quota_event e = {.type = LETHE_QUOTA_COLLECTED, .account = account, .bytes = bytes};
   strncpy(e.message, what, sizeof e.message - 1);
   strncpy(e.name, name, sizeof e.name - 1);
   lethe_quota_emit(p->t, &e);
@@ -119,36 +118,48 @@ static void set_reconfigured(lua_State *L, struct port *p) {
 
 /* The fields of each type, on the table on top. */
 static void set_fields(lua_State *L, struct port *p, const struct lethe_quota_event *e) {
-  static const char *const types[] = {
-      "reclaim_start", "reclaim_stop", "victim",       "policy_failed", "participant_lost",
-      "over_release",  "stuck",        "reconfigured", "pressure",      "not_freed",
-      "collected"};
+  static const char *const types[] = {"reclaim_start", "reclaim_stop",     "victim",
+                                      "policy_failed", "participant_lost", "over_release",
+                                      "stuck",         "reconfigured",     "pressure",
+                                      "not_freed",     "collected"};
   set_string(L, "type", types[e->type]);
   if (e->account) set_integer(L, "account", (int64_t)e->account);
   if (e->name[0]) set_string(L, "name", e->name);
   if (e->type != LETHE_QUOTA_COLLECTED) set_integer(L, "used", e->used);
   switch (e->type) {
-    case LETHE_QUOTA_RECLAIM_START:
-      set_string(L, "reason", quota_reasons[e->reason]);
-      set_integer(L, "goal", e->goal);
-      break;
-    case LETHE_QUOTA_RECLAIM_STOP: set_reclaim_stop(L, e); break;
-    case LETHE_QUOTA_VICTIM: set_victim(L, e); break;
-    case LETHE_QUOTA_POLICY_FAILED: set_string(L, "message", e->message); break;
-    case LETHE_QUOTA_PARTICIPANT_LOST:
-    case LETHE_QUOTA_OVER_RELEASE:
-    case LETHE_QUOTA_NOT_FREED: set_integer(L, "bytes", e->bytes); break;
-    case LETHE_QUOTA_STUCK: set_stuck(L, p, e); break;
-    case LETHE_QUOTA_RECONFIGURED: set_reconfigured(L, p); break;
-    case LETHE_QUOTA_PRESSURE:
-      set_string(L, "level", quota_levels[e->level]);
-      set_number(L, "value", e->value);
-      break;
-    case LETHE_QUOTA_COLLECTED:
-      set_string(L, "what", e->message);
-      set_string(L, "name", e->name);
-      set_integer(L, "bytes", e->bytes);
-      break;
+  case LETHE_QUOTA_RECLAIM_START:
+    set_string(L, "reason", quota_reasons[e->reason]);
+    set_integer(L, "goal", e->goal);
+    break;
+  case LETHE_QUOTA_RECLAIM_STOP:
+    set_reclaim_stop(L, e);
+    break;
+  case LETHE_QUOTA_VICTIM:
+    set_victim(L, e);
+    break;
+  case LETHE_QUOTA_POLICY_FAILED:
+    set_string(L, "message", e->message);
+    break;
+  case LETHE_QUOTA_PARTICIPANT_LOST:
+  case LETHE_QUOTA_OVER_RELEASE:
+  case LETHE_QUOTA_NOT_FREED:
+    set_integer(L, "bytes", e->bytes);
+    break;
+  case LETHE_QUOTA_STUCK:
+    set_stuck(L, p, e);
+    break;
+  case LETHE_QUOTA_RECONFIGURED:
+    set_reconfigured(L, p);
+    break;
+  case LETHE_QUOTA_PRESSURE:
+    set_string(L, "level", quota_levels[e->level]);
+    set_number(L, "value", e->value);
+    break;
+  case LETHE_QUOTA_COLLECTED:
+    set_string(L, "what", e->message);
+    set_string(L, "name", e->name);
+    set_integer(L, "bytes", e->bytes);
+    break;
   }
 }
 
@@ -164,6 +175,18 @@ static int call_on_event(lua_State *L) {
   set_fields(L, p, lua_touserdata(L, 2));
   lua_call(L, 3, 0);
   return 0;
+}
+
+/* on_event may hold on to whatever holds on to the port. */
+static void forget_listener(struct port *p, lua_State *L) {
+  if (!p->closed || p->on_event == LUA_NOREF || quota_events_pending(&p->settler)) return;
+  luaL_unref(L, LUA_REGISTRYINDEX, p->on_event);
+  p->on_event = LUA_NOREF;
+}
+
+void quota_events_close(lua_State *L, struct port *p) {
+  p->closed = true;
+  forget_listener(p, L);
 }
 
 /* What there is now; what on_event causes is for the next round of settling. */
@@ -184,6 +207,7 @@ void quota_events_deliver(struct lethe_settler *self, lua_State *L) {
     lua_pushlightuserdata(L, &event);
     lethe_call_reported(L, 2, 0);
   }
+  forget_listener(p, L);
   quota_port_put(p);
 }
 

@@ -23,6 +23,8 @@ extern const struct lethe_quota_member_ops quota_member_ops;
 /* The settler's functions of a port with events, and what becomes of events that nobody heard. */
 bool quota_events_pending(struct lethe_settler *self);
 void quota_events_deliver(struct lethe_settler *self, lua_State *L);
+/* The tracker is closed: the port lets go of on_event once it has heard all. */
+void quota_events_close(lua_State *L, struct port *p);
 void quota_events_drop(struct port *p);
 void quota_events_woken(struct lethe_message *m, bool closed);
 

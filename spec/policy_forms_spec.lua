@@ -351,6 +351,23 @@ describe("a policy that is a function", function()
     assert.is_nil(kept[3])
   end))
 
+  it("is let go of when its tracker is closed, though it holds the tracker; so is on_event",
+    function()
+      local kept = setmetatable({}, { __mode = "k" })
+      for _ = 1, 3 do
+        local tracker, account
+        tracker = assert(quota.new{ max = M, on_event = function() return tracker, account end })
+        account = assert(tracker:account{})
+        assert(tracker:configure{ policy = function() return tracker and account and 1 end })
+        kept[tracker] = true
+        tracker:close()
+      end
+      quota.new{ max = M }:close()
+      collectgarbage()
+      collectgarbage()
+      assert.is_nil(next(kept))
+    end)
+
   it("is let go of with its tracker, also when the tracker's loop was closed before", function()
     local kept = setmetatable({}, { __mode = "v" })
     local loop = require("lethe.loop").new{ clock = "virtual" }

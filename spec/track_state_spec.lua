@@ -1,5 +1,5 @@
--- quota.track_state: the allocator of a Lua state under an account. States that end run in processes
--- of their own; a state whose account collapses, in spec/c/test_lua_track.c.
+-- quota.track_state: the allocator of a Lua state under an account. States that end run in
+-- processes of their own; one whose account collapses, in spec/c/test_lua_track.c.
 local program = require "spec.support.program"
 local quota = require "lethe.quota"
 local scenario = require "lethe.spec".scenario

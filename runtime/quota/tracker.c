@@ -137,12 +137,17 @@ void quota_strong_put_locked(struct lethe_quota *t) {
   if (--t->strong == 0) shut_locked(t);
 }
 
+/* The policy goes too: it may hold on to whatever holds on to the tracker. */
 void lethe_quota_shutdown(struct lethe_quota *t) {
   if (t->noop) return;
   lethe_quota_mute(t);
   quota_lock(t);
   shut_locked(t);
+  struct lethe_quota_policy *policy = t->policy;
+  t->policy = t->fallback;
+  lethe_ref_get(&t->fallback->refs);
   quota_unlock(t);
+  lethe_quota_policy_put(policy);
 }
 
 struct lethe_quota *lethe_quota_get(struct lethe_quota *t) {
