@@ -50,7 +50,7 @@ void epoch_push_manager(lua_State *L, struct epoch_port *p);
 
 /* Registers the thread if it is not. LETHE_EFULL, LETHE_EREGISTERED (another state of this thread has the
  * record), LETHE_ECLOSED, LETHE_ENOMEM. */
-int epoch_port_attend(struct epoch_port *p);
+int epoch_attend(struct epoch_port *p);
 /* Unpins all, and gives the record back. */
 void epoch_port_leave(struct epoch_port *p);
 

@@ -401,7 +401,7 @@ static int l_register(lua_State *L) {
   struct lethe_box *b = lethe_box_new(L, &epoch_handle_class, CACHED);
   struct epoch_port *p = epoch_check_manager(L, 1); /* a finalizer may have closed it */
   if (p->handled) return lethe_fail(L, LETHE_EREGISTERED);
-  int rc = epoch_port_attend(p);
+  int rc = epoch_attend(p);
   if (rc) {
     lethe_settle(L);
     return lethe_fail(L, rc);

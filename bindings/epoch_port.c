@@ -134,7 +134,7 @@ void epoch_wait(lua_State *L, struct epoch_port *p) {
 
 /* ---- records ----------------------------------------------------------------------------------- */
 
-int epoch_port_attend(struct epoch_port *p) {
+int epoch_attend(struct epoch_port *p) {
   if (p->rec) return LETHE_OK;
   struct epoch_section *s = section_new(p);
   if (!s) return LETHE_ENOMEM;

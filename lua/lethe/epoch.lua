@@ -125,7 +125,8 @@ function Manager:barrier(timeout)
   while true do
     if not base.open(self) then return nil, "the manager was closed meanwhile", "closed" end
     local done, message, code = core.barrier(self, cookie)
-    if done ~= false then return done, message, code end
+    if done then return true end
+    if done == nil then return nil, message, code end
     local left = ends - core_loop.now(on)
     if left <= 0 then
       return nil, ("not all was freed within %g seconds"):format(timeout), "timeout"
