@@ -3,22 +3,9 @@
  *   I1  receivers wait only while there is neither an item nor a sender that waits
  *   I2  senders wait only while there are `capacity` items or more
  *   I3  a waiter is listed or answered, never both; it is posted at most once at a time
- *   I4  a listed waiter that is not idle holds its loop if and only if holders > 1 */
-#include "channel.h"
-
-#include <pthread.h>
-
-#include "lethe/ref.h"
-
-struct lethe_channel {
-  struct lethe_ref refs; /* holders, and waiters from their wait to their end */
-  pthread_mutex_t lock;  /* guards what follows */
-  unsigned holders;
-  bool closed;
-  uint64_t capacity, count;
-  struct lethe_item *first, **last;
-  struct lethe_list senders, receivers;
-};
+ *   I4  a listed waiter that is not idle holds its loop if and only if holders > 1; one that is answered
+ *       holds it until the answer is delivered, so that the loop has no moment without either */
+#include "channel_internal.h"
 
 static void free_items(struct lethe_item *item) {
   while (item) {
@@ -42,6 +29,30 @@ int lethe_channel_new(struct lethe_channel **out, uint64_t capacity) {
   return LETHE_OK;
 }
 
+static void add_queued(struct lethe_channel *c, void *ud) { add_rlx(&c->queued, *(int *)ud); }
+
+/* Each channel knows in how many items that are queued somewhere it is. */
+static void count_links(struct lethe_channel *c, struct lethe_item *item, int by) {
+  if (!item->each) return;
+  c->linked = (uint64_t)((int64_t)c->linked + by);
+  item->each(item, add_queued, &by);
+}
+
+/* Locks the channel; and before it the graph, if `linked` or if a message with channels in it might
+ * move: true then. */
+static bool enter(struct lethe_channel *c, bool linked) {
+  if (linked) channel_graph_lock();
+  pthread_mutex_lock(&c->lock);
+  if (linked || c->linked + c->linked_waiting == 0) return linked;
+  pthread_mutex_unlock(&c->lock);
+  return enter(c, true);
+}
+
+static void leave(struct lethe_channel *c, bool linked) {
+  pthread_mutex_unlock(&c->lock);
+  if (linked) channel_graph_unlock();
+}
+
 static void unref(struct lethe_channel *c) {
   if (!lethe_ref_put(&c->refs)) return;
   pthread_mutex_destroy(&c->lock);
@@ -51,6 +62,7 @@ static void unref(struct lethe_channel *c) {
 /* ---- items, under the lock ------------------------------------------------------------------- */
 
 static void push_last(struct lethe_channel *c, struct lethe_item *item) {
+  count_links(c, item, 1);
   item->next = NULL;
   *c->last = item;
   c->last = &item->next;
@@ -58,6 +70,7 @@ static void push_last(struct lethe_channel *c, struct lethe_item *item) {
 }
 
 static void push_first(struct lethe_channel *c, struct lethe_item *item) {
+  count_links(c, item, 1);
   item->next = c->first;
   if (!c->first) c->last = &item->next;
   c->first = item;
@@ -69,11 +82,14 @@ static struct lethe_item *shift(struct lethe_channel *c) {
   c->first = item->next;
   if (!c->first) c->last = &c->first;
   c->count--;
+  count_links(c, item, -1);
   return item;
 }
 
-static struct lethe_item *take_all(struct lethe_channel *c) {
+struct lethe_item *channel_take_all(struct lethe_channel *c) {
   struct lethe_item *all = c->first;
+  for (struct lethe_item *item = all; item && c->linked > 0; item = item->next)
+    count_links(c, item, -1);
   c->first = NULL;
   c->last = &c->first;
   c->count = 0;
@@ -89,9 +105,7 @@ static bool post(struct lethe_waiter *w) {
   return w->posted;
 }
 
-/* Keeps I4. */
-static void hold(struct lethe_waiter *w) {
-  bool should = w->listed && !w->idle && w->channel->holders > 1;
+static void set_held(struct lethe_waiter *w, bool should) {
   if (should == w->held) return;
   w->held = should;
   if (should)
@@ -99,6 +113,9 @@ static void hold(struct lethe_waiter *w) {
   else
     lethe_loop_release(w->loop);
 }
+
+/* Keeps I4, of one that is listed. */
+static void hold(struct lethe_waiter *w) { set_held(w, !w->idle && w->channel->holders > 1); }
 
 static void enlist(struct lethe_channel *c, struct lethe_waiter *w, bool sending,
                    struct lethe_item *item) {
@@ -110,24 +127,26 @@ static void enlist(struct lethe_channel *c, struct lethe_waiter *w, bool sending
   w->answered = false;
   w->listed = true;
   lethe_list_push(sending ? &c->senders : &c->receivers, &w->node);
+  w->linked = item && item->each;
+  if (w->linked) c->linked_waiting++;
   hold(w);
 }
 
 static void delist(struct lethe_waiter *w) {
   lethe_list_remove(&w->node);
   w->listed = false;
-  hold(w);
+  if (w->sending && w->linked) w->channel->linked_waiting--;
 }
 
-/* The loop is held until the answer is in its inbox. False when the loop is closed: its state is
- * ending, nobody hears of the answer. */
+/* False when the loop is closed: its state is ending, nobody hears of the answer. */
 static bool answer(struct lethe_waiter *w, int rc, struct lethe_item *item) {
   w->rc = rc;
   w->item = item;
   w->answered = true;
-  bool posted = post(w);
   delist(w);
-  return posted;
+  if (post(w)) return true;
+  set_held(w, false);
+  return false;
 }
 
 static struct lethe_waiter *first_of(struct lethe_list *waiters) {
@@ -171,20 +190,26 @@ static void holders_changed(struct lethe_channel *c) {
 
 struct lethe_channel *lethe_channel_get(struct lethe_channel *c) {
   lethe_ref_get(&c->refs);
+  channel_graph_lock();
   pthread_mutex_lock(&c->lock);
   if (++c->holders == 2) holders_changed(c);
   pthread_mutex_unlock(&c->lock);
+  channel_graph_unlock();
   return c;
 }
 
 /* What is in a channel that nobody holds is out of reach. */
 void lethe_channel_put(struct lethe_channel *c) {
   struct lethe_item *lost = NULL;
+  channel_graph_lock();
   pthread_mutex_lock(&c->lock);
   c->holders--;
   if (c->holders == 1) holders_changed(c);
-  if (c->holders == 0) lost = take_all(c);
+  if (c->holders == 0) lost = channel_take_all(c);
+  bool suspect = c->holders > 0 && c->holders <= (unsigned)load_rlx(&c->queued);
   pthread_mutex_unlock(&c->lock);
+  if (suspect) lost = channel_take_cycle(c);
+  channel_graph_unlock();
   free_items(lost);
   unref(c);
 }
@@ -192,12 +217,12 @@ void lethe_channel_put(struct lethe_channel *c) {
 static struct lethe_item *close_channel(struct lethe_channel *c, bool end) {
   struct lethe_waiter *w;
   struct lethe_item *lost = NULL;
-  pthread_mutex_lock(&c->lock);
+  bool linked = enter(c, false);
   c->closed = true;
   while ((w = first_of(&c->receivers)) != NULL) answer(w, LETHE_ECLOSED, NULL);
   while ((w = first_of(&c->senders)) != NULL) answer(w, LETHE_ECLOSED, w->item);
-  if (end) lost = take_all(c);
-  pthread_mutex_unlock(&c->lock);
+  if (end) lost = channel_take_all(c);
+  leave(c, linked);
   return lost;
 }
 
@@ -216,7 +241,7 @@ bool lethe_channel_is_closed(struct lethe_channel *c) {
 
 int lethe_channel_send(struct lethe_channel *c, struct lethe_item *item, struct lethe_waiter *w) {
   int rc = LETHE_OK;
-  pthread_mutex_lock(&c->lock);
+  bool linked = enter(c, item->each != NULL);
   if (c->closed) {
     rc = LETHE_ECLOSED;
   } else if (hand_over(c, item)) {
@@ -229,14 +254,14 @@ int lethe_channel_send(struct lethe_channel *c, struct lethe_item *item, struct 
   } else {
     rc = LETHE_EFULL;
   }
-  pthread_mutex_unlock(&c->lock);
+  leave(c, linked);
   return rc;
 }
 
 int lethe_channel_recv(struct lethe_channel *c, struct lethe_item **item, struct lethe_waiter *w) {
   int rc = LETHE_OK;
   struct lethe_waiter *sender;
-  pthread_mutex_lock(&c->lock);
+  bool linked = enter(c, false);
   if (c->first) {
     *item = shift(c);
     refill(c);
@@ -251,7 +276,7 @@ int lethe_channel_recv(struct lethe_channel *c, struct lethe_item **item, struct
   } else {
     rc = LETHE_EEMPTY;
   }
-  pthread_mutex_unlock(&c->lock);
+  leave(c, linked);
   return rc;
 }
 
@@ -262,6 +287,7 @@ static void on_message(struct lethe_message *m, bool closed) {
   pthread_mutex_lock(&c->lock);
   w->posted = false;
   bool answered = w->answered;
+  if (answered) set_held(w, false);
   pthread_mutex_unlock(&c->lock);
   if (answered || closed) w->done(w, closed);
 }
@@ -274,26 +300,35 @@ static struct lethe_item *give_back(struct lethe_channel *c, struct lethe_item *
 }
 
 void lethe_channel_give_back(struct lethe_channel *c, struct lethe_item *item) {
-  pthread_mutex_lock(&c->lock);
+  bool linked = enter(c, item->each != NULL);
   item = give_back(c, item);
-  pthread_mutex_unlock(&c->lock);
+  leave(c, linked);
   if (item) item->free(item);
+}
+
+static bool has_received(const struct lethe_waiter *w) {
+  return !w->listed && !w->sending && w->item;
 }
 
 bool lethe_channel_give_up(struct lethe_waiter *w) {
   struct lethe_channel *c = w->channel;
   struct lethe_item *lost = NULL;
   if (!c) return false;
-  pthread_mutex_lock(&c->lock);
+  bool linked = enter(c, false);
+  if (!linked && has_received(w) && w->item->each) { /* the answer stands: it is not listed again */
+    leave(c, false);
+    linked = enter(c, true);
+  }
   if (w->listed) {
     delist(w);
-  } else if (!w->sending && w->item) {
+  } else if (has_received(w)) {
     lost = give_back(c, w->item);
     w->item = NULL;
   }
+  set_held(w, false);
   bool posted = w->posted;
   w->answered = true; /* done is called for a message under way, whatever it was */
-  pthread_mutex_unlock(&c->lock);
+  leave(c, linked);
   if (lost) lost->free(lost);
   if (posted) return true;
   w->channel = NULL;

@@ -6,6 +6,9 @@
  * received in its hands, so that a receiver that was answered cannot lose a race for it. Whoever
  * gives a waiter up gives back what it may have been handed: no item is lost.
  *
+ * A channel may be in messages, its own and others': channels that only each other's messages hold are
+ * found when the last other holder goes, and emptied (channel_cycle.c).
+ *
  * Holders are what may still use a channel: objects of Lua states, one in each state, references in
  * messages under way, workers. A waiter holds its loop (lethe_loop_hold) while there is another holder
  * than the one that waits; where there is none, nothing from elsewhere can end the wait.
@@ -28,6 +31,8 @@ struct lethe_channel;
 struct lethe_item {
   struct lethe_item *next;
   void (*free)(struct lethe_item *item);
+  /* Visits the channels that the item holds; NULL: none. */
+  void (*each)(struct lethe_item *item, void (*visit)(struct lethe_channel *c, void *ud), void *ud);
 };
 
 enum { LETHE_WAITING = 1 }; /* of send and recv: the answer comes to the waiter */
@@ -47,7 +52,7 @@ struct lethe_waiter {
   struct lethe_channel *channel;
   struct lethe_list node;
   struct lethe_message message;
-  bool listed, answered, posted, held, sending;
+  bool listed, answered, posted, held, sending, linked;
 };
 
 /* Holds one holder's reference. LETHE_ENOMEM. */

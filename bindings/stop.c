@@ -135,7 +135,7 @@ static void hook(lua_State *L, lua_Debug *event) {
   if (!s || !wanted(s)) return;
   struct lethe_running *r = s->top, stranger = {.L = L, .up = r, .closing = UNKNOWN};
   if (LETHE_TSAN && lua_gethookcount(L) != 1) arm(s, L);
-  if (s->held) return;
+  if (s->held || s->resetting) return;
   if (r->L != L) r = &stranger; /* resumed by a C function that keeps no books */
   if (is_closing(L, r, event->event) || is_held_above(L, r)) return;
   lua_pushliteral(L, "not enough memory"); /* every state has this string; lua_error knows it */
@@ -221,10 +221,10 @@ static bool has_failed(lua_State *co) {
 
 /* Runs what is to be closed in a coroutine that failed or was given up; its error is on its top. */
 static int reset(lua_State *co) {
-  unsigned held = here->held;
-  here->held = 1;
+  struct lethe_stop *s = here;
+  s->resetting++;
   int rc = lua_resetthread(co);
-  here->held = held;
+  s->resetting--;
   return rc;
 }
 

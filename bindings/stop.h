@@ -32,7 +32,8 @@ struct lethe_stop {
   const void *registry; /* tells the state from others that run in its thread */
   struct lethe_running base;
   struct lethe_running *volatile top;
-  unsigned held; /* above 0: lethe's own code runs */
+  unsigned held;      /* above 0: lethe's own code runs */
+  unsigned resetting; /* coroutines whose pending __close are being called */
 };
 
 /* In the state's thread, before and after all of its life there. It begins held. */

@@ -62,6 +62,12 @@ void worker_reap(struct worker *w);
 /* Waits until that moment of the monotonic clock; whether it has ended. */
 bool worker_wait(struct worker *w, double until);
 
+/* ---- classes, and the parts of lethe.core.worker: each adds to the module's table on top -------- */
+
+extern const struct lethe_class worker_class, worker_parent_class, worker_channel_class;
+void worker_open_channels(lua_State *L);
+void worker_open_starting(lua_State *L);
+
 /* ---- lworker.c: in the worker's thread --------------------------------------------------------- */
 
 /* Runs it all, in a protected call, with the worker, a light userdata; leaves true if it went well. The

@@ -1,9 +1,9 @@
 --- Workers: OS threads, each with a Lua state and a loop of its own, and channels between them.
 --
 -- A worker's function runs as a task of its state's default loop. States share nothing of Lua's:
--- what goes from one to another is copied, messages of nil, booleans, numbers, strings and tables of
--- these, with cycles and sharing kept; but for engine handles (a tracker, an account, a channel),
--- which arrive as objects of the same engine.
+-- what goes from one to another is copied, messages of nil, booleans, numbers, strings and tables
+-- of these, with cycles and sharing kept; but for engine handles (a tracker, an account, a
+-- channel), which arrive as objects of the same engine.
 --
 --   local w = worker.spawn(function(n)
 --     local parent = require("lethe.worker").parent()
