@@ -20,6 +20,7 @@ static const luaL_Reg modules[] = {{"lethe.core.base", luaopen_lethe_core_base},
                                    {"lethe.core.epoch", luaopen_lethe_core_epoch},
                                    {"lethe.core.loop", luaopen_lethe_core_loop},
                                    {"lethe.core.quota", luaopen_lethe_core_quota},
+                                   {"lethe.core.shared", luaopen_lethe_core_shared},
                                    {"lethe.core.worker", luaopen_lethe_core_worker},
                                    {NULL, NULL}};
 

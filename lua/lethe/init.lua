@@ -11,12 +11,14 @@ local base = require "lethe.core.base"
 ---@field quota lethe.quota
 ---@field loop lethe.loop
 ---@field registry lethe.registry
+---@field shared lethe.shared
 ---@field spec lethe.spec
 ---@field worker lethe.worker
 local M = { _VERSION = base.version }
 
 local MODULES <const> = {
-  epoch = true, loop = true, quota = true, registry = true, spec = true, worker = true,
+  epoch = true, loop = true, quota = true, registry = true, shared = true, spec = true,
+  worker = true,
 }
 
 --- The lethe type of a value, such as "quota.Tracker"; nil for what is not lethe's.

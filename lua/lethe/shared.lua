@@ -1,0 +1,73 @@
+--- Structures that workers share: a map, a queue, a stack, on an epoch manager.
+--
+-- Values are copied in and out: booleans, numbers, strings, and tables of these. A read never waits
+-- for a writer, nor a writer for a reader. A map may have a name, by which other workers find it as
+-- long as anybody holds it.
+--
+--   local map = shared.map{ epoch = epoch.new{}, name = "config" }
+--   map:set("limit", 10)   map:incr("hits", 1, 0)
+--   for k, v in pairs(map) do print(k, v) end      -- in a worker: shared.open("config")
+
+local base = require "lethe.core.base"
+local core = require "lethe.core.shared"
+require "lethe.epoch" -- every object of these has a place on a manager
+
+---@class lethe.shared
+local M = {}
+
+local function manager(options, level)
+  local m = options.epoch
+  if base.type(m) ~= "epoch.Manager" then
+    local got = base.type(m) or type(m)
+    error(("epoch must be a lethe.epoch.Manager (got %s)"):format(got), level + 1)
+  end
+  return m
+end
+
+--- A map; keys are strings and integers.
+---@param options { epoch: lethe.epoch.Manager, name: string? }
+---@return lethe.shared.Map?
+---@return string? message
+---@return string? code "exists"
+function M.map(options)
+  base.options(options, { "epoch", "name" }, 2)
+  local name = options.name
+  if name ~= nil and type(name) ~= "string" then
+    error(("name must be a string (got %s)"):format(type(name)), 2)
+  end
+  return core.map(manager(options, 2), name)
+end
+
+--- The map of that name, as long as anybody holds it.
+---@param name string
+---@return lethe.shared.Map?
+---@return string? message
+---@return string? code "unknown"
+function M.open(name)
+  if type(name) ~= "string" then
+    error(("bad argument #1 to 'open' (string expected, got %s)"):format(type(name)), 2)
+  end
+  return core.open(name)
+end
+
+--- A queue, bounded if it is given a capacity. Neither push nor pop waits.
+---@param options { epoch: lethe.epoch.Manager, capacity: integer? }
+---@return lethe.shared.Queue?
+function M.queue(options)
+  base.options(options, { "epoch", "capacity" }, 2)
+  local capacity = options.capacity
+  if capacity ~= nil and (math.type(capacity) ~= "integer" or capacity < 1) then
+    error(("capacity must be a positive integer (got %s)"):format(tostring(capacity)), 2)
+  end
+  return core.queue(manager(options, 2), capacity or 0)
+end
+
+--- A stack. Neither push nor pop waits.
+---@param options { epoch: lethe.epoch.Manager }
+---@return lethe.shared.Stack?
+function M.stack(options)
+  base.options(options, { "epoch" }, 2)
+  return core.stack(manager(options, 2))
+end
+
+return M
