@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "epoch.h"
 #include "program.h"
 
 int lethe_embed_install(lua_State *L);
@@ -368,6 +369,7 @@ int main(int argc, char **argv) {
     lethe_say_error(L, true);
     p.code = FAILED;
   }
+  epoch_end_state(L);
   lua_close(L);
   return p.code;
 }
