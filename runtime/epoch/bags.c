@@ -25,9 +25,21 @@ struct lethe_epoch_bag *bags_shift(struct bags *from) {
   return bag;
 }
 
-void bags_move(struct bags *to, struct bags *from) {
+void bags_insert(struct bags *to, struct lethe_epoch_bag *bag) {
+  if (!to->last || to->last->stamp <= bag->stamp) {
+    bags_push(to, bag);
+    return;
+  }
+  struct lethe_epoch_bag **link = &to->first;
+  while ((*link)->stamp <= bag->stamp) link = &(*link)->next;
+  bag->next = *link;
+  *link = bag;
+  to->n++;
+}
+
+void bags_merge(struct bags *to, struct bags *from) {
   struct lethe_epoch_bag *bag;
-  while ((bag = bags_shift(from)) != NULL) bags_push(to, bag);
+  while ((bag = bags_shift(from)) != NULL) bags_insert(to, bag);
 }
 
 /* ---- one bag ----------------------------------------------------------------------------------- */
@@ -76,7 +88,7 @@ static struct lethe_epoch_bag *open_bag(struct lethe_epoch_limbo *l, uint64_t no
   bag->first = bag->last = bag->stamp = now;
   bag->bytes = 0;
   bag->n = bag->done = bag->kept = 0;
-  bag->looked_at = false;
+  bag->looked_at = bag->foreign = false;
   return l->open = bag;
 }
 
@@ -104,7 +116,7 @@ void epoch_seal(struct lethe_epoch_limbo *l) {
     uint64_t now = load_acq(&m->global); /* pairs with the release of whoever advanced */
     bag->stamp = now < bag->last + 1 ? now : bag->last + 1;
   }
-  bags_push(&l->sealed, bag);
+  bags_insert(&l->sealed, bag);
 }
 
 void epoch_seal_old(struct lethe_epoch_limbo *l, uint64_t bound) {

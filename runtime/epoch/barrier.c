@@ -12,6 +12,7 @@ static void give(struct lethe_epoch_limbo *from, struct bags *to, struct bags *b
   while ((bag = bags_shift(bags)) != NULL) {
     store_rlx(&from->held, load_rlx(&from->held) - bag_left(bag));
     store_rlx(&from->bytes, load_rlx(&from->bytes) - bag->bytes);
+    if (bag->foreign) from->foreign -= bag_left(bag);
     bags_push(to, bag);
   }
 }
@@ -49,7 +50,9 @@ static void adopt(struct lethe_epoch_limbo *l) {
   while ((bag = bags_shift(&m->orphans)) != NULL) {
     store_rlx(&l->held, load_rlx(&l->held) + bag_left(bag));
     store_rlx(&l->bytes, load_rlx(&l->bytes) + bag->bytes);
-    bags_push(&l->sealed, bag);
+    l->foreign += bag_left(bag);
+    bag->foreign = true;
+    bags_insert(&l->sealed, bag);
   }
   epoch_leave(l);
   store_rlx(&m->orphan_bags, 0);
@@ -66,13 +69,21 @@ void epoch_adopt(struct lethe_epoch_limbo *l, bool wait) {
   pthread_mutex_unlock(&m->lock);
 }
 
+/* A thread that merely waits for a processor comes on sooner than that. */
+#define IDLE_SECONDS 0.1
+
 void epoch_steal_idle(struct lethe_epoch *m, const struct lethe_epoch_limbo *but) {
+  double now = lethe_clock_monotonic();
   if (pthread_mutex_trylock(&m->lock) != 0) return;
   for (struct lethe_epoch_limbo *l = epoch_first(m); l; l = l->next_record) {
     uint64_t retired = load_rlx(&l->retired);
     if (l == but || !load_acq(&l->in_use) || load_rlx(&l->held) == 0) continue;
-    if (retired == l->seen_retired) epoch_steal(l, false);
-    l->seen_retired = retired;
+    if (retired != l->seen_retired) {
+      l->seen_retired = retired;
+      l->idle_since = now;
+    } else if (now - l->idle_since >= IDLE_SECONDS) {
+      epoch_steal(l, false);
+    }
   }
   pthread_mutex_unlock(&m->lock);
 }

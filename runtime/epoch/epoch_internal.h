@@ -30,10 +30,11 @@ struct lethe_epoch_bag {
   uint32_t done; /* what is freed, and before it what is kept */
   uint32_t kept; /* shown by hazards when the bag was looked at (I6) */
   bool looked_at;
+  bool foreign; /* adopted */
   struct retired of[];
 };
 
-/* First in, first out. */
+/* First in, first out, unless bags are inserted: these lie by their stamps. */
 struct bags {
   struct lethe_epoch_bag *first, *last;
   uint32_t n;
@@ -54,17 +55,19 @@ struct lethe_epoch_limbo {
   bool leaving;         /* one of them unregistered: the outer call gives the record back */
   struct lethe_epoch_bag *open, *spare;
   uint32_t spares;
-  struct bags sealed, kept; /* kept: what hazards showed; looked at again with the next seal */
+  struct bags sealed; /* by their stamps */
+  struct bags kept;   /* what hazards showed; looked at again with the next seal */
   /* Written by whoever is entered. */
   _Atomic uint64_t retired, reclaimed;
   _Atomic int64_t bytes;
-  _Atomic uint64_t held, peak; /* objects in its limbo */
+  _Atomic uint64_t held, peak; /* objects in its limbo; the most of its own there were */
+  uint64_t foreign;            /* those of them that were adopted */
   _Atomic uint64_t hardened;
   _Atomic bool restartable; /* its hard pin is a section that a signal restarts */
   uint32_t seals, calls;    /* seals so far; calls of advance_every since it advanced */
 
   /* Under the lock: who looks for long pins and idle owners. */
-  double seen_at;
+  double seen_at, idle_since;
   uint64_t seen_retired;
 };
 
@@ -135,7 +138,8 @@ uint64_t epoch_bound(struct lethe_epoch *m);
 /* ---- bags.c ---- */
 void bags_push(struct bags *to, struct lethe_epoch_bag *bag);
 struct lethe_epoch_bag *bags_shift(struct bags *from);
-void bags_move(struct bags *to, struct bags *from);
+void bags_insert(struct bags *to, struct lethe_epoch_bag *bag);
+void bags_merge(struct bags *to, struct bags *from);
 uint32_t bag_left(const struct lethe_epoch_bag *bag);
 /* The open bag with room for one more object, or NULL. Entered. */
 struct lethe_epoch_bag *epoch_room(struct lethe_epoch_limbo *l, uint64_t now);

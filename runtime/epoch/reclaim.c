@@ -45,13 +45,16 @@ static void finish(struct lethe_epoch_limbo *l) {
   bags_push(&l->kept, bag);
 }
 
-static void take_from(struct lethe_epoch_bag *bag, struct chunk *out, uint32_t n) {
+/* How many. */
+static uint32_t take_from(struct lethe_epoch_bag *bag, struct chunk *out, uint32_t n) {
+  uint32_t done = bag->done;
   while (out->n < n && bag->done < bag->n) {
     const struct retired *r = &bag->of[bag->done++];
     out->of[out->n++] = *r;
     bag->bytes -= (int64_t)r->bytes;
     out->bytes += (int64_t)r->bytes;
   }
+  return bag->done - done;
 }
 
 void epoch_take(struct lethe_epoch_limbo *l, struct chunk *out, uint32_t n, uint64_t bound) {
@@ -60,7 +63,8 @@ void epoch_take(struct lethe_epoch_limbo *l, struct chunk *out, uint32_t n, uint
   out->bytes = 0;
   while (out->n < n && (bag = l->sealed.first) != NULL && bag->stamp + 2 <= bound) {
     if (!bag->looked_at) look_at_hazards(l->rec->manager, bag);
-    take_from(bag, out, n);
+    uint32_t taken = take_from(bag, out, n);
+    if (bag->foreign) l->foreign -= taken;
     if (bag->done == bag->n) finish(l);
   }
   store_rlx(&l->reclaimed, load_rlx(&l->reclaimed) + out->n);
@@ -80,7 +84,7 @@ bool epoch_free_ready(struct lethe_epoch_limbo *l, uint64_t bound, size_t *freed
   if (load_rlx(&l->freeing)) return true; /* a destructor reclaims: the outer call goes on */
   store_rlx(&l->freeing, true);
   epoch_enter(l);
-  bags_move(&l->sealed, &l->kept);
+  bags_merge(&l->sealed, &l->kept);
   epoch_leave(l);
   do {
     epoch_enter(l);

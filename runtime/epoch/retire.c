@@ -48,7 +48,7 @@ static void press(struct lethe_epoch_limbo *l, bool sealing) {
   uint64_t now = epoch_fence(m, true);
   epoch_enter(l);
   if (l->open && is_full(m, l->open)) epoch_seal(l);
-  if (sealing) bags_move(&l->sealed, &l->kept);
+  if (sealing) bags_merge(&l->sealed, &l->kept);
   bool over = heavy(m, l) || l->sealed.n > LETHE_EPOCH_BAGS;
   epoch_leave(l);
   if (sealing && ++l->seals % SEALS_PER_LOOK == 0) epoch_steal_idle(m, l);
@@ -66,7 +66,7 @@ static void put(struct lethe_epoch_limbo *l, struct lethe_epoch_bag *bag, uint64
   bag->last = now;
   uint64_t held = load_rlx(&l->held) + 1;
   store_rlx(&l->held, held);
-  if (held > load_rlx(&l->peak)) store_rlx(&l->peak, held);
+  if (held - l->foreign > load_rlx(&l->peak)) store_rlx(&l->peak, held - l->foreign);
   store_rlx(&l->retired, load_rlx(&l->retired) + 1);
   if (r->bytes) store_rlx(&l->bytes, load_rlx(&l->bytes) + (int64_t)r->bytes);
 }

@@ -9,13 +9,15 @@
 static void move_limbo(struct lethe_epoch_limbo *to, struct lethe_epoch_limbo *from) {
   to->open = from->open;
   from->open = NULL;
-  bags_move(&to->sealed, &from->sealed);
-  bags_move(&to->kept, &from->kept);
+  bags_merge(&to->sealed, &from->sealed);
+  bags_merge(&to->kept, &from->kept);
   store_rlx(&to->held, load_rlx(&from->held));
   store_rlx(&to->bytes, load_rlx(&from->bytes));
   store_rlx(&to->retired, load_rlx(&from->retired));
   store_rlx(&to->reclaimed, load_rlx(&from->reclaimed));
   store_rlx(&to->peak, load_rlx(&from->peak));
+  to->foreign = from->foreign;
+  from->foreign = 0;
   store_rlx(&from->held, 0);
   store_rlx(&from->bytes, 0);
   store_rlx(&from->retired, 0);

@@ -90,6 +90,8 @@ static bool record_is_valid(const struct lethe_epoch_limbo *l, uint64_t now) {
   int64_t bytes = 0;
   uint32_t spares = 0;
   if (!bags_are_valid(&l->sealed, now, &held, &bytes)) return false;
+  for (const struct lethe_epoch_bag *bag = l->sealed.first; bag && bag->next; bag = bag->next)
+    if (bag->stamp > bag->next->stamp) return false;
   if (!bags_are_valid(&l->kept, now, &held, &bytes)) return false;
   if (l->open) {
     held += bag_left(l->open);
@@ -98,9 +100,10 @@ static bool record_is_valid(const struct lethe_epoch_limbo *l, uint64_t now) {
   for (const struct lethe_epoch_bag *bag = l->spare; bag; bag = bag->next) spares++;
   const struct lethe_epoch_rec *r = l->rec;
   uint64_t word = load_rlx(&r->word);
-  return spares == l->spares && held == load_rlx(&l->held) && bytes == load_rlx(&l->bytes) &&
-         load_rlx(&r->confirmed) <= load_rlx(&r->ejected) && (word != 0) == (r->nest > 0) &&
-         word >> LETHE_EPOCH_SHIFT <= now && (load_rlx(&l->in_use) || (word == 0 && held == 0));
+  return spares == l->spares && held == load_rlx(&l->held) && l->foreign <= held &&
+         bytes == load_rlx(&l->bytes) && load_rlx(&r->confirmed) <= load_rlx(&r->ejected) &&
+         (word != 0) == (r->nest > 0) && word >> LETHE_EPOCH_SHIFT <= now &&
+         (load_rlx(&l->in_use) || (word == 0 && held == 0));
 }
 
 bool lethe_epoch_is_valid(struct lethe_epoch *m) {
