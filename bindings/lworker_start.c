@@ -108,6 +108,8 @@ static void end_keeper(struct lethe_state *s, void *what, bool closed) {
 
 static const struct lethe_class keeper_class = {.name = "lethe.worker.Keeper", .end = end_keeper};
 
+/* Made before any channel of its state, so that at the state's end, which goes by age, the workers are
+ * cancelled before they could notice that they are alone. */
 static struct keeper *keeper_of(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &key_keeper);
   struct lethe_box *b = lethe_test(L, -1, &keeper_class);
@@ -234,5 +236,6 @@ void worker_open_starting(lua_State *L) {
   static const luaL_Reg functions[] = {{"start", l_start}, {NULL, NULL}};
   lethe_class(L, &keeper_class);
   lethe_class(L, &draft_class);
+  keeper_of(L);
   luaL_setfuncs(L, functions, 0);
 }

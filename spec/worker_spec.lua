@@ -1,7 +1,7 @@
 -- Workers: threads with a state and a loop each, what they send each other, and how they end. How a
 -- process ends that has workers is in worker_end_spec.lua, what messages are in message_spec.lua.
 -- A worker's function takes what it needs as arguments, so their names come twice:
--- luacheck: ignore 431 422 432 423 421
+-- luacheck: ignore 431 432 433
 local errors = require "spec.support.errors"
 local program = require "spec.support.program"
 local collector = require "spec.support.collector"
