@@ -5,7 +5,7 @@
  *   I3  a waiter is listed or answered, never both; it is posted at most once at a time
  *   I4  a listed waiter that is not idle holds its loop if and only if holders > 1; one that is answered
  *       holds it until the answer is delivered, so that the loop has no moment without either */
-#include "channel_internal.h"
+#include "channel_parts.h"
 
 static void free_items(struct lethe_item *item) {
   while (item) {

@@ -7,7 +7,7 @@
  *
  * The graph's lock stops what would mislead a search: holders neither come nor go, and messages that
  * hold channels neither enter a channel nor leave one. Others do. */
-#include "channel_internal.h"
+#include "channel_parts.h"
 
 static pthread_mutex_t graph = PTHREAD_MUTEX_INITIALIZER;
 

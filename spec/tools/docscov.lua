@@ -11,6 +11,9 @@ local INTERNAL <const> = {
   ["lethe.quota.Call"] = "a reclaim request under way, held by the port of lua/lethe/quota.lua",
   ["lethe.quota.Grave"] = "tells the tracker that a condemned participant's object is gone",
   ["lethe.registry.Note"] = "hangs on a registered object, inside a weak table",
+  ["lethe.worker.Draft"] = "a worker that is being made",
+  ["lethe.worker.Keeper"] = "what a state keeps of its workers, in the Lua registry",
+  ["lethe.worker.Wait"] = "a waiting call of lua/lethe/worker.lua",
 }
 
 -- What other stubs inherit from; nothing is of this class alone.

@@ -45,8 +45,8 @@ function worker.channel(capacity) end
 ---@return lethe.worker.Parent?
 function worker.parent() end
 
---- Closing it cancels. One that is only collected goes on; when this state ends it is cancelled, and
---- waited for at most a second. An error of one that nobody joins goes to lethe.on_error.
+--- Closing it cancels. One that is only collected goes on; when this state ends it is cancelled,
+--- and waited for at most a second. An error of one that nobody joins goes to lethe.on_error.
 ---@class lethe.worker.Worker: lethe.Object
 local Worker = {}
 
@@ -68,13 +68,17 @@ function Worker:recv() end
 ---@return any ...
 function Worker:join() end
 
---- Ends its waits at once, and raises at the next instruction of what it runs, however often that is
---- caught. To-be-closed variables are closed; while a __close runs cancellation is held back.
+--- Ends its waits at once, and raises at the next instruction of what it runs, however often that
+--- is caught. To-be-closed variables are closed; while a __close runs cancellation is held back.
 function Worker:cancel() end
 
 --- The name it was made with.
 ---@return string?
 function Worker:name() end
+
+--- Cancels it, and lets go of it. Idempotent.
+---@return true
+function Worker:close() end
 
 ---@class lethe.worker.Parent: lethe.Object
 local Parent = {}
@@ -91,6 +95,10 @@ function Parent:send(value) end
 ---@return string? message
 ---@return "closed"|"cancelled"|nil code
 function Parent:recv() end
+
+--- Lets go of it; `parent()` gives another object for it.
+---@return true
+function Parent:close() end
 
 ---@class lethe.worker.Channel: lethe.Object
 local Channel = {}

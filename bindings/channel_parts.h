@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What the files of channels share. */
-#ifndef LETHE_BINDINGS_CHANNEL_INTERNAL_H
-#define LETHE_BINDINGS_CHANNEL_INTERNAL_H
+#ifndef LETHE_BINDINGS_CHANNEL_PARTS_H
+#define LETHE_BINDINGS_CHANNEL_PARTS_H
 
 #include <pthread.h>
 
