@@ -7,11 +7,6 @@
 
 /* ---- size classes ---------------------------------------------------------------------------- */
 
-/* 0 for nothing, else one more than the position of the highest bit. */
-uint8_t quota_class_of(int64_t used) {
-  return used <= 0 ? 0 : (uint8_t)(64 - __builtin_clzll((unsigned long long)used));
-}
-
 static uint8_t class_of(const struct account *a) { return quota_class_of(a->used); }
 
 void quota_class_remove(struct lethe_quota *t, slot_t s) {
@@ -61,6 +56,7 @@ double lethe_quota_pressure(struct lethe_quota *t, enum lethe_quota_level *level
 }
 
 void quota_update_level(struct lethe_quota *t) {
+  if (t->level == LETHE_QUOTA_NORMAL && t->used <= t->low_water) return;
   double value = pressure(t);
   enum lethe_quota_level level = level_at(value, t->level);
   if (level == t->level) return;
@@ -114,10 +110,6 @@ void quota_uncharge(struct lethe_quota *t, struct participant *p, int64_t n) {
 }
 
 /* ---- caches ---------------------------------------------------------------------------------- */
-
-bool quota_may_cache(const struct lethe_quota *t) {
-  return !t->pass.id && lethe_list_empty(&t->waits);
-}
 
 /* min(cap, m / (8 x handles)); most often the first, and then nothing is divided. */
 static int64_t cap_within(int64_t cap, int64_t max, uint64_t handles) {

@@ -130,8 +130,9 @@ static void ask_account(struct lethe_quota *t, uint64_t account) {
 /* Those that arrive meanwhile are asked next time. */
 void quota_ask_again(struct lethe_quota *t) {
   uint32_t id = t->pass.id;
-  size_t n = t->arrivals_n;
+  size_t n = t->arrivals.n;
   if (t->pass.again.account) ask_account(t, t->pass.again.account);
-  for (size_t i = t->arrivals_asked; t->pass.id == id && i < n; i++) ask_account(t, t->arrivals[i]);
+  for (size_t i = t->arrivals_asked; t->pass.id == id && i < n; i++)
+    ask_account(t, vec_id(&t->arrivals, i));
   if (t->pass.id == id) t->arrivals_asked = n;
 }

@@ -24,7 +24,7 @@ void quota_kick(struct lethe_quota *t) {
   lethe_ref_get(&t->memory);
 }
 
-void quota_wake(struct lethe_quota *t) {
+void quota_wake_if_wanted(struct lethe_quota *t) {
   if (t->pass.id == 0 && quota_wanted(t)) quota_kick(t);
 }
 

@@ -17,10 +17,8 @@ struct noted {
 /* ---- the lock -------------------------------------------------------------------------------- */
 
 /* How long a pass holds the lock is measured, and only that. */
-void quota_lock(struct lethe_quota *t) {
-  pthread_mutex_lock(&t->lock);
-  t->visited = 0;
-  if (t->stepping && quota_is_driver(t)) t->held_since = lethe_clock_monotonic();
+void quota_measure_hold(struct lethe_quota *t) {
+  if (quota_is_driver(t)) t->held_since = lethe_clock_monotonic();
 }
 
 static struct noted *next_event(struct lethe_quota *t) {
@@ -42,7 +40,7 @@ static void deliver(struct lethe_quota *t) {
 }
 
 /* Policies are put here too: what destroys one may need the lock, or a state's. */
-void quota_unlock(struct lethe_quota *t) {
+void quota_unlock_and_deliver(struct lethe_quota *t) {
   struct lethe_quota_policy *dropped = t->dropped;
   bool any = !lethe_list_empty(&t->events);
   t->dropped = NULL;
@@ -59,11 +57,6 @@ void quota_unlock(struct lethe_quota *t) {
 void quota_breathe(struct lethe_quota *t) {
   quota_unlock(t);
   quota_lock(t);
-}
-
-void quota_visit(struct lethe_quota *t, uint32_t n) {
-  t->visited += n;
-  if (t->visited > t->longest_hold) t->longest_hold = t->visited;
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */

@@ -180,8 +180,7 @@ int lethe_quota_account_add_parent(struct lethe_quota *t, uint64_t account, uint
 /* ---- limits and handles up the graph
  * ----------------------------------------------------------- */
 
-slot_t quota_blocker(struct lethe_quota *t, slot_t s, int64_t n) {
-  if (!account_at(t, s)->x) return 0;
+slot_t quota_blocker_above(struct lethe_quota *t, slot_t s, int64_t n) {
   quota_walk_up(t, s);
   for (slot_t above = s; above; above = quota_up(t, above)) {
     const struct account *a = account_at(t, above);

@@ -7,6 +7,10 @@
 
 static const double due_now = 1e-9; /* a virtual clock rounds to that */
 
+static struct condemned *grave(struct lethe_quota *t, size_t i) {
+  return VEC_AT(&t->graves, struct condemned, i);
+}
+
 static void drop(struct lethe_quota *t, const struct condemned *g) {
   if (g->name) lethe_free(t->alloc, g->name, strlen(g->name) + 1);
 }
@@ -22,18 +26,18 @@ static void report(struct lethe_quota *t, const struct condemned *g, int64_t byt
 static void look(struct lethe_quota *t) {
   double now = quota_now(t);
   size_t kept = 0;
-  for (size_t i = 0; i < t->graves_n; i++) {
-    struct condemned g = t->graves[i];
+  for (size_t i = 0; i < t->graves.n; i++) {
+    struct condemned g = *grave(t, i);
     const struct participant *p = lethe_slab_find(&t->participants, g.participant);
     bool stands = p && p->state == CONDEMNED;
     if (stands && g.due > now + due_now) {
-      t->graves[kept++] = g;
+      *grave(t, kept++) = g;
       continue;
     }
     if (stands) report(t, &g, p->used);
     drop(t, &g);
   }
-  t->graves_n = kept;
+  t->graves.n = kept;
 }
 
 static void on_timer(struct lethe_timer *timer) {
@@ -47,14 +51,14 @@ static void on_timer(struct lethe_timer *timer) {
 }
 
 void quota_graves_timer(struct lethe_quota *t) {
-  if (t->graves_n == 0 || t->grave_timer.loop || !quota_is_driver(t)) return;
+  if (t->graves.n == 0 || t->grave_timer.loop || !quota_is_driver(t)) return;
   t->grave_timer.idle = true; /* nobody waits for a look at graves */
-  lethe_timer_start(t->home->loop, &t->grave_timer, t->graves[0].due - quota_now(t), 0, on_timer);
+  lethe_timer_start(t->home->loop, &t->grave_timer, grave(t, 0)->due - quota_now(t), 0, on_timer);
 }
 
 void quota_graves_close(struct lethe_quota *t) {
-  for (size_t i = 0; i < t->graves_n; i++) drop(t, &t->graves[i]);
-  t->graves_n = 0;
+  for (size_t i = 0; i < t->graves.n; i++) drop(t, grave(t, i));
+  t->graves.n = 0;
   if (quota_is_driver(t)) lethe_timer_stop(&t->grave_timer);
 }
 
@@ -71,12 +75,10 @@ static char *name_of(const struct lethe_quota *t, uint64_t account) {
 void quota_bury(struct lethe_quota *t, uint64_t participant, uint64_t account) {
   const struct participant *p = lethe_slab_find(&t->participants, participant);
   if (!p || p->state != CONDEMNED) return;
-  void *array = t->graves;
-  if (lethe_grow(t->alloc, &array, &t->graves_room, t->graves_n + 1, sizeof *t->graves)) return;
-  t->graves = array;
-  t->graves[t->graves_n++] = (struct condemned){.participant = participant,
-                                                .account = account,
-                                                .name = name_of(t, account),
-                                                .due = quota_now(t) + t->deadline};
+  if (vec_add(t->alloc, &t->graves, sizeof(struct condemned))) return;
+  *grave(t, t->graves.n - 1) = (struct condemned){.participant = participant,
+                                                  .account = account,
+                                                  .name = name_of(t, account),
+                                                  .due = quota_now(t) + t->deadline};
   quota_graves_timer(t);
 }

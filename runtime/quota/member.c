@@ -13,7 +13,7 @@ void quota_member_put_locked(struct lethe_quota_member *m) {
   struct lethe_quota *t = m->t;
   if (--m->refs > 0) return;
   lethe_loop_put(m->loop);
-  lethe_free(t->alloc, m->collapsed, m->collapsed_room * sizeof *m->collapsed);
+  vec_free(t->alloc, &m->collapsed, sizeof(uint64_t));
   lethe_free(t->alloc, m, sizeof *m);
 }
 
@@ -102,22 +102,18 @@ void lethe_quota_member_delete(struct lethe_quota_member *m) {
 void quota_collapsed(struct lethe_quota *t, uint16_t member, uint64_t participant) {
   struct lethe_quota_member *m = t->members[member];
   if (!m || !m->ops->collapsed) return;
-  void *array = m->collapsed;
-  if (lethe_grow(t->alloc, &array, &m->collapsed_room, m->collapsed_n + 1, sizeof *m->collapsed))
-    return; /* then its object is let go of with its handles */
-  m->collapsed = array;
-  m->collapsed[m->collapsed_n++] = participant;
+  vec_push_id(t->alloc, &m->collapsed, participant); /* else its object goes with its handles */
 }
 
 /* On the member's thread, under the lock, which it drops for each call. A callback may turn the
  * loop and come here again. */
 static void tell(struct lethe_quota_member *m) {
   struct lethe_quota *t = m->t;
-  while (m->ops && m->collapsed_told < m->collapsed_n) {
-    uint64_t id = m->collapsed[m->collapsed_told++];
+  while (m->ops && m->collapsed_told < m->collapsed.n) {
+    uint64_t id = vec_id(&m->collapsed, m->collapsed_told++);
     const struct participant *p = lethe_slab_find(&t->participants, id);
     void *ud = p ? p->ud : NULL;
-    if (m->collapsed_told == m->collapsed_n) m->collapsed_told = m->collapsed_n = 0;
+    if (m->collapsed_told == m->collapsed.n) m->collapsed_told = m->collapsed.n = 0;
     quota_unlock(t);
     if (m->ops) m->ops->collapsed(m->ud, id, ud); /* events were delivered: it may have left */
     quota_lock(t);
@@ -146,7 +142,7 @@ static void notify(struct lethe_quota_member *m) {
 void quota_tell_collapsed(struct lethe_quota *t) {
   for (size_t i = 0; i < t->members_n; i++) {
     struct lethe_quota_member *m = t->members[i];
-    if (!m || m->collapsed_n == 0) continue;
+    if (!m || m->collapsed.n == 0) continue;
     if (!pthread_equal(m->thread, pthread_self())) {
       notify(m);
       continue;

@@ -5,12 +5,6 @@
  * has a handle any more. The record stays while there are handles. */
 #include "quota_internal.h"
 
-int quota_participant_check(const struct lethe_quota *t, const struct participant *p) {
-  if (t->shut) return LETHE_ESHUTDOWN;
-  if (!account_of(t, p)) return LETHE_EACCOUNT;
-  return p->state == LIVE ? LETHE_OK : LETHE_EPARTICIPANT;
-}
-
 static void give_record(struct lethe_quota *t, slot_t s) {
   struct participant *p = participant_at(t, s);
   if (p->refs == 0 && p->state == DEAD) lethe_slab_give(&t->participants, lethe_slab_id(p, s));

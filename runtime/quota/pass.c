@@ -14,7 +14,7 @@
  * stops the tracker: a pass that cannot reach its goal ends stuck, and says so. */
 #include "quota_internal.h"
 
-enum { SLICES_A_TURN = 256 };
+enum { SLICES_A_TURN = 256, HEAP_KEPT = 16 };
 static const double ask_patience = 0.05; /* seconds */
 
 /* What the pass still needs, in bytes; 0 or less: it has reached its goal. */
@@ -48,9 +48,9 @@ static void clear(struct lethe_quota *t) {
   p->freed = 0;
   p->victims = p->outstanding = 0;
   p->scan = 1;
-  p->heap_n = 0;
+  p->heap.n = 0;
   p->victim = p->again = (struct ranked){0};
-  t->arrivals_n = t->arrivals_asked = 0;
+  t->arrivals.n = t->arrivals_asked = 0;
   t->arrivals_lost = false;
 }
 
@@ -215,14 +215,14 @@ void quota_gather_anew(struct lethe_quota *t) {
   new_stamp(t);
   p->stamp = t->last_pass;
   p->scan = 1;
-  p->heap_n = 0;
+  p->heap.n = 0;
   p->again.account = 0;
-  t->arrivals_n = t->arrivals_asked = 0;
+  t->arrivals.n = t->arrivals_asked = 0;
 }
 
 static bool policy_is_due(const struct lethe_quota *t) {
   const struct pass *p = &t->pass;
-  return p->scan || p->again.account || t->arrivals_n > 0 || t->arrivals_lost ||
+  return p->scan || p->again.account || t->arrivals.n > 0 || t->arrivals_lost ||
          (p->tell_victim && p->policy->victim);
 }
 
@@ -306,12 +306,23 @@ static bool go_on(struct lethe_quota *t) {
   return true;
 }
 
+/* What ranking many accounts took; a small heap is kept for the next pass. */
+static void give_heap_back(struct lethe_quota *t) {
+  struct vec heap = t->pass.heap;
+  if (t->pass.phase != IDLE || heap.made <= HEAP_KEPT) return;
+  t->pass.heap = (struct vec){0};
+  quota_unlock(t);
+  vec_free(t->alloc, &heap, sizeof(struct ranked));
+  quota_lock(t);
+}
+
 /* On the home loop's thread. A callback may turn the loop: then the outer step goes on. */
 void quota_step(struct lethe_quota *t) {
   if (t->stepping) return;
   t->stepping = true;
   t->held_since = lethe_clock_monotonic();
   bool more = go_on(t);
+  give_heap_back(t);
   t->stepping = false;
   if (more) quota_kick(t);
 }

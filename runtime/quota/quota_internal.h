@@ -12,14 +12,29 @@
 /* ---- what the files give each other
  * ----------------------------------------------------------- */
 
-/* events.c: the lock; unlocking delivers the events that were noted under it. */
-void quota_lock(struct lethe_quota *t);
-void quota_unlock(struct lethe_quota *t);
+/* events.c: the lock. Opening it delivers the events that were noted under it, and puts the policy
+ * that was dropped; most often there is neither. */
+void quota_measure_hold(struct lethe_quota *t);
+void quota_unlock_and_deliver(struct lethe_quota *t);
+static inline void quota_lock(struct lethe_quota *t) {
+  pthread_mutex_lock(&t->lock);
+  t->visited = 0;
+  if (__builtin_expect(t->stepping, 0)) quota_measure_hold(t);
+}
+static inline void quota_unlock(struct lethe_quota *t) {
+  if (__builtin_expect(lethe_list_empty(&t->events) && !t->dropped && t->held_since <= 0, 1))
+    pthread_mutex_unlock(&t->lock);
+  else
+    quota_unlock_and_deliver(t);
+}
 /* A slice is over: others may have the lock. */
 void quota_breathe(struct lethe_quota *t);
 /* Counts n accounts or participants that this hold of the lock looks at; at 64 the slice is
  * over. */
-void quota_visit(struct lethe_quota *t, uint32_t n);
+static inline void quota_visit(struct lethe_quota *t, uint32_t n) {
+  t->visited += n;
+  if (t->visited > t->longest_hold) t->longest_hold = t->visited;
+}
 /* An event to be delivered at unlock, its account and name filled in; NULL without memory. */
 struct lethe_quota_event *quota_note(struct lethe_quota *t, enum lethe_quota_event_type type,
                                      uint64_t account);
@@ -38,11 +53,8 @@ void quota_charge(struct lethe_quota *t, struct participant *p, int64_t n);
 void quota_uncharge(struct lethe_quota *t, struct participant *p, int64_t n);
 void quota_update_level(struct lethe_quota *t);
 uint32_t quota_cap(const struct lethe_quota *t, slot_t account);
-/* No pass runs and nobody waits: handles may hold what they do not use. */
-bool quota_may_cache(const struct lethe_quota *t);
 void quota_class_add(struct lethe_quota *t, slot_t account);
 void quota_class_remove(struct lethe_quota *t, slot_t account);
-uint8_t quota_class_of(int64_t used);
 
 /* graph.c */
 struct extra *quota_extra(struct lethe_quota *t, slot_t account);
@@ -55,8 +67,11 @@ slot_t quota_down(const struct lethe_quota *t, slot_t account);
 /* Makes child a child of parent; the sums above are the caller's matter. */
 int quota_link(struct lethe_quota *t, slot_t child, slot_t parent, uint64_t *id);
 void quota_unlink_all(struct lethe_quota *t, slot_t account);
+slot_t quota_blocker_above(struct lethe_quota *t, slot_t account, int64_t n);
 /* The nearest account at or above that n more bytes would take past its max; 0: none. */
-slot_t quota_blocker(struct lethe_quota *t, slot_t account, int64_t n);
+static inline slot_t quota_blocker(struct lethe_quota *t, slot_t account, int64_t n) {
+  return account_at(t, account)->x ? quota_blocker_above(t, account, n) : 0;
+}
 void quota_handles_changed(struct lethe_quota *t, slot_t account, int32_t by);
 
 /* account.c */
@@ -70,8 +85,6 @@ void quota_participant_end(struct lethe_quota *t, slot_t participant);
 void quota_participant_condemn(struct lethe_quota *t, slot_t participant);
 /* Its bytes are not watched any more. */
 void quota_participant_forget(struct lethe_quota *t, slot_t participant);
-/* What a claim through one of its handles would answer before it looks at limits. */
-int quota_participant_check(const struct lethe_quota *t, const struct participant *p);
 /* The handle leaves; with the last one the participant does. Returns the bytes that ended. */
 int64_t quota_participant_leave(struct lethe_quota *t, slot_t participant,
                                 struct lethe_quota_handle *h);
@@ -129,7 +142,11 @@ void quota_ask_again(struct lethe_quota *t);
 void quota_on_ask(struct lethe_message *message, bool closed);
 
 /* driver.c: what makes the pass go on */
-void quota_wake(struct lethe_quota *t);
+void quota_wake_if_wanted(struct lethe_quota *t);
+static inline void quota_wake(struct lethe_quota *t) {
+  bool idle = t->used <= t->max && !t->max_wants && !t->account_wants && !t->wanting.n;
+  if (!idle || !lethe_list_empty(&t->manuals)) quota_wake_if_wanted(t);
+}
 /* Has the driver look at the pass. */
 void quota_kick(struct lethe_quota *t);
 void quota_on_kick(struct lethe_message *message, bool closed);

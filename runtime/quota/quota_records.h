@@ -23,6 +23,7 @@
 #include "lethe/quota.h"
 #include "lethe/ref.h"
 #include "lethe/slab.h"
+#include "vec.h"
 
 typedef uint32_t slot_t; /* in a slab; 0: none */
 
@@ -102,8 +103,8 @@ struct lethe_quota_member {
   bool asking;              /* the message is on its way */
   struct lethe_message notice;
   bool noticing;
-  uint64_t *collapsed; /* participants that it is to be told of; the first were told */
-  size_t collapsed_told, collapsed_n, collapsed_room;
+  struct vec collapsed; /* participants that it is to be told of; the first were told */
+  size_t collapsed_told;
 };
 
 /* ---- walks that survive the lock's being dropped
@@ -111,8 +112,7 @@ struct lethe_quota_member {
 
 /* An account and all below it, each once, as ids; found a few at a time (tree.c). */
 struct tree {
-  uint64_t *v;
-  size_t n, room;
+  struct vec v;
   size_t open;   /* v[open] is the first whose children are not all in yet */
   uint64_t edge; /* to the child of v[open] that is next; 0: the first */
   uint8_t *in;   /* a bit for each slot of an account: it is in v */
@@ -198,15 +198,13 @@ struct pass {
   struct tree tree; /* the accounts of the scope */
   struct cursor drain;
   slot_t scan; /* the next account of the first gathering (of a scope: 1 + index); 0: it is over */
-  uint32_t stamp; /* what account.seen holds once gathered */
-  struct ranked *heap;
-  size_t heap_n, heap_room;
+  uint32_t stamp;  /* what account.seen holds once gathered */
+  struct vec heap; /* of struct ranked */
   struct hop *hop; /* on its way, or at work; NULL: none, or it was given up */
   bool hop_began;
 
   struct tree family; /* the victim and all below it */
-  struct prey *prey;  /* of each in the family */
-  size_t prey_room;
+  struct vec prey;    /* a struct prey for each in the family */
   struct lethe_list calls;
   uint32_t outstanding;        /* answers awaited */
   struct ranked victim, again; /* asked now; to be ranked again (account 0: none) */
@@ -247,10 +245,9 @@ struct lethe_quota {
   struct lethe_quota_policy *dropped; /* a reference to be put once the lock is open */
   pthread_mutex_t policy_lock; /* policies without a loop are called by one thread at a time */
   struct lethe_list manuals;
-  uint64_t *wanting; /* accounts whose refused claims want a pass */
-  size_t wanting_n, wanting_room;
-  uint64_t *arrivals; /* accounts that the running pass has not gathered; the first were asked */
-  size_t arrivals_n, arrivals_room, arrivals_asked;
+  struct vec wanting;  /* accounts whose refused claims want a pass; the first were served */
+  struct vec arrivals; /* accounts that the running pass has not gathered; the first were asked */
+  size_t wanting_served, arrivals_asked;
   bool arrivals_lost;
   bool stepping;
   struct lethe_timer timer, grave_timer;
@@ -264,8 +261,7 @@ struct lethe_quota {
   bool stuck_news;   /* somebody arrived since */
   bool account_last; /* the last pass was one over an account */
 
-  struct condemned *graves;
-  size_t graves_n, graves_room;
+  struct vec graves; /* of struct condemned */
 
   struct lethe_list waits;   /* by priority, then by arrival */
   struct lethe_list granted; /* not collected by their owners yet */
@@ -303,9 +299,24 @@ static inline struct edge *edge_at(const struct lethe_quota *t, slot_t s) {
 static inline uint64_t account_id_of(const struct participant *p) {
   return (uint64_t)p->account_generation << 32 | p->account;
 }
+/* No pass runs and nobody waits: handles may hold what they do not use. */
+static inline bool quota_may_cache(const struct lethe_quota *t) {
+  return !t->pass.id && lethe_list_empty(&t->waits);
+}
+/* The size class of so many bytes: 0 for nothing, else 1 + the position of the highest bit. */
+static inline uint8_t quota_class_of(int64_t used) {
+  return used <= 0 ? 0 : (uint8_t)(64 - __builtin_clzll((unsigned long long)used));
+}
 /* The living account of a participant, or NULL. */
 static inline struct account *account_of(const struct lethe_quota *t, const struct participant *p) {
   return account_find(t, account_id_of(p));
+}
+/* What a claim for the participant would answer before it looks at limits. */
+static inline int quota_participant_check(const struct lethe_quota *t,
+                                          const struct participant *p) {
+  if (__builtin_expect(p->state == LIVE, 1)) return LETHE_OK; /* its account is there then */
+  if (t->shut) return LETHE_ESHUTDOWN;
+  return account_of(t, p) ? LETHE_EPARTICIPANT : LETHE_EACCOUNT;
 }
 
 #endif

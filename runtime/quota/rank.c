@@ -18,32 +18,31 @@ static bool before(const struct lethe_quota *t, const struct ranked *a, const st
   return a->account < b->account;
 }
 
+static struct ranked *at(struct pass *p, size_t i) { return VEC_AT(&p->heap, struct ranked, i); }
+
 int quota_push(struct lethe_quota *t, struct ranked r) {
   struct pass *p = &t->pass;
-  void *array = p->heap;
-  if (lethe_grow(t->alloc, &array, &p->heap_room, p->heap_n + 1, sizeof *p->heap))
-    return LETHE_ENOMEM;
-  p->heap = array;
-  size_t i = p->heap_n++;
-  for (; i > 0 && before(t, &r, &p->heap[(i - 1) / 2]); i = (i - 1) / 2)
-    p->heap[i] = p->heap[(i - 1) / 2];
-  p->heap[i] = r;
+  if (vec_add(t->alloc, &p->heap, sizeof r)) return LETHE_ENOMEM;
+  size_t i = p->heap.n - 1;
+  for (; i > 0 && before(t, &r, at(p, (i - 1) / 2)); i = (i - 1) / 2)
+    *at(p, i) = *at(p, (i - 1) / 2);
+  *at(p, i) = r;
   return LETHE_OK;
 }
 
 bool quota_pop(struct lethe_quota *t, struct ranked *out) {
   struct pass *p = &t->pass;
-  if (p->heap_n == 0) return false;
-  *out = p->heap[0];
-  struct ranked last = p->heap[--p->heap_n];
+  if (p->heap.n == 0) return false;
+  *out = *at(p, 0);
+  struct ranked last = *at(p, --p->heap.n);
   size_t i = 0, child;
-  while ((child = 2 * i + 1) < p->heap_n) {
-    if (child + 1 < p->heap_n && before(t, &p->heap[child + 1], &p->heap[child])) child++;
-    if (!before(t, &p->heap[child], &last)) break;
-    p->heap[i] = p->heap[child];
+  while ((child = 2 * i + 1) < p->heap.n) {
+    if (child + 1 < p->heap.n && before(t, at(p, child + 1), at(p, child))) child++;
+    if (!before(t, at(p, child), &last)) break;
+    *at(p, i) = *at(p, child);
     i = child;
   }
-  p->heap[i] = last;
+  *at(p, i) = last;
   return true;
 }
 
@@ -59,23 +58,23 @@ void quota_overlook(struct lethe_quota *t, uint64_t account) {
 static uint64_t next_arrival(struct lethe_quota *t) {
   if (t->arrivals_asked == 0) return 0;
   size_t i = --t->arrivals_asked;
-  uint64_t id = t->arrivals[i];
-  t->arrivals[i] = t->arrivals[--t->arrivals_n];
+  uint64_t id = vec_id(&t->arrivals, i);
+  *VEC_AT(&t->arrivals, uint64_t, i) = vec_id(&t->arrivals, --t->arrivals.n);
   return id;
 }
 
 static size_t scan_end(const struct lethe_quota *t) {
-  return t->pass.scope ? t->pass.tree.n + 1 : t->accounts.slots;
+  return t->pass.scope ? t->pass.tree.v.n + 1 : t->accounts.slots;
 }
 
 /* The account at a place of the scan, unless it is gone or was seen. */
-static uint64_t scan_one(struct lethe_quota *t, slot_t at) {
+static uint64_t scan_one(struct lethe_quota *t, slot_t place) {
   const struct pass *p = &t->pass;
-  struct account *a =
-      p->scope ? account_find(t, p->tree.v[at - 1]) : lethe_slab_used(&t->accounts, at);
+  struct account *a = p->scope ? account_find(t, vec_id(&p->tree.v, place - 1))
+                               : lethe_slab_used(&t->accounts, place);
   if (!a || a->seen == p->stamp) return 0;
   a->seen = p->stamp;
-  return p->scope ? p->tree.v[at - 1] : lethe_slab_id(a, at);
+  return p->scope ? vec_id(&p->tree.v, place - 1) : lethe_slab_id(a, place);
 }
 
 bool quota_next_to_rank(struct lethe_quota *t, struct ranked *out) {

@@ -64,11 +64,7 @@ void quota_want_account(struct lethe_quota *t, slot_t s, int64_t n) {
     if (n > a->x->wanted) a->x->wanted = n;
     return;
   }
-  void *array = t->wanting;
-  if (lethe_grow(t->alloc, &array, &t->wanting_room, t->wanting_n + 1, sizeof *t->wanting)) return;
-  t->wanting = array;
-  t->wanting[t->wanting_n++] = lethe_slab_id(a, s);
-  a->x->wanted = n;
+  if (vec_push_id(t->alloc, &t->wanting, lethe_slab_id(a, s)) == LETHE_OK) a->x->wanted = n;
 }
 
 /* After a pass got stuck the next one waits for news: growth, an arrival, or a while. */
@@ -83,7 +79,7 @@ static bool max_wanted(const struct lethe_quota *t) {
 
 bool quota_wanted(struct lethe_quota *t) {
   if (t->shut) return false;
-  return !lethe_list_empty(&t->manuals) || t->wanting_n > 0 || t->account_wants || max_wanted(t);
+  return !lethe_list_empty(&t->manuals) || t->wanting.n > 0 || t->account_wants || max_wanted(t);
 }
 
 /* Is the claim of n still in need of room there? */
@@ -94,10 +90,9 @@ static bool lacks_room(const struct lethe_quota *t, uint64_t id, int64_t n) {
 
 /* The account whose refused claim came first, its request taken; 0: none that still stands. */
 static uint64_t take_wanting(struct lethe_quota *t, int64_t *n) {
-  while (t->wanting_n > 0) {
-    uint64_t id = t->wanting[0];
-    for (size_t i = 1; i < t->wanting_n; i++) t->wanting[i - 1] = t->wanting[i];
-    t->wanting_n--;
+  while (t->wanting.n > 0) {
+    uint64_t id = vec_id(&t->wanting, t->wanting_served++);
+    if (t->wanting_served == t->wanting.n) t->wanting_served = t->wanting.n = 0;
     struct account *a = account_find(t, id);
     if (!a || !a->x) continue;
     *n = a->x->wanted;
@@ -166,13 +161,9 @@ bool quota_in_scope(struct lethe_quota *t, slot_t s) {
  * Until ages are asked everybody is still to be gathered. */
 void quota_arrive(struct lethe_quota *t, slot_t s) {
   struct account *a = account_at(t, s);
-  void *array = t->arrivals;
   if (t->pass.phase <= ASK || a->seen == t->pass.stamp || !quota_in_scope(t, s)) return;
-  if (lethe_grow(t->alloc, &array, &t->arrivals_room, t->arrivals_n + 1, sizeof *t->arrivals)) {
+  if (vec_push_id(t->alloc, &t->arrivals, lethe_slab_id(a, s)) == LETHE_OK)
+    a->seen = t->pass.stamp;
+  else
     t->arrivals_lost = true;
-    return;
-  }
-  t->arrivals = array;
-  t->arrivals[t->arrivals_n++] = lethe_slab_id(a, s);
-  a->seen = t->pass.stamp;
 }

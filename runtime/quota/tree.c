@@ -26,40 +26,31 @@ static int set_bit(struct lethe_quota *t, struct tree *tree, slot_t s) {
   return LETHE_OK;
 }
 
-static int append(struct lethe_quota *t, struct tree *tree, uint64_t id) {
-  void *array = tree->v;
-  if (lethe_grow(t->alloc, &array, &tree->room, tree->n + 1, sizeof *tree->v)) return LETHE_ENOMEM;
-  tree->v = array;
-  tree->v[tree->n++] = id;
-  return LETHE_OK;
-}
-
 /* The root has no bit: nothing leads back to it. */
 int quota_tree_begin(struct lethe_quota *t, struct tree *tree, uint64_t root) {
-  for (size_t i = 1; i < tree->n; i++)
-    tree->in[(slot_t)tree->v[i] / 8] = 0; /* all bits of the byte are of this tree */
-  tree->n = tree->open = 0;
+  if (tree->v.n > 1) memset(tree->in, 0, tree->in_room);
+  tree->v.n = tree->open = 0;
   tree->edge = 0;
-  return append(t, tree, root);
+  return vec_push_id(t->alloc, &tree->v, root);
 }
 
 static int add_child(struct lethe_quota *t, struct tree *tree, slot_t child) {
   if (has_bit(tree, child)) return LETHE_OK;
-  int rc = append(t, tree, lethe_slab_id(account_at(t, child), child));
-  if (rc == LETHE_OK && (rc = set_bit(t, tree, child)) != LETHE_OK) tree->n--;
+  int rc = vec_push_id(t->alloc, &tree->v, lethe_slab_id(account_at(t, child), child));
+  if (rc == LETHE_OK && (rc = set_bit(t, tree, child)) != LETHE_OK) tree->v.n--;
   return rc;
 }
 
 /* Where the walk over an account's children goes on; when that edge is gone, from the first
  * anew. */
 static slot_t next_edge(const struct lethe_quota *t, const struct tree *tree) {
-  const struct account *a = account_find(t, tree->v[tree->open]);
+  const struct account *a = account_find(t, vec_id(&tree->v, tree->open));
   if (!a || !a->x) return 0;
   return lethe_slab_find(&t->edges, tree->edge) ? (slot_t)tree->edge : a->x->down;
 }
 
 int quota_tree_grow(struct lethe_quota *t, struct tree *tree) {
-  for (; tree->open < tree->n; tree->open++) {
+  for (; tree->open < tree->v.n; tree->open++) {
     for (slot_t s = next_edge(t, tree); s; s = edge_at(t, s)->next_down) {
       tree->edge = lethe_slab_id(edge_at(t, s), s);
       if (t->visited >= LETHE_QUOTA_SLICE) return 1;
@@ -73,7 +64,7 @@ int quota_tree_grow(struct lethe_quota *t, struct tree *tree) {
 }
 
 void quota_tree_free(struct lethe_quota *t, struct tree *tree) {
-  lethe_free(t->alloc, tree->v, tree->room * sizeof *tree->v);
+  vec_free(t->alloc, &tree->v, sizeof(uint64_t));
   lethe_free(t->alloc, tree->in, tree->in_room);
   *tree = (struct tree){0};
 }
@@ -121,9 +112,9 @@ static slot_t next_in_slab(struct lethe_quota *t, struct cursor *c, bool *more) 
 slot_t quota_cursor_next(struct lethe_quota *t, struct cursor *c, bool *more) {
   *more = false;
   if (!c->tree) return next_in_slab(t, c, more);
-  while (c->at == 0 && c->account < c->tree->n) {
+  while (c->at == 0 && c->account < c->tree->v.n) {
     if (!count(t, more)) return 0;
-    const struct account *a = account_find(t, c->tree->v[c->account++]);
+    const struct account *a = account_find(t, vec_id(&c->tree->v, c->account++));
     if (a) c->at = a->participants;
   }
   if (c->at == 0 || !count(t, more)) return 0;

@@ -23,16 +23,17 @@ static int find_family(struct lethe_quota *t) {
     quota_breathe(t);
     rc = p->id == id ? LETHE_OK : LETHE_ECLOSED;
   }
-  void *array = p->prey;
-  if (rc == LETHE_OK)
-    rc = lethe_grow(t->alloc, &array, &p->prey_room, p->family.n, sizeof *p->prey);
-  if (rc == LETHE_OK) p->prey = array;
+  p->prey.n = 0;
   return rc;
+}
+
+static struct prey *prey_of(const struct lethe_quota *t, size_t i) {
+  return VEC_AT(&t->pass.prey, struct prey, i);
 }
 
 static struct prey look_at(const struct lethe_quota *t, size_t i) {
   const struct pass *p = &t->pass;
-  const struct account *a = account_find(t, p->family.v[i]);
+  const struct account *a = account_find(t, vec_id(&p->family.v, i));
   if (!a) return (struct prey){.spared = true};
   int64_t reserve = a->x ? a->x->reserve : 0;
   bool spared = i > 0 && !p->degraded && reserve > 0 && a->used <= reserve;
@@ -45,14 +46,14 @@ static void prepare(struct lethe_quota *t, size_t i) {
   struct cursor c;
   uint32_t id = p->id;
   bool more = true;
-  quota_cursor_account(t, &c, (slot_t)p->family.v[i]);
+  quota_cursor_account(t, &c, (slot_t)vec_id(&p->family.v, i));
   while (more && p->id == id) {
     slot_t s = quota_cursor_next(t, &c, &more);
     if (!s && more) quota_breathe(t);
     if (!s) continue;
     more = true;
     if (participant_at(t, s)->flags & EXACT) continue;
-    if (quota_call_add(t, s, i) == LETHE_OK) p->prey[i].asked = true;
+    if (quota_call_add(t, s, i) == LETHE_OK) prey_of(t, i)->asked = true;
   }
   quota_cursor_close(&c);
 }
@@ -60,18 +61,19 @@ static void prepare(struct lethe_quota *t, size_t i) {
 static void prepare_all(struct lethe_quota *t) {
   struct pass *p = &t->pass;
   uint32_t id = p->id;
-  for (size_t i = 0; p->id == id && i < p->family.n; i++) {
+  for (size_t i = 0; p->id == id && i < p->family.v.n; i++) {
     breathe_if_due(t);
     if (p->id != id) return;
     quota_visit(t, 1);
-    p->prey[i] = look_at(t, i);
-    if (!p->prey[i].spared) prepare(t, i);
+    if (vec_add(t->alloc, &p->prey, sizeof(struct prey))) return; /* the rest is not asked */
+    *prey_of(t, i) = look_at(t, i);
+    if (!prey_of(t, i)->spared) prepare(t, i);
   }
 }
 
 /* What is older than the next victim's oldest may go before anything of that one does. */
 static double next_oldest(const struct lethe_quota *t) {
-  double oldest = t->pass.heap_n ? t->pass.heap[0].oldest : NAN;
+  double oldest = t->pass.heap.n ? VEC_AT(&t->pass.heap, struct ranked, 0)->oldest : NAN;
   return isinf(oldest) ? NAN : oldest;
 }
 
@@ -133,7 +135,7 @@ static void condemn(struct lethe_quota *t, slot_t s) {
 
 static void take_answer(struct lethe_quota *t, const struct lethe_quota_call *call) {
   const struct participant *q = lethe_slab_find(&t->participants, call->participant);
-  struct prey *prey = &t->pass.prey[call->prey];
+  struct prey *prey = prey_of(t, call->prey);
   if (call->answered && call->stays) {
     prey->stays = true;
     return;
@@ -154,9 +156,9 @@ static void take_answers(struct lethe_quota *t) {
   }
 }
 
-static bool ends(const struct pass *p, const struct prey *prey) {
+static bool ends(const struct lethe_quota *t, const struct prey *prey) {
   if (prey->spared) return false;
-  if (!prey->asked) return p->prey[0].collapsed && !p->prey[0].stays;
+  if (!prey->asked) prey = prey_of(t, 0);
   return prey->collapsed && !prey->stays;
 }
 
@@ -176,8 +178,8 @@ static void end_account(struct lethe_quota *t, uint64_t account) {
 static void end_accounts(struct lethe_quota *t) {
   struct pass *p = &t->pass;
   uint32_t id = p->id;
-  for (size_t i = p->family.n; p->id == id && i-- > 0;) {
-    if (ends(p, &p->prey[i])) end_account(t, p->family.v[i]);
+  for (size_t i = p->prey.n; p->id == id && i-- > 0;) {
+    if (ends(t, prey_of(t, i))) end_account(t, vec_id(&p->family.v, i));
     quota_visit(t, 1);
     breathe_if_due(t);
   }
@@ -189,10 +191,11 @@ static int64_t freed_of(struct lethe_quota *t) {
   const struct pass *p = &t->pass;
   uint32_t id = p->id;
   int64_t freed = 0;
-  for (size_t i = 0; p->id == id && i < p->family.n; i++) {
-    const struct account *a = account_find(t, p->family.v[i]);
-    if (!a || p->prey[i].asked) freed += p->prey[i].before - (a ? a->used : 0);
-    if (a && a->x && p->prey[i].asked) a->x->touched = id;
+  for (size_t i = 0; p->id == id && i < p->prey.n; i++) {
+    const struct account *a = account_find(t, vec_id(&p->family.v, i));
+    const struct prey *prey = prey_of(t, i);
+    if (!a || prey->asked) freed += prey->before - (a ? a->used : 0);
+    if (a && a->x && prey->asked) a->x->touched = id;
     quota_visit(t, 1);
     breathe_if_due(t);
   }

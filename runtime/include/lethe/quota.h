@@ -1,30 +1,34 @@
 /* SPDX-License-Identifier: MIT
  * Memory quota tracker: who holds how much, and what gives memory back when it is too much.
  *
- * A tracker has a limit (max) and a target (low_water). Accounts hold participants; participants claim
- * bytes and release them. When the sum crosses max, a reclamation pass begins: it calls unspent
- * caches back, asks every participant how old its oldest data is, ranks the accounts by a policy,
- * and asks the worst of them, with all accounts below it, to give memory back, until the sum is at
- * low_water. An account that collapses ends; one that gives part stays. A claim is never refused for
- * the tracker's max (it starts a pass), but an account's own max is exact to the byte.
+ * A tracker has a limit (max) and a target (low_water). Accounts hold participants; participants
+ * claim bytes and release them. When the sum crosses max, a reclamation pass begins: it calls
+ * unspent caches back, asks every participant how old its oldest data is, ranks the accounts by a
+ * policy, and asks the worst of them, with all accounts below it, to give memory back, until the
+ * sum is at low_water. An account that collapses ends; one that gives part stays. A claim is never
+ * refused for the tracker's max (it starts a pass), but an account's own max is exact to the byte.
  *
  * Vocabulary. Account: a counted name for bytes; accounts form a directed acyclic graph, and an
- * account's max covers all below it. Participant: an object that can be asked for memory; it belongs
- * to one account and to one member. Handle: what a participant claims through, with a private cache
- * of claimed bytes, so that most claims are a compare and a subtraction. Member: a thread's loop,
- * where its participants are asked. Pass: one run of reclamation; one at a time per tracker.
+ * account's max covers all below it. Participant: an object that can be asked for memory; it
+ * belongs to one account and to one member. Handle: what a participant claims through, with a
+ * private cache of claimed bytes, so that most claims are a compare and a subtraction. Member: a
+ * thread's loop, where its participants are asked. Pass: one run of reclamation; one at a time per
+ * tracker.
  *
  *   lethe_quota_new             lethe_quota_member_new       lethe_quota_account_new
  *   lethe_quota_handle_open     lethe_quota_claim            lethe_quota_release
  *   lethe_quota_handle_close    lethe_quota_account_close    lethe_quota_put
  *
- * The model is the memory quota tracker of the Tor project's Arti; what differs is in runtime/README.md.
+ * The model is the memory quota tracker of the Tor project's Arti; what differs is in
+ * runtime/README.md.
  *
  * Synchronization: a handle belongs to one thread at a time, a member to its loop's thread;
- * everything else may be called from any thread. Callbacks run on their member's loop (events: on
- * whichever thread caused them), never with a lock held, and may call anything here.
+ * everything else may be called from any thread. Callbacks run on their member's loop, never with
+ * the tracker's lock held, and may call anything here. Events are delivered one at a time and in
+ * order, on a thread that causes some, before the call that caused them returns.
+ *
  * Progress: claim and release on the cache are wait-free; the rest blocks on the tracker's mutex,
- * which no pass holds for more than 64 participants at a time. */
+ * which no pass holds for more than 64 accounts and participants at a time. */
 #ifndef LETHE_QUOTA_H
 #define LETHE_QUOTA_H
 
@@ -64,14 +68,15 @@ enum lethe_quota_level {
 };
 
 /* Fields that a type does not name are 0. bytes: of victim, what it freed; of over_release, the
- * excess; of participant_lost and not_freed, what was counted; of reclaim_stop, all that was freed. */
+ * excess; of participant_lost and not_freed, what was counted; of reclaim_stop, all that was
+ * freed. */
 struct lethe_quota_event {
   enum lethe_quota_event_type type;
   uint64_t account;
-  char name[64];    /* of the account, cut to fit */
+  char name[64]; /* of the account, cut to fit */
   int64_t bytes;
   int64_t used;     /* of the tracker then */
-  int64_t goal;     /* reclaim_start: bytes wanted */
+  int64_t goal;     /* reclaim_start: bytes wanted; stuck: bytes still wanted */
   double value;     /* pressure: 0..1; victim: its score; reclaim_stop: seconds */
   uint32_t victims; /* reclaim_stop */
   enum lethe_quota_reason reason;
@@ -91,9 +96,9 @@ LETHE_API int64_t lethe_quota_auto_max(int64_t memory);
 /* The least of RAM and the cgroup's limit, or -1. */
 LETHE_API int64_t lethe_quota_machine_memory(void);
 
-/* A new tracker, one reference. Its passes run on the loop of its first member, and when that leaves on
- * another's. `event` (may be NULL) hears of them. LETHE_ELIMITS with *why set where the limits do not
- * fit. */
+/* A new tracker, one reference. Its passes run on the loop of its first member, and when that
+ * leaves on another's. `event` (may be NULL) hears of them. LETHE_ELIMITS with *why set where the
+ * limits do not fit. */
 LETHE_API int lethe_quota_new(struct lethe_quota **out, const struct lethe_alloc *a,
                               const struct lethe_quota_config *config,
                               void (*event)(void *ud, const struct lethe_quota_event *e), void *ud,
@@ -103,7 +108,8 @@ LETHE_API int lethe_quota_noop(struct lethe_quota **out, const struct lethe_allo
 LETHE_API struct lethe_quota *lethe_quota_get(struct lethe_quota *t);
 /* The tracker shuts down when neither a reference nor an open account is left. */
 LETHE_API void lethe_quota_put(struct lethe_quota *t);
-/* Ends every account now; further calls answer LETHE_ESHUTDOWN. The event sink is not called after. */
+/* Ends every account now; further calls answer LETHE_ESHUTDOWN. The event sink is not called
+ * after. */
 LETHE_API void lethe_quota_shutdown(struct lethe_quota *t);
 /* Another sink from now on. */
 LETHE_API void lethe_quota_listen(struct lethe_quota *t,
@@ -116,18 +122,19 @@ LETHE_API void lethe_quota_mute(struct lethe_quota *t);
 
 struct lethe_quota_change {
   bool set_max, set_low_water, set_deadline;
-  struct lethe_quota_config to; /* -1 again means auto */
+  struct lethe_quota_config to;      /* -1 again means auto */
   struct lethe_quota_policy *policy; /* NULL keeps it; a reference is taken */
 };
-/* All or nothing: LETHE_ELIMITS with *why set leaves everything as it was, as does LETHE_ESHUTDOWN. */
+/* All or nothing: LETHE_ELIMITS with *why set leaves everything as it was, as does
+ * LETHE_ESHUTDOWN. */
 LETHE_API int lethe_quota_configure(struct lethe_quota *t, const struct lethe_quota_change *change,
                                     const char **why);
 
 struct lethe_quota_stats {
   int64_t used, peak, max, low_water, untracked, condemned, freed;
   uint64_t accounts, participants, reclaims, victims, policy_failures, stuck;
-  double stall_seconds;     /* time in which at least one claim waited */
-  uint32_t longest_hold;    /* participants that one lock hold of a pass visited, at most */
+  double stall_seconds;  /* time in which at least one claim waited */
+  uint32_t longest_hold; /* accounts and participants visited in one lock hold of a pass, at most */
   double longest_hold_time; /* seconds */
   double longest_pass;      /* seconds */
 };
@@ -188,23 +195,26 @@ struct lethe_quota_request {
 struct lethe_quota_call; /* a reclaim request under way */
 
 struct lethe_quota_member_ops {
-  /* 1 and *age: the oldest data of the participant; 0: it has none; -1: it is gone, or failed; then it is
-   * torn down. Must not wait. */
+  /* 1 and *age: the oldest data of the participant; 0: it has none; -1: it is gone, or failed; then
+   * it is torn down. Must not wait. */
   int (*oldest)(void *member_ud, uint64_t participant, void *ud, double *age);
   /* Starts giving memory back; ends with one lethe_quota_answer(call), at once or later, from this
    * thread. */
   void (*reclaim)(void *member_ud, uint64_t participant, void *ud,
                   const struct lethe_quota_request *request, struct lethe_quota_call *call);
   /* The participant has collapsed; its bytes are condemned until they are released or
-   * lethe_quota_buried says that its object is gone. May be NULL. */
+   * lethe_quota_buried says that its object is gone. `ud` is NULL if its handles are closed by now.
+   * May be NULL. */
   void (*collapsed)(void *member_ud, uint64_t participant, void *ud);
 };
 
 LETHE_API int lethe_quota_member_new(struct lethe_quota_member **out, struct lethe_quota *t,
                                      struct lethe_loop *loop,
                                      const struct lethe_quota_member_ops *ops, void *ud);
-/* From its thread, before its loop closes; its handles are closed already. Calls that it has not
- * answered count as collapsing. */
+/* From its thread, before its loop closes; its handles are closed already (a participant that is
+ * left ends). Calls that it has not answered count as collapsing; each is still to be answered
+ * once, for its memory's sake. Claims that wait and passes by hand on its loop are answered, on
+ * that loop. */
 LETHE_API void lethe_quota_member_delete(struct lethe_quota_member *m);
 
 /* `stays`: it gave what it could and lives on ("partial"); else it is collapsing. */
@@ -232,12 +242,13 @@ struct lethe_quota_handle {
 /* Registers a participant with its first handle; claims a cache for it where there is room.
  * `exact`: no cache ever, and never a candidate (a Lua state's allocator). */
 LETHE_API int lethe_quota_handle_open(struct lethe_quota_handle *h, struct lethe_quota_member *m,
-                                      uint64_t account, void *ud, bool exact, uint64_t *participant);
+                                      uint64_t account, void *ud, bool exact,
+                                      uint64_t *participant);
 /* A second handle on the participant, with an empty cache. */
 LETHE_API void lethe_quota_handle_clone(struct lethe_quota_handle *h,
                                         struct lethe_quota_handle *from);
-/* Gives the cache back; the participant ends, and its bytes with it, when it was the last.
- * Returns the bytes that ended with it. */
+/* Gives the cache back; the participant ends, and its bytes with it, when it was the last. Claims
+ * that wait through it fail. Returns the bytes that ended with it. */
 LETHE_API int64_t lethe_quota_handle_close(struct lethe_quota_handle *h);
 /* Ends the participant: its bytes count as freed, condemned ones too; every clone answers
  * LETHE_EPARTICIPANT. */
@@ -255,9 +266,9 @@ LETHE_API bool lethe_quota_handle_condemned(struct lethe_quota_handle *h);
 LETHE_API int lethe_quota_claim_slow(struct lethe_quota_handle *h, int64_t n);
 LETHE_API void lethe_quota_release_slow(struct lethe_quota_handle *h, int64_t n);
 
-/* The hot path is fenced against whoever calls caches back: the owner shows `busy` before it looks at
- * `stop`; the other side sets `stop`, makes every thread see it (lethe_fence_heavy) and waits until
- * `busy` is clear. One of the two sees the other. */
+/* The hot path is fenced against whoever calls caches back: the owner shows `busy` before it looks
+ * at `stop`; the other side sets `stop`, makes every thread see it (lethe_fence_heavy) and waits
+ * until `busy` is clear. One of the two sees the other. */
 static inline bool lethe_quota_enter(struct lethe_quota_handle *h) {
 #if LETHE_TSAN
   store_seq(&h->busy, 1);
@@ -283,7 +294,8 @@ static inline int lethe_quota_claim(struct lethe_quota_handle *h, int64_t n) {
 }
 /* n >= 0. Cannot fail; more than the participant has is clamped and reported. */
 static inline void lethe_quota_release(struct lethe_quota_handle *h, int64_t n) {
-  if (__builtin_expect(lethe_quota_enter(h) && n <= h->spent && n <= (int64_t)h->cap - h->cache, 1)) {
+  if (__builtin_expect(lethe_quota_enter(h) && n <= h->spent && n <= (int64_t)h->cap - h->cache,
+                       1)) {
     h->cache += (uint32_t)n;
     h->spent -= n;
     lethe_quota_leave(h);
@@ -293,8 +305,8 @@ static inline void lethe_quota_release(struct lethe_quota_handle *h, int64_t n) 
   lethe_quota_release_slow(h, n);
 }
 
-/* A claim that waits for room below max instead of pushing past it: higher priority first, first come
- * first served within one. Caller's memory until done was called or it was cancelled. */
+/* A claim that waits for room below max instead of pushing past it: higher priority first, first
+ * come first served within one. Caller's memory until done was called or it was cancelled. */
 struct lethe_quota_wait {
   struct lethe_list node;
   struct lethe_message message;
@@ -307,7 +319,9 @@ struct lethe_quota_wait {
   struct lethe_loop *loop;
   void (*done)(struct lethe_quota_wait *w, int code); /* on the loop of the handle's member */
 };
-/* 0: claimed at once. 1: waits; done follows. Else refused: LETHE_ELIMIT means it can never fit. */
+/* 0: claimed at once. 1: waits; done follows, with 0 or with what a claim would answer then. Else
+ * refused: LETHE_ELIMIT means it can never fit. While anybody waits no handle of the tracker
+ * caches. */
 LETHE_API int lethe_quota_claim_wait(struct lethe_quota_handle *h, int64_t n,
                                      struct lethe_quota_wait *w,
                                      void (*done)(struct lethe_quota_wait *w, int code));
@@ -319,17 +333,18 @@ LETHE_API bool lethe_quota_wait_cancel(struct lethe_quota_wait *w);
 /* What a policy sees of an account, a snapshot. */
 struct lethe_quota_candidate {
   struct lethe_quota_account_info info;
-  double age;      /* seconds since info.oldest */
-  uint32_t tried;  /* times it was asked in this pass */
-  int64_t freed;   /* bytes that it gave in this pass */
-  double cost;     /* seconds per byte that its reclaims took; 0 before the first */
-  bool degraded;   /* this is the second, sterner call */
-  bool plan;       /* for a plan: a pass may be under way, on another thread even */
+  double age;     /* seconds since info.oldest */
+  uint32_t tried; /* times it was asked in this pass */
+  int64_t freed;  /* bytes that it gave in this pass */
+  double cost;    /* seconds per byte that its reclaims took; 0 before the first */
+  bool degraded;  /* this is the second, sterner call */
+  bool plan;      /* for a plan: a pass may be under way, on another thread even */
 };
 
 /* A policy ranks candidates. Built-ins, expressions and scripts are all this struct. Functions that
  * fail return LETHE_EPOLICY with `message` written; the pass then goes on with "oldest".
- * Counted; calls are made from one thread at a time. */
+ * Counted; calls are made from one thread at a time: that of `loop`, or, without one, whichever (a
+ * pass's, a plan's), under a lock of policies. */
 struct lethe_quota_policy {
   struct lethe_ref refs;
   void (*destroy)(struct lethe_quota_policy *p);
@@ -355,13 +370,15 @@ LETHE_API struct lethe_quota_policy *lethe_quota_policy_builtin(const struct let
 LETHE_API extern const char *const lethe_quota_policy_names[];
 LETHE_API void lethe_quota_policy_put(struct lethe_quota_policy *p);
 
-/* A pass by hand: goal bytes, or down to low_water when goal is 0. Caller's memory until done. */
+/* A pass by hand: goal bytes, or down to low_water when goal is 0. Caller's memory until done,
+ * which is called on `loop`, a member's: with what the pass freed, unspent caches included, or 0 at
+ * once if the tracker has no member, or below 0 if it shut down or the loop's member leaves. */
 struct lethe_quota_manual {
   struct lethe_list node;
   struct lethe_message message;
   struct lethe_loop *loop;
   int64_t goal, freed;
-  void (*done)(struct lethe_quota_manual *m, int64_t freed); /* freed < 0: the tracker shut down */
+  void (*done)(struct lethe_quota_manual *m, int64_t freed);
 };
 LETHE_API int lethe_quota_reclaim(struct lethe_quota *t, struct lethe_quota_manual *m,
                                   struct lethe_loop *loop, int64_t goal,
@@ -373,8 +390,10 @@ struct lethe_quota_planned {
   int64_t used; /* of it and of what would go with it */
   double score;
 };
-/* What a pass for goal bytes would take, in order: at most n into out; touches nothing. Ages are asked of the
- * calling thread's member `m` (may be NULL) and taken as last told elsewhere. */
+/* What a pass for goal bytes would take, in order: at most n into out; touches nothing. Ages are
+ * asked of the calling thread's member `m` (may be NULL) and taken as last told elsewhere; where
+ * the policy runs on another thread's loop, or fails, "oldest" ranks. Unspent caches count towards
+ * the goal. */
 LETHE_API int lethe_quota_plan(struct lethe_quota *t, struct lethe_quota_member *m, int64_t goal,
                                struct lethe_quota_planned *out, size_t n, size_t *planned);
 
