@@ -188,20 +188,16 @@ struct port *quota_port_of(lua_State *L, int arg) {
 
 struct manual {
   struct lethe_quota_manual manual;
-  struct lethe_state *state;
-  int wake; /* the function that hears of the end */
+  struct quota_waker waker;
 };
 
+static void free_manual(struct quota_waker *w) {
+  struct manual *m = lethe_container_of(w, struct manual, waker);
+  lethe_free(&lethe_alloc_libc, m, sizeof *m);
+}
+
 static void manual_done(struct lethe_quota_manual *m, int64_t freed) {
-  struct manual *k = lethe_container_of(m, struct manual, manual);
-  lua_State *L = k->state->turning;
-  if (!k->state->ended && lua_checkstack(L, LUA_MINSTACK)) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, k->wake);
-    luaL_unref(L, LUA_REGISTRYINDEX, k->wake);
-    lua_pushinteger(L, freed);
-    lethe_call_reported(L, 1, 0);
-  }
-  lethe_free(&lethe_alloc_libc, k, sizeof *k);
+  quota_waker_tell(&lethe_container_of(m, struct manual, manual)->waker, freed);
 }
 
 /* reclaim(tracker, goal | 0, loop, wake): wake(freed | -1 when the tracker shut down) follows */
@@ -215,10 +211,9 @@ static int l_reclaim(lua_State *L) {
   struct manual *m = lethe_zalloc(&lethe_alloc_libc, sizeof *m);
   if (!m) {
     luaL_unref(L, LUA_REGISTRYINDEX, wake);
-    return luaL_error(L, "not enough memory");
+    return lethe_nomemory(L);
   }
-  m->state = lethe_state(L);
-  m->wake = wake;
+  quota_waker_open(L, &m->waker, loop, wake, free_manual);
   lethe_quota_reclaim(k->t, &m->manual, loop, goal, manual_done);
   lethe_settle(L);
   return 0;
@@ -264,6 +259,7 @@ int luaopen_lethe_core_quota(lua_State *L) {
   quota_open_participation(L);
   quota_open_report(L);
   quota_open_events(L);
+  quota_open_waker(L);
   quota_candidate_class(L);
   push_methods(L, &quota_tracker_class, "Tracker");
   push_methods(L, &quota_account_class, "Account");

@@ -57,7 +57,7 @@ struct account_ref {
 struct participation {
   struct port *port;
   struct lethe_quota_handle handle;
-  struct track *track; /* of track_state, else NULL */
+  struct track *track;     /* of track_state, else NULL */
   struct quota_name *name; /* of its account */
 };
 

@@ -44,8 +44,7 @@ static void end_account(struct lethe_state *s, void *what, bool closed) {
   struct account_ref *a = what;
   (void)s;
   int64_t bytes = lethe_quota_account_close(a->port->t, a->id);
-  if (!closed)
-    quota_collected(a->port, "quota.Account", a->id, quota_name_text(a->name), bytes);
+  if (!closed) quota_collected(a->port, "quota.Account", a->id, quota_name_text(a->name), bytes);
   free_ref(a);
 }
 
@@ -228,9 +227,9 @@ static int l_equal(lua_State *L) {
 static const luaL_Reg account_methods[] = {
     {"clone", l_clone}, {"weak", l_weak}, {"add_parent", l_add_parent}, {"name", l_name},
     {"used", l_used},   {"id", l_id},     {"tracker", l_tracker},       {NULL, NULL}};
-static const luaL_Reg weak_methods[] = {
-    {"upgrade", l_upgrade}, {"name", l_name},       {"used", l_used},
-    {"id", l_id},           {"tracker", l_tracker}, {NULL, NULL}};
+static const luaL_Reg weak_methods[] = {{"upgrade", l_upgrade}, {"name", l_name},
+                                        {"used", l_used},       {"id", l_id},
+                                        {"tracker", l_tracker}, {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__eq", l_equal}, {NULL, NULL}};
 
 /* ---- in other states --------------------------------------------------------------------------- */

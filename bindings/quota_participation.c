@@ -183,28 +183,20 @@ static int l_state_of(lua_State *L) {
 
 struct wait {
   struct lethe_quota_wait wait;
-  struct lethe_state *state;
-  int wake; /* the function that hears of the end */
+  struct quota_waker waker;
 };
 
-static void wait_done(struct lethe_quota_wait *w, int code) {
-  struct wait *k = lethe_container_of(w, struct wait, wait);
-  lua_State *L = k->state->turning;
-  if (!k->state->ended && lua_checkstack(L, LUA_MINSTACK)) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, k->wake);
-    luaL_unref(L, LUA_REGISTRYINDEX, k->wake);
-    int n = 1;
-    if (code)
-      n = lethe_fail(L, code);
-    else
-      lua_pushboolean(L, 1);
-    lethe_call_reported(L, n, 0);
-  }
+static void free_wait(struct quota_waker *w) {
+  struct wait *k = lethe_container_of(w, struct wait, waker);
   lethe_free(mem, k, sizeof *k);
 }
 
+static void wait_done(struct lethe_quota_wait *w, int code) {
+  quota_waker_tell(&lethe_container_of(w, struct wait, wait)->waker, code);
+}
+
 /* claim_wait(participation, n, wake) -> true | nil, m, code at once; or a ticket for cancel_wait, and then
- * wake(true | nil, m, code) follows */
+ * wake(0 | what core.failure explains) follows */
 static int l_claim_wait(lua_State *L) {
   struct participation *p = check_participation(L);
   int64_t n = checked_bytes(L);
@@ -212,19 +204,18 @@ static int l_claim_wait(lua_State *L) {
   lua_settop(L, 3);
   int wake = luaL_ref(L, LUA_REGISTRYINDEX);
   struct wait *k = lethe_zalloc(mem, sizeof *k);
-  int rc = LETHE_ENOMEM;
-  if (k) {
-    k->state = lethe_state(L);
-    k->wake = wake;
-    rc = lethe_quota_claim_wait(&p->handle, n, &k->wait, wait_done);
+  if (!k) {
+    luaL_unref(L, LUA_REGISTRYINDEX, wake);
+    return lethe_fail(L, LETHE_ENOMEM);
   }
+  quota_waker_open(L, &k->waker, p->port->loop, wake, free_wait);
+  int rc = lethe_quota_claim_wait(&p->handle, n, &k->wait, wait_done);
   if (rc == 1) {
     lethe_settle(L);
     lua_pushlightuserdata(L, k);
     return 1;
   }
-  luaL_unref(L, LUA_REGISTRYINDEX, wake);
-  lethe_free(mem, k, sizeof *k);
+  quota_waker_close(&k->waker);
   if (rc) return refused(L, p, rc, n);
   lethe_settle(L);
   lua_pushboolean(L, 1);
@@ -235,10 +226,7 @@ static int l_claim_wait(lua_State *L) {
 static int l_cancel_wait(lua_State *L) {
   struct wait *k = lua_touserdata(L, 1);
   bool gone = lethe_quota_wait_cancel(&k->wait);
-  if (gone) {
-    luaL_unref(L, LUA_REGISTRYINDEX, k->wake);
-    lethe_free(mem, k, sizeof *k);
-  }
+  if (gone) quota_waker_close(&k->waker);
   lua_pushboolean(L, gone);
   return 1;
 }

@@ -32,8 +32,8 @@ static struct port *port_new(lua_State *L, struct lethe_quota *t, struct lethe_l
   p->refs = 1;
   p->on_event = LUA_NOREF;
   p->wake.run = quota_events_woken;
-  p->settler = (struct lethe_settler){p->state->settlers, quota_events_pending,
-                                      quota_events_deliver};
+  p->settler =
+      (struct lethe_settler){p->state->settlers, quota_events_pending, quota_events_deliver};
   p->state->settlers = &p->settler;
   pthread_mutex_init(&p->lock, NULL);
   lethe_list_init(&p->events);
@@ -74,9 +74,7 @@ static void set_beside(lua_State *L, char *key, struct port *p, int i) {
 
 void quota_push_loop(lua_State *L, struct port *p) { push_beside(L, &quota_key_loops, p); }
 
-void quota_port_loop(lua_State *L, struct port *p, int i) {
-  set_beside(L, &quota_key_loops, p, i);
-}
+void quota_port_loop(lua_State *L, struct port *p, int i) { set_beside(L, &quota_key_loops, p, i); }
 
 static void new_weak_table(lua_State *L) {
   lua_newtable(L);

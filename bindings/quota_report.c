@@ -160,11 +160,8 @@ static int l_plan(lua_State *L) {
 }
 
 void quota_open_report(lua_State *L) {
-  static const luaL_Reg methods[] = {{"stats", l_stats},
-                                     {"top", l_top},
-                                     {"accounts", l_accounts},
-                                     {"plan", l_plan},
-                                     {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"stats", l_stats}, {"top", l_top}, {"accounts", l_accounts}, {"plan", l_plan}, {NULL, NULL}};
   luaL_getmetatable(L, quota_tracker_class.name);
   lua_getfield(L, -1, "__index");
   luaL_setfuncs(L, methods, 0);

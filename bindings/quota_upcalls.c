@@ -107,7 +107,8 @@ static void reclaim(void *member_ud, uint64_t participant, void *ud,
   lua_State *L = p->state->turning;
   (void)ud;
   p->refs++;
-  lethe_settle(L); /* that a pass began is told before it asks; whoever hears may close everything */
+  lethe_settle(
+      L); /* that a pass began is told before it asks; whoever hears may close everything */
   if (lethe_quota_call_stands(call) && lua_checkstack(L, LUA_MINSTACK)) {
     lua_pushcfunction(L, call_reclaim);
     lua_pushlightuserdata(L, p);

@@ -121,15 +121,22 @@ end
 -- Starts a claim that waits; wake gets its answer. A claim that is granted to a task that was
 -- cancelled meanwhile is given back.
 local function start_wait(wait, wake)
-  local function answered(ok, message, code)
-    wait.ticket, wait.answered = nil, true
-    if wait.timer then wait.timer:close() end
-    if not wake(ok, message, code) and ok and base.open(wait.participation) then
-      wait.participation:release(wait.bytes)
+  local function answered(failure) -- again, where memory was short the first time
+    if not wait.answered then
+      wait.ticket = false
+      local heard = wake(failure)
+      wait.answered = true
+      if not heard and failure == 0 and base.open(wait.participation) then
+        wait.participation:release(wait.bytes)
+      end
     end
+    if wait.timer then wait.timer:close() end
   end
   local first, message, code = core.claim_wait(wait.participation, wait.bytes, answered)
-  if type(first) ~= "userdata" then return answered(first, message, code) end
+  if type(first) ~= "userdata" then
+    wait.answered = true
+    return wake(first, message, code)
+  end
   if not wait.answered then wait.ticket = first end
 end
 
@@ -137,7 +144,7 @@ end
 local function end_wait(wait)
   local ticket = wait.ticket
   if not ticket or not core.cancel_wait(ticket) then return false end
-  wait.ticket = nil
+  wait.ticket = false
   return true
 end
 
@@ -156,8 +163,14 @@ function Participation:claim_wait(n, timeout)
     error(message:format(tostring(timeout)), 2)
   end
   local on = core.loop_of(self) or loop.default()
-  local wait = { participation = self, bytes = bytes }
-  return loop.wait(on, function(wake)
+  local wait = {
+    participation = self,
+    bytes = bytes,
+    ticket = false, -- of the engine, while it can be cancelled
+    timer = false,
+    answered = false,
+  }
+  local ok, message, code = loop.wait(on, function(wake)
     start_wait(wait, wake)
     if wait.answered or not timeout or timeout == math.huge then return end
     wait.timer = on:timer(timeout, function()
@@ -167,6 +180,9 @@ function Participation:claim_wait(n, timeout)
     end_wait(wait)
     if wait.timer then wait.timer:close() end
   end)
+  if ok == 0 then return true end
+  if math.type(ok) then return core.failure(ok) end
+  return ok, message, code
 end
 
 local CLAIM <const> = {
