@@ -203,8 +203,8 @@ function Worker:join()
   base.check(self, "worker.Worker")
   local ended, wait = core.ended(self)
   if not ended then
-    local answered, message, code = wait_for(wait)
-    if not answered and code ~= "closed" then return nil, message, code end
+    local _, message, code = wait_for(wait) -- its end, which is "closed"
+    if not core.ended(self) then return nil, message, code end
   end
   return core.results(self)
 end
