@@ -23,11 +23,12 @@ struct epoch_port;
 struct epoch_section {
   struct epoch_section *next; /* aside */
   struct epoch_port *port;    /* NULL: its handle has left */
-  lua_State *L;               /* whoever pinned; meaningless while depth is 0 */
+  lua_State *L;               /* whoever pinned last */
   struct lethe_epoch_rec *rec;
   uint32_t depth;   /* pins of the coroutine */
   uint32_t changes; /* counts what it retired or changed: it is not rerun then */
   unsigned refs;    /* of the port and of guards */
+  bool held;        /* L is kept, and so no other coroutine can take its place in memory */
 };
 
 struct epoch_port {
@@ -60,12 +61,14 @@ struct epoch_section *epoch_here_slow(lua_State *L, struct epoch_port *p);
  * fail. */
 static inline struct epoch_section *epoch_here(lua_State *L, struct epoch_port *p) {
   struct epoch_section *s = p->current;
-  if (!p->aside && (s->depth == 0 || s->L == L)) return s;
+  if (!p->aside && (s->depth == 0 || (s->L == L && s->held))) return s;
   return epoch_here_slow(L, p);
 }
 
-/* What is pinned by coroutines that are gone or have ended is unpinned; part of every safe point. */
+/* Part of every safe point: what is pinned by coroutines that are gone or have ended is unpinned, and
+ * others than the caller are not held any more. */
 void epoch_sweep(lua_State *L, struct epoch_port *p);
+void epoch_sweep_all(struct lethe_state *s);
 /* The calling coroutine is about to wait: what it has pinned moves aside. */
 void epoch_wait(lua_State *L, struct epoch_port *p);
 

@@ -115,9 +115,7 @@ static struct epoch_section *section_of(lua_State *L) {
   struct lethe_box *b = lua_touserdata(L, 1);
   struct epoch_port *p = b->what;
   if (__builtin_expect(!p, 0)) luaL_error(L, "attempt to use a closed %s", epoch_handle_class.name);
-  struct epoch_section *s = p->current;
-  if (__builtin_expect(p->aside != NULL || s->depth > 0, 0)) s = epoch_here_slow(L, p);
-  return s;
+  return epoch_here(L, p);
 }
 
 /* The section, and on the stack the Guard of its next level, found by the slower ways. Making one may
@@ -138,14 +136,6 @@ static struct epoch_section *find_guard(lua_State *L, struct epoch_section *s) {
   return s;
 }
 
-/* Whoever pins first says who it is: its address alone would not tell it from a later coroutine in the
- * same place. The table is upvalue 2. */
-static void take_section(lua_State *L, struct epoch_section *s) {
-  s->L = L;
-  lua_pushthread(L);
-  lua_rawsetp(L, lua_upvalueindex(2), s);
-}
-
 /* Pins on the handle at 1, and pushes the Guard. */
 static struct guard *pin(lua_State *L) {
   struct epoch_section *s = section_of(L);
@@ -160,7 +150,7 @@ static struct guard *pin(lua_State *L) {
     s = find_guard(L, s);
     b = lua_touserdata(L, -1);
   }
-  if (s->depth == 0) take_section(L, s);
+  if (__builtin_expect(!s->held || s->L != L, 0)) epoch_hold(L, s);
   s->depth++;
   lethe_epoch_pin(s->rec);
   return b->what;
@@ -168,7 +158,6 @@ static struct guard *pin(lua_State *L) {
 
 static int l_pin(lua_State *L) {
   hot_handle(L);
-  lua_settop(L, 1);
   pin(L);
   return 1;
 }
@@ -427,18 +416,16 @@ const struct lethe_class epoch_handle_class = {
 const struct lethe_class epoch_guard_class = {
     .name = "lethe.epoch.Guard", .end = end_guard, .methods = guard_methods};
 
-/* With the metatable and the table of owners as upvalues. */
+/* With the metatable as upvalue. */
 static void set_hot(lua_State *L, const struct lethe_class *c, const luaL_Reg *methods,
                     const luaL_Reg *metamethods) {
   luaL_getmetatable(L, c->name);
   lua_getfield(L, -1, "__index");
   lua_pushvalue(L, -2);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &epoch_key_owners);
-  luaL_setfuncs(L, methods, 2);
+  luaL_setfuncs(L, methods, 1);
   lua_pop(L, 1);
   lua_pushvalue(L, -1);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &epoch_key_owners);
-  luaL_setfuncs(L, metamethods, 2);
+  luaL_setfuncs(L, metamethods, 1);
   lua_pop(L, 1);
 }
 

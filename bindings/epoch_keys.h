@@ -7,15 +7,17 @@
 
 extern const struct lethe_class epoch_manager_class, epoch_handle_class, epoch_guard_class;
 
-/* Registry tables: owners[section] = the coroutine that pinned, weak; guards[section] = its Guards, by
- * level; managers[m] = the Manager, weak. */
-extern char epoch_key_owners, epoch_key_guards, epoch_key_managers;
+/* Registry tables: owners[section] = the coroutine that pinned last, weak; held[section] = the same where
+ * it is held; guards[section] = its first Guard; managers[m] = the Manager, weak. */
+extern char epoch_key_owners, epoch_key_held, epoch_key_guards, epoch_key_managers;
 
 /* Each adds what it has to the module's table on top. */
 void epoch_open_port(lua_State *L);
 void epoch_open_handle(lua_State *L);
 void epoch_open_retired(lua_State *L);
 
+/* L is about to pin on the section, which is free: it is held from now on. May raise. */
+void epoch_hold(lua_State *L, struct epoch_section *s);
 /* The section of L if it is pinned, else NULL. */
 struct epoch_section *epoch_pinned(lua_State *L, struct epoch_port *p);
 /* Ends pins of a section down to `depth`; false: they had been neutralized. */

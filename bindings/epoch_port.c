@@ -5,7 +5,7 @@
 #include "lethe/epoch_section.h"
 #include "object.h"
 
-char epoch_key_owners, epoch_key_guards, epoch_key_managers;
+char epoch_key_owners, epoch_key_held, epoch_key_guards, epoch_key_managers;
 static char key_ports; /* registry: the first port of the state, in a userdata */
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
@@ -38,6 +38,7 @@ static void section_drop(struct epoch_section *s) {
   lua_State *L = s->port->state->main;
   if (lua_checkstack(L, 4)) {
     forget_beside(L, &epoch_key_owners, s);
+    forget_beside(L, &epoch_key_held, s);
     forget_beside(L, &epoch_key_guards, s);
   }
   s->port = NULL;
@@ -87,6 +88,27 @@ static bool set_aside(struct epoch_port *p) {
 
 /* ---- coroutines -------------------------------------------------------------------------------- */
 
+/* A coroutine is known by its address, and an address may be another's tomorrow. So whoever pinned last
+ * is held until the next safe point: until then nobody takes its place, and a pin need only compare.
+ * After it the coroutine is known weakly, and may be collected. */
+void epoch_hold(lua_State *L, struct epoch_section *s) {
+  static char *const keys[] = {&epoch_key_owners, &epoch_key_held};
+  for (int i = 0; i < 2; i++) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, keys[i]);
+    lua_pushthread(L);
+    lua_rawsetp(L, -2, s);
+    lua_pop(L, 1);
+  }
+  s->L = L;
+  s->held = true;
+}
+
+static void let_go(lua_State *L, struct epoch_section *s) {
+  if (!s->held || s->L == L) return;
+  forget_beside(L, &epoch_key_held, s);
+  s->held = false;
+}
+
 /* Whether the coroutine that pinned can still unpin: it is there, and has not ended. */
 static bool owner_lives(lua_State *L, const struct epoch_section *s) {
   lua_Debug ar;
@@ -104,10 +126,14 @@ void epoch_sweep(lua_State *L, struct epoch_port *p) {
   if (!p->current || !lua_checkstack(L, 4)) return;
   for (struct epoch_section *s = p->aside, *next; s; s = next) {
     next = s->next;
-    if (!owner_lives(L, s)) epoch_unwind(s, 0);
+    if (owner_lives(L, s))
+      let_go(L, s);
+    else
+      epoch_unwind(s, 0);
   }
   struct epoch_section *s = p->current;
   if (s->depth > 0 && !owner_lives(L, s)) epoch_unwind(s, 0);
+  let_go(L, s);
 }
 
 struct epoch_section *epoch_pinned(lua_State *L, struct epoch_port *p) {
@@ -215,9 +241,17 @@ void epoch_port_put(struct epoch_port *p) {
   lethe_free(mem, p, sizeof *p);
 }
 
+/* On the main thread: whoever else runs is alive, and will be held again by its next pin. */
+void epoch_sweep_all(struct lethe_state *s) {
+  for (struct epoch_port *p = *ports_of(s->main); p; p = p->next) epoch_sweep(s->main, p);
+}
+
 /* wait(): the calling task is about to */
 static int l_wait(lua_State *L) {
-  for (struct epoch_port *p = *ports_of(L); p; p = p->next) epoch_wait(L, p);
+  for (struct epoch_port *p = *ports_of(L); p; p = p->next) {
+    epoch_wait(L, p);
+    if (p->aside) epoch_sweep(lethe_state(L)->main, p);
+  }
   return 0;
 }
 
@@ -229,6 +263,7 @@ static void open_table(lua_State *L, char *key, const char *mode) {
 void epoch_open_port(lua_State *L) {
   static const luaL_Reg functions[] = {{"wait", l_wait}, {NULL, NULL}};
   open_table(L, &epoch_key_owners, "v");
+  open_table(L, &epoch_key_held, NULL);
   open_table(L, &epoch_key_guards, NULL);
   open_table(L, &epoch_key_managers, "v");
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key_ports) == LUA_TNIL) {

@@ -163,8 +163,10 @@ static void drain(lua_State *L, struct inbox *in) {
 
 void epoch_drain(lua_State *L) { drain(L, inbox_of(L)); }
 
+/* A safe point: pins whose coroutine is gone end too. */
 static bool pending(struct lethe_settler *self) {
   struct inbox *in = lethe_container_of(self, struct inbox, settler);
+  epoch_sweep_all(in->state);
   struct node *head = load_rlx(&in->head);
   return head && head != &gone;
 }

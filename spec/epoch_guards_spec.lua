@@ -550,6 +550,50 @@ describe("coroutines", function()
     assert.are.equal(1, #m:stats().threads)
   end)
 
+  it("lose it as well when nothing was called since", function()
+    local co = coroutine.wrap(function()
+      h:pin()
+      coroutine.yield()
+    end)
+    co()
+    co = nil -- luacheck: ignore
+    require("lethe.registry").default():collect()
+    m:advance()
+    assert.are.equal(2, m:safe_epoch())
+  end)
+
+  it("are told from later ones in the same place", function()
+    for i = 1, 200 do
+      local co = coroutine.create(function()
+        assert.is_false(h:pinned())
+        local g = h:pin()
+        if i % 2 == 0 then coroutine.yield() end
+        return g:unpin()
+      end)
+      assert.is_true((coroutine.resume(co)))
+      co = nil -- luacheck: ignore
+      collectgarbage()
+    end
+    assert.is_false(h:pinned())
+    collectgarbage()
+    m:advance()
+    assert.are.equal(2, m:safe_epoch())
+  end)
+
+  it("are not kept by having pinned", function()
+    local gone = setmetatable({}, { __mode = "k" })
+    local co = coroutine.create(function()
+      h:pin():unpin()
+      coroutine.yield()
+    end)
+    coroutine.resume(co)
+    gone[co] = true
+    co = nil -- luacheck: ignore
+    m:epoch()
+    collectgarbage()
+    assert.is_nil(next(gone))
+  end)
+
   it("lose it when they end without unpin, and when they are closed", function()
     coroutine.wrap(function() h:pin() end)()
     local co = coroutine.create(function()

@@ -1,5 +1,5 @@
--- Epoch managers in manual mode: options, registering, the epoch, reclaiming whole and step by step,
--- statistics. Guards are in epoch_guards_spec.lua, destructors and auto mode in
+-- Epoch managers in manual mode: options, registering, the epoch, reclaiming whole and step by
+-- step, statistics. Guards are in epoch_guards_spec.lua, destructors and auto mode in
 -- epoch_retire_spec.lua, what the model does wrong in epoch_defects_spec.lua.
 local errors = require "spec.support.errors"
 local lethe = require "lethe"
