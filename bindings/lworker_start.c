@@ -209,7 +209,7 @@ static struct worker *push_draft(lua_State *L, int args) {
 /* start(name | nil, memory | nil, kind, what, account | nil, ...) -> Worker | nil, m, code */
 static int l_start(lua_State *L) {
   int args = lua_gettop(L) - ACCOUNT;
-  luaL_checkstack(L, LUA_MINSTACK, "arguments");
+  if (!lua_checkstack(L, LUA_MINSTACK)) return lethe_nomemory(L);
   lethe_safepoint(L);
   struct keeper *k = keeper_of(L);
   struct worker *w = push_draft(L, args);

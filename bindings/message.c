@@ -12,6 +12,13 @@ static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 
 enum tag { NIL, FALSE, TRUE, INTEGER, FLOAT, STRING, TABLE, OBJECT, END };
 
+/* Lua has room for a million values: where a few have none memory is what is wanting. */
+static void need_stack(lua_State *L, int n) {
+  if (lua_checkstack(L, n)) return;
+  if (n > 100000) luaL_error(L, "too many values");
+  lethe_nomemory(L);
+}
+
 /* ---- blocks ---------------------------------------------------------------------------------- */
 
 static size_t block_size(size_t n, size_t handles) {
@@ -302,7 +309,7 @@ static int pack(lua_State *L) {
   struct packer *p = lua_touserdata(L, -1);
   lua_pop(L, 1);
   p->L = L;
-  luaL_checkstack(L, LUA_MINSTACK, "message");
+  need_stack(L, LUA_MINSTACK);
   lua_newtable(L);
   for (p->value = 1; p->value <= p->values; p->value++) {
     lua_pushvalue(L, p->value);
@@ -385,7 +392,7 @@ struct lethe_packed *lethe_pack_all(lua_State *L, int index, int n, const char *
   struct lethe_packed *k = n == 1 ? pack_scalar(L, index) : NULL;
   if (k) return k;
   index = lua_absindex(L, index);
-  luaL_checkstack(L, n + LUA_MINSTACK, "too many values");
+  need_stack(L, n + LUA_MINSTACK);
   lua_pushcfunction(L, pack);
   for (int i = 0; i < n; i++) lua_pushvalue(L, index + i);
   lua_pushlightuserdata(L, &p);
@@ -506,7 +513,7 @@ static void fill_all(lua_State *L, struct reader *r) {
 
 int lethe_unpack(lua_State *L, const struct lethe_packed *p) {
   struct reader r = {.p = p, .at = p->bytes};
-  luaL_checkstack(L, (int)p->values + LUA_MINSTACK, "message");
+  need_stack(L, (int)p->values + LUA_MINSTACK);
   if (p->tables + p->handles > 0) make_all(L, &r);
   for (size_t i = 0; i < p->values; i++) push_value(L, &r);
   if (r.made) {
