@@ -180,6 +180,26 @@ describe("claim_wait", function()
     assert.are.same({ "free", "blocked" }, served)
   end))
 
+  it("is refused later, when limits change so that it can never fit", scenario(function(s)
+    local t, ballast, served = full(s, { max = "8M" })
+    local h = { holder(t, {}), holder(t, {}), holder(t, {}) }
+    waiter(s, served, "large", h[1], "5M")
+    waiter(s, served, "middle", h[2], "2M")
+    waiter(s, served, "small", h[3], "1M")
+    s:advance(0)
+    t:configure{ max = "4M" }
+    s:advance(0)
+    assert.are.same({ "large over_limit" }, served)
+    local parent = t:account{ max = "1M" }
+    assert.is_true(h[2].account:add_parent(parent))
+    s:advance(0)
+    assert.are.same({ "large over_limit", "middle over_limit" }, served)
+    ballast:release("6M")
+    s:advance(0)
+    assert.are.same({ "large over_limit", "middle over_limit", "small" }, served)
+    assert.is_true(t:check())
+  end))
+
   it("is cancelled with its task, and holds up nobody after", scenario(function(s)
     local t, ballast, served = full(s)
     local task = waiter(s, served, "large", holder(t, {}), 300000)

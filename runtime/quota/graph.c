@@ -173,6 +173,7 @@ int lethe_quota_account_add_parent(struct lethe_quota *t, uint64_t account, uint
     quota_drain_tree(t, account);
     quota_drain_tree(t, blocker);
   }
+  if (rc == LETHE_OK) quota_serve(t); /* what waits below may have a new max above it */
   quota_unlock(t);
   return rc;
 }

@@ -8,7 +8,7 @@
  * reaches its thread; until then the wait is in t->granted, so that they can be taken back. */
 #include "quota_internal.h"
 
-enum { IDLE_WAIT, WAITING, GRANTED, FAILED };
+enum { IDLE_WAIT, WAITING, GRANTED, FAILED, REFUSED };
 
 static struct participant *participant_of(const struct lethe_quota_wait *w) {
   return participant_at(w->tracker, w->handle->participant);
@@ -34,7 +34,7 @@ static void answered(struct lethe_message *m, bool closed) {
     lethe_list_remove(&w->node);
     w->handle->spent += w->n; /* without freezing: this is its owner's thread */
   } else {
-    code = why(t, w);
+    code = w->state == REFUSED ? LETHE_ELIMIT : why(t, w);
   }
   quota_unlock(t);
   w->tracker = NULL;
@@ -58,6 +58,16 @@ static void answer(struct lethe_quota *t, struct lethe_quota_wait *w, uint8_t st
 }
 
 /* ---- serving --------------------------------------------------------------------------------- */
+
+/* The tracker, or an account at or above, has a max below n. */
+static bool never_fits(struct lethe_quota *t, slot_t s, int64_t n) {
+  if (n > t->max) return true;
+  if (!account_at(t, s)->x) return false;
+  quota_walk_up(t, s);
+  for (slot_t above = s; above; above = quota_up(t, above))
+    if (n > account_at(t, above)->x->max) return true;
+  return false;
+}
 
 /* Does an account above hold somebody up who is ahead in this round, or has it no room for n? */
 static bool account_blocks(struct lethe_quota *t, slot_t s, int64_t n) {
@@ -87,6 +97,10 @@ void quota_serve(struct lethe_quota *t) {
   LETHE_LIST_EACH_SAFE(node, &t->waits) {
     struct lethe_quota_wait *w = lethe_container_of(node, struct lethe_quota_wait, node);
     struct participant *p = participant_of(w);
+    if (never_fits(t, p->account, w->n)) { /* limits change; whoever is behind it need not wait too */
+      answer(t, w, REFUSED);
+      continue;
+    }
     if (account_blocks(t, p->account, w->n)) continue;
     if (t->used > t->max - w->n) {
       t->max_wants = w->n;
@@ -132,16 +146,6 @@ void quota_waits_fail(struct lethe_quota *t, slot_t s, struct lethe_quota_handle
 }
 
 /* ---- waiting --------------------------------------------------------------------------------- */
-
-/* The first account at or above whose max is below n: then it can never fit. */
-static bool never_fits(struct lethe_quota *t, slot_t s, int64_t n) {
-  if (n > t->max) return true;
-  if (!account_at(t, s)->x) return false;
-  quota_walk_up(t, s);
-  for (slot_t above = s; above; above = quota_up(t, above))
-    if (n > account_at(t, above)->x->max) return true;
-  return false;
-}
 
 static void enqueue(struct lethe_quota *t, struct lethe_quota_wait *w) {
   struct lethe_list *at = &t->waits;
