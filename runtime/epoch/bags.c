@@ -111,6 +111,7 @@ void epoch_seal(struct lethe_epoch_limbo *l) {
   struct lethe_epoch *m = l->rec->manager;
   struct lethe_epoch_bag *bag = l->open;
   if (!bag) return;
+  epoch_note_peak(l);
   l->open = NULL;
   if (m->mode == LETHE_EPOCH_AUTO) {     /* keeps I2 */
     uint64_t now = load_acq(&m->global); /* pairs with the release of whoever advanced */

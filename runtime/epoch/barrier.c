@@ -10,9 +10,9 @@
 static void give(struct lethe_epoch_limbo *from, struct bags *to, struct bags *bags) {
   struct lethe_epoch_bag *bag;
   while ((bag = bags_shift(bags)) != NULL) {
-    store_rlx(&from->held, load_rlx(&from->held) - bag_left(bag));
+    store_rlx(&from->moved, load_rlx(&from->moved) - bag_left(bag));
     store_rlx(&from->bytes, load_rlx(&from->bytes) - bag->bytes);
-    if (bag->foreign) from->foreign -= bag_left(bag);
+    if (bag->foreign) store_rlx(&from->foreign, load_rlx(&from->foreign) - bag_left(bag));
     bags_push(to, bag);
   }
 }
@@ -48,9 +48,9 @@ static void adopt(struct lethe_epoch_limbo *l) {
   struct lethe_epoch_bag *bag;
   epoch_enter(l);
   while ((bag = bags_shift(&m->orphans)) != NULL) {
-    store_rlx(&l->held, load_rlx(&l->held) + bag_left(bag));
+    store_rlx(&l->moved, load_rlx(&l->moved) + bag_left(bag));
     store_rlx(&l->bytes, load_rlx(&l->bytes) + bag->bytes);
-    l->foreign += bag_left(bag);
+    store_rlx(&l->foreign, load_rlx(&l->foreign) + bag_left(bag));
     bag->foreign = true;
     bags_insert(&l->sealed, bag);
   }
@@ -77,7 +77,7 @@ void epoch_steal_idle(struct lethe_epoch *m, const struct lethe_epoch_limbo *but
   if (pthread_mutex_trylock(&m->lock) != 0) return;
   for (struct lethe_epoch_limbo *l = epoch_first(m); l; l = l->next_record) {
     uint64_t retired = load_rlx(&l->retired);
-    if (l == but || !load_acq(&l->in_use) || load_rlx(&l->held) == 0) continue;
+    if (l == but || !load_acq(&l->in_use) || epoch_held(l) == 0) continue;
     if (retired != l->seen_retired) {
       l->seen_retired = retired;
       l->idle_since = now;

@@ -59,9 +59,10 @@ struct lethe_epoch_limbo {
   struct bags kept;   /* what hazards showed; looked at again with the next seal */
   /* Written by whoever is entered. */
   _Atomic uint64_t retired, reclaimed;
+  _Atomic uint64_t moved;   /* adopted, less what was stolen; modulo 2^64 */
+  _Atomic uint64_t foreign; /* adopted and still there */
+  _Atomic uint64_t peak;    /* of its own; noted when a bag is sealed and before objects go */
   _Atomic int64_t bytes;
-  _Atomic uint64_t held, peak; /* objects in its limbo; the most of its own there were */
-  uint64_t foreign;            /* those of them that were adopted */
   _Atomic uint64_t hardened;
   _Atomic bool restartable; /* its hard pin is a section that a signal restarts */
   uint32_t seals, calls;    /* seals so far; calls of advance_every since it advanced */
@@ -97,14 +98,12 @@ struct lethe_epoch {
 
 /* ---- records.c ---- */
 struct lethe_epoch_limbo *epoch_first(const struct lethe_epoch *m);
-void epoch_enter(struct lethe_epoch_limbo *l);
-void epoch_leave(struct lethe_epoch_limbo *l);
+void epoch_await_thief(struct lethe_epoch_limbo *l);
 /* Gives the record back, and its bags to the manager. The lock is held. True: the caller puts the
  * record's reference once it has let go of the lock. */
 bool epoch_record_leaves(struct lethe_epoch_limbo *l);
-/* The destructors that this record called have returned. False: one of them unregistered it, and it
- * is gone now. */
-bool epoch_freed(struct lethe_epoch_limbo *l);
+/* One of its own destructors unregistered it; they have returned. */
+void epoch_record_is_gone(struct lethe_epoch_limbo *l);
 
 /* ---- fork.c ---- */
 bool epoch_fork_init(void);
@@ -175,5 +174,45 @@ void epoch_adopt(struct lethe_epoch_limbo *l, bool wait);
 bool epoch_steal(struct lethe_epoch_limbo *from, bool wait);
 /* What owners hold that have retired nothing since the last look goes to the orphans. */
 void epoch_steal_idle(struct lethe_epoch *m, const struct lethe_epoch_limbo *but);
+
+/* ---- the hot part of retiring ---- */
+
+/* The owner is about to change its bags. A thief is waited for: it moves a few pointers only. */
+static inline void epoch_enter(struct lethe_epoch_limbo *l) {
+  lethe_fault_allowed();
+#if LETHE_TSAN
+  store_seq(&l->busy, 1);
+  if (load_seq(&l->stop) != 0) epoch_await_thief(l);
+#else
+  store_rlx(&l->busy, 1);
+  lethe_fence_light();
+  if (__builtin_expect(load_acq(&l->stop) != 0, 0)) epoch_await_thief(l);
+#endif
+}
+
+static inline void epoch_leave(struct lethe_epoch_limbo *l) { store_rel(&l->busy, 0); }
+
+/* The destructors that this record called have returned. False: one of them unregistered it, and it
+ * is gone now. */
+static inline bool epoch_freed(struct lethe_epoch_limbo *l) {
+  if (__builtin_expect(l->leaving, 0)) {
+    epoch_record_is_gone(l);
+    return false;
+  }
+  store_rel(&l->freeing, false); /* pairs with a barrier's acquire */
+  return true;
+}
+
+/* Objects in the limbo. What goes is read before what comes, so that it is never below 0. */
+static inline uint64_t epoch_held(const struct lethe_epoch_limbo *l) {
+  uint64_t gone = load_acq(&l->reclaimed);
+  return load_rlx(&l->retired) + load_rlx(&l->moved) - gone;
+}
+
+/* Entered. */
+static inline void epoch_note_peak(struct lethe_epoch_limbo *l) {
+  uint64_t own = epoch_held(l) - load_rlx(&l->foreign);
+  if (own > load_rlx(&l->peak)) store_rlx(&l->peak, own);
+}
 
 #endif

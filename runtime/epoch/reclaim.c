@@ -64,11 +64,10 @@ void epoch_take(struct lethe_epoch_limbo *l, struct chunk *out, uint32_t n, uint
   while (out->n < n && (bag = l->sealed.first) != NULL && bag->stamp + 2 <= bound) {
     if (!bag->looked_at) look_at_hazards(l->rec->manager, bag);
     uint32_t taken = take_from(bag, out, n);
-    if (bag->foreign) l->foreign -= taken;
+    if (bag->foreign) store_rlx(&l->foreign, load_rlx(&l->foreign) - taken);
     if (bag->done == bag->n) finish(l);
   }
-  store_rlx(&l->reclaimed, load_rlx(&l->reclaimed) + out->n);
-  store_rlx(&l->held, load_rlx(&l->held) - out->n);
+  store_rel(&l->reclaimed, load_rlx(&l->reclaimed) + out->n); /* pairs with epoch_held */
   if (out->bytes) store_rlx(&l->bytes, load_rlx(&l->bytes) - out->bytes);
 }
 
@@ -84,6 +83,7 @@ bool epoch_free_ready(struct lethe_epoch_limbo *l, uint64_t bound, size_t *freed
   if (load_rlx(&l->freeing)) return true; /* a destructor reclaims: the outer call goes on */
   store_rlx(&l->freeing, true);
   epoch_enter(l);
+  epoch_note_peak(l);
   bags_merge(&l->sealed, &l->kept);
   epoch_leave(l);
   do {

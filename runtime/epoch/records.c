@@ -172,6 +172,7 @@ static void take_totals(struct lethe_epoch *m, struct lethe_epoch_limbo *l) {
   store_rlx(&l->retired, 0);
   store_rlx(&l->reclaimed, 0);
   store_rlx(&l->hardened, 0);
+  store_rlx(&l->moved, 0);
   store_rlx(&l->peak, 0);
   l->seen_retired = 0;
   l->seals = l->calls = 0;
@@ -203,36 +204,23 @@ void lethe_epoch_unregister(struct lethe_epoch_rec *r) {
   if (gone) lethe_epoch_put(m);
 }
 
-bool epoch_freed(struct lethe_epoch_limbo *l) {
+void epoch_record_is_gone(struct lethe_epoch_limbo *l) {
   struct lethe_epoch *m = l->rec->manager;
-  bool leaving = l->leaving;
-  store_rel(&l->freeing, false); /* pairs with a barrier's acquire: what was called has returned */
-  if (!leaving) return true;
   pthread_mutex_lock(&m->lock);
   l->leaving = false;
+  store_rel(&l->freeing, false);
   store_rel(&l->in_use, false);
   pthread_mutex_unlock(&m->lock);
   lethe_epoch_put(m);
-  return false;
 }
 
 /* ---- entering a limbo -------------------------------------------------------------------------- */
 
-/* The owner is about to change its bags. A thief is waited for: it moves a few pointers only. */
-void epoch_enter(struct lethe_epoch_limbo *l) {
-  lethe_fault_allowed();
-  for (;;) {
-#if LETHE_TSAN
-    store_seq(&l->busy, 1);
-    if (load_seq(&l->stop) == 0) return;
-#else
-    store_rlx(&l->busy, 1);
-    lethe_fence_light();
-    if (__builtin_expect(load_acq(&l->stop) == 0, 1)) return;
-#endif
+void epoch_await_thief(struct lethe_epoch_limbo *l) {
+  do {
     store_rel(&l->busy, 0);
     while (load_acq(&l->stop)) sched_yield();
-  }
+    store_seq(&l->busy, 1);
+    lethe_fence_light();
+  } while (load_seq(&l->stop) != 0);
 }
-
-void epoch_leave(struct lethe_epoch_limbo *l) { store_rel(&l->busy, 0); }

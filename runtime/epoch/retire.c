@@ -5,9 +5,10 @@
 #include "epoch_internal.h"
 
 enum {
-  FREED_PER_RETIRE = 2,
-  FEW_BAGS = 3,        /* with more than these sealed, ... */
-  FREED_PER_BAG = 4,   /* ... so many more objects are freed per retire for each of them */
+  FREED_PER_RETIRE = 1,
+  FEW_BAGS = 4,      /* with more than these sealed, ... */
+  FREED_PER_BAG = 4, /* ... so many more objects are freed per retire for each of them */
+  FREED_OF_ORPHANS = 15,
   SEALS_PER_LOOK = 16, /* at idle owners */
   BYTES_SHARE = 4,     /* a bag is sealed at this part of max_limbo */
   ATTEMPTS = 3
@@ -58,17 +59,19 @@ static void press(struct lethe_epoch_limbo *l, bool sealing) {
 
 /* ---- appending --------------------------------------------------------------------------------- */
 
-/* Entered; there is room. */
-static void put(struct lethe_epoch_limbo *l, struct lethe_epoch_bag *bag, uint64_t now,
-                const struct retired *r) {
-  bag->of[bag->n++] = *r;
-  bag->bytes += (int64_t)r->bytes;
+/* Entered; there is room. Field by field: a struct that was just written is slow to copy. */
+static inline void put(struct lethe_epoch_limbo *l, struct lethe_epoch_bag *bag, uint64_t now,
+                       void *object, lethe_epoch_free *fn, void *ud, size_t bytes) {
+  struct retired *r = &bag->of[bag->n++];
+  r->object = object;
+  r->fn = fn;
+  r->ud = ud;
+  r->bytes = bytes;
   bag->last = now;
-  uint64_t held = load_rlx(&l->held) + 1;
-  store_rlx(&l->held, held);
-  if (held - l->foreign > load_rlx(&l->peak)) store_rlx(&l->peak, held - l->foreign);
   store_rlx(&l->retired, load_rlx(&l->retired) + 1);
-  if (r->bytes) store_rlx(&l->bytes, load_rlx(&l->bytes) + (int64_t)r->bytes);
+  if (bytes == 0) return;
+  bag->bytes += (int64_t)bytes;
+  store_rlx(&l->bytes, load_rlx(&l->bytes) + (int64_t)bytes);
 }
 
 /* G as objects that are unlinked now are to be stamped with. Entered: in auto mode the light fence
@@ -78,10 +81,12 @@ static uint64_t now_for(struct lethe_epoch *m) {
   return load_acq(&m->global);
 }
 
-/* How many objects a retire frees: few, and more the further they fall behind. */
+/* How many objects a retire frees: one for the one that came, so that the allocator hands out what it
+ * just got; more the further they fall behind, and those that another left all at once, nearly. */
 static uint32_t budget(const struct lethe_epoch_limbo *l) {
-  uint32_t bags = l->sealed.n, n = FREED_PER_RETIRE;
+  uint32_t n = FREED_PER_RETIRE, bags = l->sealed.n;
   if (bags > FEW_BAGS) n += (bags - FEW_BAGS) * FREED_PER_BAG;
+  if (l->sealed.first->foreign) n += FREED_OF_ORPHANS;
   return n < EPOCH_CHUNK ? n : EPOCH_CHUNK;
 }
 
@@ -107,7 +112,7 @@ int lethe_epoch_retire(struct lethe_epoch_rec *r, void *object, lethe_epoch_free
     epoch_leave(l);
     return LETHE_ENOMEM;
   }
-  put(l, bag, now, &(struct retired){object, fn, ud, bytes});
+  put(l, bag, now, object, fn, ud, bytes);
   bool full = is_full(m, bag), pressing = full || heavy(m, l);
   bool taken = take_some(l, &chunk, now);
   epoch_leave(l);
@@ -131,7 +136,7 @@ static int append_all(struct lethe_epoch_limbo *l, const struct lethe_epoch_pair
   for (size_t i = 0; i < n; i++) {
     if (!objects[i].object) continue;
     struct lethe_epoch_bag *bag = epoch_room(l, now);
-    put(l, bag, now, &(struct retired){objects[i].object, objects[i].fn, NULL, 0});
+    put(l, bag, now, objects[i].object, objects[i].fn, NULL, 0);
   }
   return LETHE_OK;
 }

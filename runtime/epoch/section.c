@@ -11,14 +11,14 @@ static void move_limbo(struct lethe_epoch_limbo *to, struct lethe_epoch_limbo *f
   from->open = NULL;
   bags_merge(&to->sealed, &from->sealed);
   bags_merge(&to->kept, &from->kept);
-  store_rlx(&to->held, load_rlx(&from->held));
+  store_rlx(&to->moved, load_rlx(&from->moved));
   store_rlx(&to->bytes, load_rlx(&from->bytes));
   store_rlx(&to->retired, load_rlx(&from->retired));
   store_rlx(&to->reclaimed, load_rlx(&from->reclaimed));
   store_rlx(&to->peak, load_rlx(&from->peak));
-  to->foreign = from->foreign;
-  from->foreign = 0;
-  store_rlx(&from->held, 0);
+  store_rlx(&to->foreign, load_rlx(&from->foreign));
+  store_rlx(&from->moved, 0);
+  store_rlx(&from->foreign, 0);
   store_rlx(&from->bytes, 0);
   store_rlx(&from->retired, 0);
   store_rlx(&from->reclaimed, 0);
@@ -51,4 +51,4 @@ void lethe_epoch_join(struct lethe_epoch_rec *extra, struct lethe_epoch_rec *min
   if (any) epoch_adopt(mine->limbo, true);
 }
 
-uint64_t lethe_epoch_held(const struct lethe_epoch_rec *r) { return load_rlx(&r->limbo->held); }
+uint64_t lethe_epoch_held(const struct lethe_epoch_rec *r) { return epoch_held(r->limbo); }

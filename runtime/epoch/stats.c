@@ -25,7 +25,7 @@ void lethe_epoch_read_stats(struct lethe_epoch *m, struct lethe_epoch_stats *out
     out->reclaimed += load_rlx(&l->reclaimed);
     out->hardened += load_rlx(&l->hardened);
     out->limbo_bytes += load_rlx(&l->bytes);
-    out->limbo += load_rlx(&l->held);
+    out->limbo += epoch_held(l);
   }
   pthread_mutex_unlock(&m->lock);
   out->limbo += out->orphans;
@@ -44,15 +44,16 @@ static double pinned_for(struct lethe_epoch_limbo *l, uint64_t word) {
 }
 
 static void read_record(struct lethe_epoch_limbo *l, struct lethe_epoch_rec_stats *out) {
-  uint64_t word = load_acq(&l->rec->word);
+  uint64_t word = load_acq(&l->rec->word), held = epoch_held(l), peak = load_rlx(&l->peak);
+  uint64_t own = held - load_rlx(&l->foreign);
   *out =
       (struct lethe_epoch_rec_stats){.pinned = word != 0,
                                      .neutralized = word != 0 && word <= load_acq(&l->rec->ejected),
                                      .hard = (word & LETHE_EPOCH_HARD) != 0,
                                      .extra = l->extra,
                                      .epoch = word >> LETHE_EPOCH_SHIFT,
-                                     .limbo = load_rlx(&l->held),
-                                     .peak = load_rlx(&l->peak),
+                                     .limbo = held,
+                                     .peak = own > peak && own <= held ? own : peak,
                                      .retired = load_rlx(&l->retired),
                                      .reclaimed = load_rlx(&l->reclaimed),
                                      .limbo_bytes = load_rlx(&l->bytes),
@@ -100,7 +101,7 @@ static bool record_is_valid(const struct lethe_epoch_limbo *l, uint64_t now) {
   for (const struct lethe_epoch_bag *bag = l->spare; bag; bag = bag->next) spares++;
   const struct lethe_epoch_rec *r = l->rec;
   uint64_t word = load_rlx(&r->word);
-  return spares == l->spares && held == load_rlx(&l->held) && l->foreign <= held &&
+  return spares == l->spares && held == epoch_held(l) && load_rlx(&l->foreign) <= held &&
          bytes == load_rlx(&l->bytes) && load_rlx(&r->confirmed) <= load_rlx(&r->ejected) &&
          (word != 0) == (r->nest > 0) && word >> LETHE_EPOCH_SHIFT <= now &&
          (load_rlx(&l->in_use) || (word == 0 && held == 0));
