@@ -113,6 +113,11 @@ describe("the limits of a quota tracker", function()
     end
   end)
 
+  it("are no news with the tracker itself, nor is its policy", scenario(function(s)
+    local t = s:quota{ max = "8M", policy = "largest", deadline = 1 }
+    assert.are.same({ {}, "quota.Tracker" }, { s:events(), require("lethe").type(t) })
+  end))
+
   it("are refused a closed loop", function()
     local loop = require("lethe.loop").new{ clock = "virtual" }
     loop:close()

@@ -110,6 +110,23 @@ describe("claim_wait", function()
     assert.is_true(t:check())
   end))
 
+  it("leaves nothing behind that was not closed", scenario(function(s)
+    local t, _, served = full(s)
+    local h = { holder(t, {}), holder(t, {}) }
+    local task = waiter(s, served, "a", h[1], 5000, 2)
+    waiter(s, served, "b", h[2], 5000, 2)
+    s:advance(0)
+    task:cancel()
+    s:advance(2)
+    local registry = require("lethe.registry").default()
+    registry:sweep()
+    s.collect()
+    for _, held in ipairs(registry:dead()) do
+      assert.is_nil(held:match("^loop%.Timer"))
+    end
+    assert.are.same({ "a cancelled", "b timeout" }, served)
+  end))
+
   it("takes no timeout at all for for ever, and none for at once", scenario(function(s)
     local t, _, served = full(s)
     local h = holder(t, {})

@@ -3,6 +3,7 @@
 
 local base = require "lethe.core.base"
 local core = require "lethe.core.quota"
+local timers = require "lethe.core.loop"
 local loop = require "lethe.loop"
 local check = require "lethe.quota.options"
 
@@ -118,6 +119,10 @@ end
 
 -- ---- claims -----------------------------------------------------------------------------------
 
+local function stop_timer(wait)
+  if wait.timer then timers.stop(wait.timer) end
+end
+
 -- Starts a claim that waits; wake gets its answer. A claim that is granted to a task that was
 -- cancelled meanwhile is given back.
 local function start_wait(wait, wake)
@@ -130,7 +135,7 @@ local function start_wait(wait, wake)
         wait.participation:release(wait.bytes)
       end
     end
-    if wait.timer then wait.timer:close() end
+    stop_timer(wait)
   end
   local first, message, code = core.claim_wait(wait.participation, wait.bytes, answered)
   if type(first) ~= "userdata" then
@@ -173,12 +178,12 @@ function Participation:claim_wait(n, timeout)
   local ok, message, code = loop.wait(on, function(wake)
     start_wait(wait, wake)
     if wait.answered or not timeout or timeout == math.huge then return end
-    wait.timer = on:timer(timeout, function()
+    wait.timer = timers.timer(on, timeout, function()
       if end_wait(wait) then wake(nil, "no room came free in time", "timeout") end
     end)
   end, function()
     end_wait(wait)
-    if wait.timer then wait.timer:close() end
+    stop_timer(wait)
   end)
   if ok == 0 then return true end
   if math.type(ok) then return core.failure(ok) end
