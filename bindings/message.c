@@ -511,6 +511,10 @@ static void fill_all(lua_State *L, struct reader *r) {
   }
 }
 
+void lethe_unpack_plain(lua_State *L, const unsigned char *bytes) {
+  push_value(L, &(struct reader){.at = bytes});
+}
+
 int lethe_unpack(lua_State *L, const struct lethe_packed *p) {
   struct reader r = {.p = p, .at = p->bytes};
   need_stack(L, (int)p->values + LUA_MINSTACK);

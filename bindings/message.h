@@ -47,6 +47,8 @@ struct lethe_packed *lethe_pack_text(const char *text, size_t n);
 /* Pushes the value (values); returns how many. May raise; the block stays the caller's. */
 int lethe_unpack(lua_State *L, const struct lethe_packed *p);
 void lethe_packed_free(struct lethe_packed *p);
+/* Pushes the one value, no table and no object, that is in these bytes of a block. */
+void lethe_unpack_plain(lua_State *L, const unsigned char *bytes);
 
 static inline struct lethe_packed *lethe_packed_of(struct lethe_item *item) {
   return lethe_container_of(item, struct lethe_packed, item);

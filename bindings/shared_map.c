@@ -55,7 +55,7 @@ static void push_key(lua_State *L, const unsigned char *p, size_t n) {
 
 /* Map:get(k) */
 static int map_get(lua_State *L) {
-  struct shared_handle *h = shared_check(L, &shared_map_class);
+  struct shared_handle *h = shared_hot(L, &shared_map_class);
   struct key k;
   check_key(L, 2, h, &k);
   int rc;
