@@ -14,6 +14,7 @@ extern char epoch_key_owners, epoch_key_held, epoch_key_guards, epoch_key_manage
 /* Each adds what it has to the module's table on top. */
 void epoch_open_port(lua_State *L);
 void epoch_open_handle(lua_State *L);
+void epoch_open_guard(lua_State *L); /* after the handle */
 void epoch_open_retired(lua_State *L);
 
 /* L is about to pin on the section, which is free: it is held from now on. May raise. */
@@ -27,6 +28,13 @@ void epoch_section_put(struct epoch_section *s);
 void epoch_each_record(struct epoch_port *p, void (*fn)(struct lethe_epoch_rec *r, void *ud),
                        void *ud);
 
+enum { EPOCH_CACHED = 4 }; /* levels whose Guards are user values of the Handle */
+
+bool epoch_is_callable(lua_State *L, int i);
+/* The arguments of retire, (self, value, destructor | nil [, bytes]): the bytes. Between this and
+ * epoch_retire_at, which pushes its result, no finalizer may run. */
+size_t epoch_check_retired(lua_State *L);
+int epoch_retire_at(lua_State *L, struct epoch_section *s, size_t bytes);
 /* Retires the value at stack index 2 with the destructor at 3 (nil: none) on the section. May raise
  * before anything is retired. */
 void epoch_retire_value(lua_State *L, struct epoch_section *s, size_t bytes);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * lethe.core.epoch: managers. Handles and guards are in epoch_handle.c, sections of coroutines in
+ * lethe.core.epoch: managers. Handles are in epoch_handle.c, guards in epoch_guard.c, sections of coroutines in
  * epoch_port.c, retired Lua values in epoch_retired.c, the charging of accounts in epoch_charge.c.
  * What waits, and what checks options, is in lua/lethe/epoch.lua. */
 #include "epoch_keys.h"
@@ -287,7 +287,6 @@ static void push_methods(lua_State *L, const struct lethe_class *c, const char *
   lua_pop(L, 1);
 }
 
-LETHE_EXPORT int luaopen_lethe_core_epoch(lua_State *L);
 int luaopen_lethe_core_epoch(lua_State *L) {
   luaL_checkversion(L);
   lethe_class(L, &epoch_manager_class);
@@ -295,6 +294,7 @@ int luaopen_lethe_core_epoch(lua_State *L) {
   epoch_open_port(L);
   epoch_open_retired(L);
   epoch_open_handle(L);
+  epoch_open_guard(L);
   push_methods(L, &epoch_manager_class, "Manager");
   push_methods(L, &epoch_handle_class, "Handle");
   push_methods(L, &epoch_guard_class, "Guard");

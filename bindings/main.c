@@ -12,7 +12,6 @@
 
 int lethe_embed_install(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_cli(lua_State *L);
-LETHE_EXPORT int luaopen_lethe_core_epoch(lua_State *L);
 
 extern const char *const lethe_embedded[]; /* name, chunk name, source, ..., NULL */
 

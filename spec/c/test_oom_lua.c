@@ -168,6 +168,7 @@ static int l_begin(lua_State *L) {
 
 static int open_state(lua_State *L) {
   static const luaL_Reg preload[] = {{"lethe.core.base", luaopen_lethe_core_base},
+                                     {"lethe.core.epoch", luaopen_lethe_core_epoch},
                                      {"lethe.core.loop", luaopen_lethe_core_loop},
                                      {"lethe.core.quota", luaopen_lethe_core_quota},
                                      {NULL, NULL}};
