@@ -58,8 +58,10 @@ static int drop(void *ud, const struct lethe_buffer *old, const void **value, si
   return old ? LETHE_MAP_DELETE : LETHE_MAP_KEEP;
 }
 
-static int set(struct fixture *f, const char *key, char *value) {
-  return lethe_map_update(f->map, f->r, key, strlen(key), put, value);
+static void *text(const char *s) { return (void *)(uintptr_t)s; }
+
+static int set(struct fixture *f, const char *key, const char *value) {
+  return lethe_map_update(f->map, f->r, key, strlen(key), put, text(value));
 }
 
 static bool delete (struct fixture *f, const char *key) {
@@ -98,9 +100,9 @@ static void map_sets_gets_deletes(void **state) {
 static void map_keys_are_bytes(void **state) {
   struct fixture *f = *state;
   char zero[2] = {'x', '\0'};
-  assert_int_equal(lethe_map_update(f->map, f->r, zero, 2, put, "two bytes"), 0);
-  assert_int_equal(lethe_map_update(f->map, f->r, zero, 1, put, "one byte"), 0);
-  assert_int_equal(lethe_map_update(f->map, f->r, zero, 0, put, "none"), 0);
+  assert_int_equal(lethe_map_update(f->map, f->r, zero, 2, put, text("two bytes")), 0);
+  assert_int_equal(lethe_map_update(f->map, f->r, zero, 1, put, text("one byte")), 0);
+  assert_int_equal(lethe_map_update(f->map, f->r, zero, 0, put, text("none")), 0);
   assert_int_equal(lethe_map_get(f->map, f->r, zero, 2, &f->value), 0);
   assert_value(f, "two bytes");
   assert_int_equal(lethe_map_get(f->map, f->r, zero, 1, &f->value), 0);
@@ -261,7 +263,7 @@ static int all_of_it(const struct lethe_alloc *a) {
   for (int i = 0; i < 40 && rc == 0; i++) {
     char name[8];
     size_t n = (size_t)snprintf(name, sizeof name, "%d", i);
-    rc = lethe_map_update(map, r, name, n, put, "value");
+    rc = lethe_map_update(map, r, name, n, put, text("value"));
     if (rc == 0) rc = lethe_map_get(map, r, name, n, &value);
     if (rc == 0 && i % 3 == 0) rc = lethe_map_update(map, r, name, n, drop, &there);
     if (rc == 0) rc = lethe_queue_push(q, r, name, n);
