@@ -377,6 +377,46 @@ describe("the end of a state", function()
   end)
 end)
 
+describe("states that come and go", function()
+  it("free each other's limbo, while each runs its own destructors once", function()
+    local worker = require "lethe.worker"
+    for _, mode in ipairs{ "manual", "auto" } do
+      local m <close> = epoch.new{ mode = mode, bag_size = 4 }
+      local function work(manager)
+        local loop_here = require("lethe.loop").default()
+        local destroyed = 0
+        local function destroy()
+          destroyed = destroyed + 1
+        end
+        for round = 1, 20 do
+          local h <close> = manager:register()
+          for i = 1, 10 do
+            h:with_pin(function(g) g:retire({ round, i }, destroy, 8) end)
+          end
+          manager:advance()
+          h:reclaim()
+          if round % 5 == 0 then loop_here:sleep(0.0005) end
+        end
+        return destroyed
+      end
+      local workers, before = {}, 0
+      for i = 1, 12 do
+        workers[i] = worker.spawn(work, m)
+      end
+      local here = work(m)
+      for _, w in ipairs(workers) do
+        before = before + w:join()
+      end
+      assert.is_true(m:barrier(10))
+      loop.default():step()
+      local s = m:stats()
+      assert.are.same({ 2600, 2600, 0, 0, {} },
+        { s.retired, s.reclaimed, s.limbo, s.limbo_bytes, s.threads })
+      assert.is_true(here <= 200 and before <= 2400)
+    end
+  end)
+end)
+
 describe("an account", function()
   it("is charged for limbo bytes, to the byte", function()
     local t <close> = quota.new{ max = "8M" }
