@@ -138,6 +138,11 @@ $(benches): $(B)/bench/%: $(B)/o/spec/bench/%.o $(B)/liblethe.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(link) $(LIBS)
 
+# Peers that benches measure us against, where they are installed (libck-dev, liburcu-dev).
+PEERS := $(foreach l,ck urcu-memb urcu-bp urcu-qsbr urcu-common,\
+  $(if $(wildcard /usr/lib/*/lib$(l).a /usr/lib/lib$(l).a),-l$(l)))
+$(B)/bench/epoch: LIBS += $(PEERS)
+
 # Fuzzers and the core below them, instrumented by clang.
 FUZZFLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined \
   -fno-omit-frame-pointer -DLETHE_FAULTS

@@ -107,7 +107,8 @@ int lethe_epoch_retire(struct lethe_epoch_rec *r, void *object, lethe_epoch_free
   struct chunk chunk;
   epoch_enter(l);
   uint64_t now = now_for(m);
-  struct lethe_epoch_bag *bag = epoch_room(l, now);
+  struct lethe_epoch_bag *bag = l->open;
+  if (!bag || bag->n == bag->room || m->mode == LETHE_EPOCH_MANUAL) bag = epoch_room(l, now);
   if (!bag) {
     epoch_leave(l);
     return LETHE_ENOMEM;
