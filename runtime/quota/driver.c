@@ -9,6 +9,7 @@ void quota_on_kick(struct lethe_message *message, bool closed) {
   struct lethe_quota *t = m->t;
   quota_lock(t);
   m->kicked = false;
+  m->thread = pthread_self(); /* where its loop is turned now, whoever made it */
   if (!closed) quota_step(t);
   quota_member_put_locked(m);
   quota_unlock(t);

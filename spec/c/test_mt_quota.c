@@ -245,8 +245,8 @@ static void one_operation(struct worker *w) {
 }
 
 static void many_operations(struct worker *w) {
-  double until = lethe_clock_monotonic() + 10; /* the home thread may get its turn late */
-  for (long i = 0; i < 20000 * work() || stats(w->t).victims == 0; i++) {
+  double until = lethe_clock_monotonic() + 5; /* the home thread may get its turn late */
+  for (long i = 0; i < 20000 * work() || stats(w->t).victims < 50; i++) {
     one_operation(w);
     if (i % 1000 == 0 && lethe_clock_monotonic() > until) break;
   }

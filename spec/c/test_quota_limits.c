@@ -71,6 +71,32 @@ static void B3_below_a_mebibyte_low_water_only_lies_below_max(void **state) {
   assert_int_equal(make(64 * KIB, 64 * KIB, &why), LETHE_ELIMITS);
 }
 
+static void B2_the_greatest_max_counts_and_never_reclaims(void **state) {
+  struct world w;
+  struct part p;
+  const char *why;
+  enum lethe_quota_level level;
+  (void)state;
+  assert_int_equal(make(LETHE_QUOTA_NO_LIMIT, 4 * MIB, &why), LETHE_ELIMITS);
+  assert_string_equal(why,
+                      "low_water is set to a number of bytes, but max says that there is no limit");
+  world_begin(&w, LETHE_QUOTA_NO_LIMIT, -1);
+  uint64_t a = account(&w, "a");
+  part_holding(&w, &p, a, 1, INT64_MAX / 4);
+  world_turn(&w);
+  assert_int_equal(stats(&w).reclaims, 0);
+  assert_int_equal(lethe_quota_handle_used(&p.h), INT64_MAX / 4);
+  assert_true(lethe_quota_pressure(w.t, &level) == 0 && level == LETHE_QUOTA_NORMAL);
+  struct lethe_quota_change c = {.set_max = true,
+                                 .to.max = 4 * MIB}; /* and may get a limit again */
+  assert_int_equal(lethe_quota_configure(w.t, &c, &why), 0);
+  world_turn(&w);
+  assert_int_equal(p.asked, 1);
+  part_close(&p);
+  close_account(&w, a);
+  world_end(&w);
+}
+
 static void B4_auto_max_follows_the_memory(void **state) {
   const int64_t mib = MIB, gib = 1024 * mib;
   (void)state;
@@ -199,6 +225,11 @@ static void A6_noop_every_claim_succeeds_and_nothing_is_counted(void **state) {
   assert_int_equal(lethe_quota_account_upgrade(w.t, a), LETHE_OK);
   assert_int_equal(lethe_quota_account_add_parent(w.t, a, a), LETHE_OK);
   assert_int_equal(by_hand(&w, 1000), 0);
+  struct lethe_quota_change limits = {.set_max = true, .to.max = 4 * MIB}, nothing = {0};
+  const char *why = NULL;
+  assert_int_equal(lethe_quota_configure(w.t, &nothing, &why), LETHE_OK);
+  assert_int_equal(lethe_quota_configure(w.t, &limits, &why), LETHE_ELIMITS);
+  assert_string_equal(why, "a noop tracker has no limits");
   assert_int_equal(info(&w, a).used, 0);
   lethe_quota_handle_destroy(&p.h);
   claim(&p, 1);
@@ -236,6 +267,7 @@ int main(void) {
       cmocka_unit_test(B2_low_water_is_three_quarters_in_single_precision),
       cmocka_unit_test(B3_limits_that_do_not_fit_are_refused_with_a_reason),
       cmocka_unit_test(B3_below_a_mebibyte_low_water_only_lies_below_max),
+      cmocka_unit_test(B2_the_greatest_max_counts_and_never_reclaims),
       cmocka_unit_test(B4_auto_max_follows_the_memory),
       cmocka_unit_test(B5_configure_is_all_or_nothing),
       cmocka_unit_test(B5_configure_of_max_alone_keeps_an_explicit_low_water),

@@ -145,8 +145,9 @@ static void accounts(void) {
   } else if (what < 3) {
     if (b) lethe_quota_account_add_parent(f.t, *a, b);
   } else if (what < 5) {
-    lethe_quota_account_close(f.t, *a);
-    *a = 0;
+    uint64_t closes = *a;
+    *a = 0; /* before: an event of it may go on with the program */
+    lethe_quota_account_close(f.t, closes);
   }
 }
 
@@ -157,14 +158,17 @@ static void open_or_close(void) {
   bool none = !p->open[0] && !p->open[1] && !p->open[2];
   if (none && a && f.m && !p->call) {
     p->claimed = 0;
-    p->open[0] = !lethe_quota_handle_open(&p->h[0], f.m, a, p, next(8) == 0, &id);
-    if (p->open[0] && next(4) == 0) lethe_quota_watch(f.t, id);
+    p->open[0] = true;
+    if (lethe_quota_handle_open(&p->h[0], f.m, a, p, next(8) == 0, &id))
+      p->open[0] = false;
+    else if (next(4) == 0)
+      lethe_quota_watch(f.t, id);
   } else if (p->open[k]) {
-    lethe_quota_handle_close(&p->h[k]);
     p->open[k] = false;
+    lethe_quota_handle_close(&p->h[k]);
   } else if (p->open[0]) {
-    lethe_quota_handle_clone(&p->h[k], &p->h[0]);
     p->open[k] = true;
+    lethe_quota_handle_clone(&p->h[k], &p->h[0]);
   }
 }
 
@@ -212,8 +216,9 @@ static void answer(void) {
 static void close_all_handles(void) {
   for (struct part *p = f.parts; p < f.parts + PARTS; p++)
     for (int k = 0; k < HANDLES; k++) {
-      if (p->open[k]) lethe_quota_handle_close(&p->h[k]);
+      bool closes = p->open[k];
       p->open[k] = false;
+      if (closes) lethe_quota_handle_close(&p->h[k]);
     }
 }
 
