@@ -247,24 +247,38 @@ static void nobody_reads_what_was_destroyed(void **state) {
   assert_int_equal(load_rlx(&t.made), load_rlx(&t.destroyed));
 }
 
-/* In a process of its own, which a sanitizer may end. */
-static void without_the_check_somebody_does(void **state) {
-  (void)state;
+/* In a process of its own, which a sanitizer may end: how that ended. */
+static int torture_in_child(bool checked, bool refused, uint64_t ejections, double time) {
+  int status = 0;
   fflush(NULL);
   pid_t child = fork();
   if (child == 0) {
-    if (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr)) _exit(0);
-    torture(false, UINT64_MAX, 20);
+    if (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr)) _exit(9);
+    lethe_fence_init();
+    if (refused && !refuse_membarrier()) _exit(8);
+    torture(checked, ejections, time);
+    if (refused && lethe_fence_asymmetric) _exit(7);
     _exit(load_rlx(&t.bad) > 0 ? 1 : 0);
   }
-  int status = 0;
   assert_int_equal(waitpid(child, &status, 0), child);
-  assert_int_not_equal(status, 0);
+  return status;
+}
+
+static void without_the_check_somebody_does(void **state) {
+  (void)state;
+  assert_int_not_equal(torture_in_child(false, false, UINT64_MAX, 20), 0);
+}
+
+/* What was granted as the process began is refused later. */
+static void nobody_does_if_membarrier_is_refused_later(void **state) {
+  (void)state;
+  assert_int_equal(torture_in_child(true, true, work(1000), 30), 0);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(without_the_check_somebody_does),
+      cmocka_unit_test(nobody_does_if_membarrier_is_refused_later),
       cmocka_unit_test(nobody_reads_what_was_destroyed),
   };
   return run_both_ways(tests);
