@@ -8,13 +8,13 @@
 
 #include "lethe/atomic.h"
 
-bool lethe_fence_asymmetric = false;
+_Atomic bool lethe_fence_asymmetric = false;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void detect(void) {
-  lethe_fence_asymmetric =
-      syscall(__NR_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+  bool granted = syscall(__NR_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+  store_rel(&lethe_fence_asymmetric, granted);
 }
 
 void lethe_fence_init(void) { pthread_once(&once, detect); }
@@ -31,13 +31,13 @@ static void nap(void) {
 
 static void give_up(void) {
   store_seq(&giving_up, true);
-  lethe_fence_asymmetric = false;
+  store_seq(&lethe_fence_asymmetric, false);
   nap();
   store_rel(&giving_up, false);
 }
 
 void lethe_fence_heavy(void) {
-  if (lethe_fence_asymmetric) {
+  if (load_rlx(&lethe_fence_asymmetric)) {
     if (syscall(__NR_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0) return;
     give_up();
   } else if (load_acq(&giving_up)) {

@@ -20,7 +20,7 @@ void epoch_fence_full(struct lethe_epoch *m) {
  * they are full ones, so is the heavy one, and nothing is saved. */
 uint64_t epoch_fence(struct lethe_epoch *m, bool mine) {
   uint64_t now = load_acq(&m->global);
-  if (mine && lethe_fence_asymmetric) {
+  if (mine && load_rlx(&lethe_fence_asymmetric)) {
     atomic_signal_fence(memory_order_seq_cst);
     if (load_acq(&m->in_use) < 2) return now;
   }

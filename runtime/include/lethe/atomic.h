@@ -40,15 +40,17 @@
 _Static_assert(ATOMIC_POINTER_LOCK_FREE == 2, "pointers must be lock-free");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit words must be lock-free");
 
-/* True once lethe_fence_init found membarrier(2). Written once, before any engine exists. */
-LETHE_API extern bool lethe_fence_asymmetric;
+/* True once lethe_fence_init found membarrier(2), which is before any engine exists, and as long as the
+ * kernel does not refuse it. */
+LETHE_API extern _Atomic bool lethe_fence_asymmetric;
 /* Idempotent; every engine that uses the pair calls it when it is made. */
 LETHE_API void lethe_fence_init(void);
 LETHE_API void lethe_fence_heavy(void);
 
 static inline void lethe_fence_light(void) {
 #if !LETHE_TSAN
-  if (__builtin_expect(!lethe_fence_asymmetric, 0)) atomic_thread_fence(memory_order_seq_cst);
+  if (__builtin_expect(!load_rlx(&lethe_fence_asymmetric), 0))
+    atomic_thread_fence(memory_order_seq_cst);
 #endif
   atomic_signal_fence(memory_order_seq_cst);
 }
