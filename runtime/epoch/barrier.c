@@ -42,11 +42,10 @@ bool epoch_steal(struct lethe_epoch_limbo *from, bool wait) {
   return free;
 }
 
-/* The lock is held. */
+/* The owner holds the lock, which keeps thieves out. */
 static void adopt(struct lethe_epoch_limbo *l) {
   struct lethe_epoch *m = l->rec->manager;
   struct lethe_epoch_bag *bag;
-  epoch_enter(l);
   while ((bag = bags_shift(&m->orphans)) != NULL) {
     store_rlx(&l->moved, load_rlx(&l->moved) + bag_left(bag));
     store_rlx(&l->bytes, load_rlx(&l->bytes) + bag->bytes);
@@ -54,7 +53,6 @@ static void adopt(struct lethe_epoch_limbo *l) {
     bag->foreign = true;
     bags_insert(&l->sealed, bag);
   }
-  epoch_leave(l);
   store_rlx(&m->orphan_bags, 0);
 }
 
@@ -135,10 +133,8 @@ static bool gather(struct lethe_epoch *m, struct lethe_epoch_limbo *mine, uint64
     if (load_acq(&l->freeing)) quiet = false;
   }
   adopt(mine);
-  epoch_enter(mine);
   epoch_seal(mine);
   *left = awaited(&mine->sealed, cookie, awaited(&mine->kept, cookie, 0));
-  epoch_leave(mine);
   pthread_mutex_unlock(&m->lock);
   return quiet;
 }

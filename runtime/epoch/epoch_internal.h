@@ -3,8 +3,8 @@
  *
  * A record's bags belong to its owner, but others may take them (a barrier, or a thread that finds
  * the owner idle). The owner shows `busy` while it changes them and then looks at `stop`; a thief
- * sets `stop`, fences heavily and then looks at `busy`. Thieves hold the manager's lock, so whoever
- * holds it may enter and does not wait. No destructor runs, and no lock is taken, while busy. */
+ * sets `stop`, fences heavily and then looks at `busy`. Thieves hold the manager's lock, so an owner
+ * that holds it need not enter. No destructor runs, and no lock is taken, while busy. */
 #ifndef LETHE_EPOCH_INTERNAL_H
 #define LETHE_EPOCH_INTERNAL_H
 
