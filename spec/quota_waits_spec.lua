@@ -295,6 +295,24 @@ describe("claim_wait", function()
     assert.are.near(3, t:stats().stall_seconds, 1e-6)
   end))
 
+  it("does not keep a run of a virtual loop from ending, nor does a reclaim under way", scenario(
+    function(s)
+      local t, ballast, served = full(s)
+      waiter(s, served, "a", holder(t, {}), 5000)
+      s.loop:run()
+      assert.are.same({}, served)
+      ballast:release(5000)
+      s.loop:run()
+      assert.are.same({ "a" }, served)
+      local slow = s:quota{ max = "1M" }
+      holder(slow, { age = 1, bytes = 500000, answer = function() s.loop:sleep(1) end })
+      local task = s.loop:spawn(function() return slow:reclaim(400000) end)
+      s.loop:run()
+      assert.are.equal(0, slow:stats().victims)
+      s:advance(1)
+      assert.is_true(task:join() >= 400000)
+    end))
+
   it("turns the loop outside tasks", function()
     local t <close> = quota.new{ max = "1M", low_water = "512K" }
     local old = holder(t, { age = 1, bytes = "900K", answer = function()

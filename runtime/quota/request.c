@@ -30,9 +30,10 @@ void quota_manuals_done(struct lethe_quota *t, const struct lethe_loop *loop, in
 static void manual_answered(struct lethe_message *message, bool closed) {
   struct lethe_quota_manual *m = lethe_container_of(message, struct lethe_quota_manual, message);
   struct lethe_loop *loop = m->loop;
+  bool held = m->held;
   (void)closed;
   m->done(m, m->freed);
-  lethe_loop_release(loop);
+  if (held) lethe_loop_release(loop);
   lethe_loop_put(loop);
 }
 
@@ -41,9 +42,11 @@ int lethe_quota_reclaim(struct lethe_quota *t, struct lethe_quota_manual *m,
                         void (*done)(struct lethe_quota_manual *m, int64_t freed)) {
   *m = (struct lethe_quota_manual){.goal = goal, .done = done, .message.run = manual_answered};
   m->loop = lethe_loop_get(loop);
-  lethe_loop_hold(loop);
   lethe_list_init(&m->node);
   quota_lock(t);
+  /* A run of a virtual loop ends when nothing is due, unless other threads may have to answer. */
+  m->held = !lethe_loop_is_virtual(loop) || t->members_n > 1;
+  if (m->held) lethe_loop_hold(loop);
   if (t->shut || t->noop || !t->home) {
     quota_manual_done(m, t->shut ? -1 : 0); /* nobody is there who could give anything */
   } else {

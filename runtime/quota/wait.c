@@ -27,6 +27,7 @@ static void answered(struct lethe_message *m, bool closed) {
   struct lethe_quota_wait *w = lethe_container_of(m, struct lethe_quota_wait, message);
   struct lethe_quota *t = w->tracker;
   struct lethe_loop *loop = w->loop;
+  bool held = w->held;
   int code = LETHE_OK;
   (void)closed;
   quota_lock(t);
@@ -40,7 +41,7 @@ static void answered(struct lethe_message *m, bool closed) {
   w->tracker = NULL;
   w->done(w, code);
   quota_memory_put(t);
-  lethe_loop_release(loop);
+  if (held) lethe_loop_release(loop);
   lethe_loop_put(loop);
 }
 
@@ -169,9 +170,11 @@ static bool fits_at_once(struct lethe_quota *t, const struct participant *p,
   return t->used <= t->max - w->n && !quota_blocker(t, p->account, w->n);
 }
 
+/* A run of a virtual loop ends when nothing is due: there the wait is no reason to go on. */
 static void begin(struct lethe_quota *t, struct lethe_quota_wait *w) {
   w->loop = lethe_loop_get(quota_member(t, participant_of(w)->member)->loop);
-  lethe_loop_hold(w->loop);
+  w->held = !lethe_loop_is_virtual(w->loop);
+  if (w->held) lethe_loop_hold(w->loop);
   lethe_ref_get(&t->memory);
   w->state = WAITING;
   t->stuck_news = true;
@@ -244,7 +247,7 @@ bool lethe_quota_wait_cancel(struct lethe_quota_wait *w) {
   quota_unlock(t);
   if (!waiting) return false;
   w->tracker = NULL;
-  lethe_loop_release(w->loop);
+  if (w->held) lethe_loop_release(w->loop);
   lethe_loop_put(w->loop);
   quota_memory_put(t);
   return true;

@@ -316,6 +316,7 @@ struct lethe_quota_wait {
   int64_t n;
   int32_t priority;
   uint8_t state;
+  bool held; /* its loop is */
   struct lethe_loop *loop;
   void (*done)(struct lethe_quota_wait *w, int code); /* on the loop of the handle's member */
 };
@@ -377,6 +378,7 @@ struct lethe_quota_manual {
   struct lethe_list node;
   struct lethe_message message;
   struct lethe_loop *loop;
+  bool held; /* its loop is */
   int64_t goal, freed;
   void (*done)(struct lethe_quota_manual *m, int64_t freed);
 };
