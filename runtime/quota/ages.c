@@ -103,15 +103,15 @@ uint32_t quota_ask_elsewhere(struct lethe_quota *t, uint32_t pass) {
 
 /* ---- again ----------------------------------------------------------------------------------- */
 
-static void ask_if_here(struct lethe_quota *t, slot_t s) {
+static void ask_if_here(struct lethe_quota *t, slot_t s, bool plan) {
   struct lethe_quota_member *m = quota_member(t, participant_at(t, s)->member);
   if (!m || !pthread_equal(m->thread, pthread_self())) return;
   m->refs++;
-  ask_one(m, s, false);
+  ask_one(m, s, plan);
   quota_member_put_locked(m);
 }
 
-static void ask_account(struct lethe_quota *t, uint64_t account) {
+static void ask_account(struct lethe_quota *t, uint64_t account, bool plan) {
   struct cursor c;
   uint32_t id = t->pass.id;
   bool more = true;
@@ -121,7 +121,7 @@ static void ask_account(struct lethe_quota *t, uint64_t account) {
     slot_t s = quota_cursor_next(t, &c, &more);
     if (!s && more) quota_breathe(t);
     if (!s) continue;
-    ask_if_here(t, s);
+    ask_if_here(t, s, plan);
     more = true;
   }
   quota_cursor_close(&c);
@@ -131,8 +131,16 @@ static void ask_account(struct lethe_quota *t, uint64_t account) {
 void quota_ask_again(struct lethe_quota *t) {
   uint32_t id = t->pass.id;
   size_t n = t->arrivals.n;
-  if (t->pass.again.account) ask_account(t, t->pass.again.account);
+  if (t->pass.again.account) ask_account(t, t->pass.again.account, false);
   for (size_t i = t->arrivals_asked; t->pass.id == id && i < n; i++)
-    ask_account(t, vec_id(&t->arrivals, i));
+    ask_account(t, vec_id(&t->arrivals, i), false);
   if (t->pass.id == id) t->arrivals_asked = n;
+}
+
+/* A pass that is under way asks for itself. */
+void lethe_quota_ask(struct lethe_quota *t, uint64_t account) {
+  if (t->noop) return;
+  quota_lock(t);
+  if (t->pass.id == 0) ask_account(t, account, true);
+  quota_unlock(t);
 }

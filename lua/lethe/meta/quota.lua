@@ -99,7 +99,7 @@ local quota = {}
 ---@field used integer its own bytes, without those of accounts below
 ---@field peak integer
 ---@field share number of the tracker's used
----@field oldest number? the oldest age that it told last
+---@field oldest number? the oldest age that it told; top asks those of this state
 ---@field reserve integer
 ---@field reclaims integer times that it was a victim and stayed
 ---@field participants integer

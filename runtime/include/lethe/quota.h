@@ -180,6 +180,8 @@ LETHE_API int lethe_quota_account_read(struct lethe_quota *t, uint64_t account,
 /* The n largest accounts into out, largest first; how many there are. */
 LETHE_API size_t lethe_quota_top(struct lethe_quota *t, struct lethe_quota_account_info *out,
                                  size_t n);
+/* Asks the account's participants on this thread how old their data is, as a plan does. */
+LETHE_API void lethe_quota_ask(struct lethe_quota *t, uint64_t account);
 /* Walks the accounts: the first one after slot `*cursor` (0 at the start), or false at the end. */
 LETHE_API bool lethe_quota_next_account(struct lethe_quota *t, uint32_t *cursor,
                                         struct lethe_quota_account_info *out);
