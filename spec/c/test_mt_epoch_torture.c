@@ -136,8 +136,8 @@ static void *reader(void *ud) {
   assert_int_equal(lethe_epoch_register(t.m, &r), LETHE_OK);
   while (!load_rlx(&t.stop)) {
     uint64_t mood = test_below(&random, 256);
-    if (mood == 0 && t.checked) read_hard(r, &random);
-    if (mood == 1) { /* leaves, maybe as it is */
+    if (mood < 8 && t.checked) read_hard(r, &random);
+    if (mood == 8) { /* leaves, maybe as it is */
       if (test_below(&random, 2)) lethe_epoch_pin(r);
       lethe_epoch_unregister(r);
       assert_int_equal(lethe_epoch_register(t.m, &r), LETHE_OK);

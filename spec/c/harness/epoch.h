@@ -65,6 +65,12 @@ static inline void retire_pinned(struct lethe_epoch_rec *r, void *object, lethe_
   lethe_epoch_unpin(r);
 }
 
+/* Objects that are nothing but counted in *freed. */
+static inline void retire_many(struct lethe_epoch_rec *r, int n, _Atomic uint64_t *freed,
+                               size_t bytes) {
+  for (int i = 0; i < n; i++) retire_pinned(r, &n, count_in, freed, bytes);
+}
+
 static inline struct lethe_epoch_stats stats_of(struct lethe_epoch *m) {
   struct lethe_epoch_stats stats;
   lethe_epoch_read_stats(m, &stats);
