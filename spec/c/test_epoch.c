@@ -2,7 +2,6 @@
  * The epoch manager in manual mode: the model's steps and numbers, row by row of what it is measured
  * against; and who may register. */
 #include <pthread.h>
-#include <string.h>
 
 #include "harness/epoch.h"
 #include "harness/fallback.h"

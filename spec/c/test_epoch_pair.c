@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Rows 33 to 35: the double-word compare-and-swap, waiting between attempts, counted references. */
 #include <pthread.h>
-#include <string.h>
 
 #include "harness/epoch.h"
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * Pins, retiring and neutralizing in manual mode, row by row of what the manager is measured against. */
-#include <string.h>
 
 #include "harness/epoch.h"
 #include "harness/fallback.h"
