@@ -49,7 +49,8 @@
  *
  * Manual mode steps G whatever anybody shows. An object is stamped with the G that was read after
  * its unlinking and a full fence, and freed at stamp < safe - 1, where safe is the least epoch shown
- * after a heavy fence: whoever could find the object shows an epoch <= stamp + 1.
+ * after a heavy fence. Whoever could find the object had read G <= stamp before, and shows that; so
+ * the rule, which is the model's, is an epoch more careful than it need be.
  *
  * Synchronization (-: free; r: callers must exclude each other on the same record; the calls on a
  * record are its owner's, which is the thread that registered it):
@@ -159,9 +160,9 @@ static inline void lethe_epoch_repin(struct lethe_epoch_rec *r) {
   lethe_epoch_show(r, LETHE_EPOCH_PINNED | (r->hard ? LETHE_EPOCH_HARD : 0u));
 }
 
-/* Begins to guard the object at p, found under this pin, by hazard i of LETHE_EPOCH_HAZARDS: true if
- * it may be touched until lethe_epoch_release. False: neutralized, do not touch it. Between the two
- * nothing waits. */
+/* Begins to guard the object that will be retired as p, found under this pin, by hazard i of
+ * LETHE_EPOCH_HAZARDS: true if it may be touched until lethe_epoch_release. False: neutralized, do not
+ * touch it. Between the two nothing waits. */
 static inline bool lethe_epoch_hold(struct lethe_epoch_rec *r, unsigned i, const void *p) {
 #if LETHE_TSAN
   atomic_exchange_explicit(&r->hazard[i], (void *)(uintptr_t)p, memory_order_seq_cst);
