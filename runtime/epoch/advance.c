@@ -4,7 +4,7 @@
 
 uint64_t lethe_epoch_now(const struct lethe_epoch *m) { return load_acq(&m->global); }
 
-/* ---- fences ------------------------------------------------------------------------------------ */
+/* ---- fences --------------------------------------------------------------------------------- */
 
 /* A full fence of this thread, between its stores and the load of G that follows. */
 void epoch_fence_full(struct lethe_epoch *m) {
@@ -29,7 +29,7 @@ uint64_t epoch_fence(struct lethe_epoch *m, bool mine) {
   return now;
 }
 
-/* ---- who is where ------------------------------------------------------------------------------ */
+/* ---- who is where --------------------------------------------------------------------------- */
 
 /* Acquire: pairs with the releases of unpin and show, so that the section before is over. */
 static uint64_t word_of(const struct lethe_epoch_rec *r) {
@@ -65,7 +65,7 @@ uint64_t epoch_bound(struct lethe_epoch *m) {
   return m->mode == LETHE_EPOCH_AUTO ? load_acq(&m->global) : lethe_epoch_safe(m);
 }
 
-/* ---- advancing --------------------------------------------------------------------------------- */
+/* ---- advancing ------------------------------------------------------------------------------ */
 
 /* Keeps I1. */
 bool epoch_try_advance(struct lethe_epoch *m, uint64_t now) {
@@ -107,7 +107,7 @@ bool lethe_epoch_advance_every(struct lethe_epoch_rec *r, uint32_t n) {
   return true;
 }
 
-/* ---- ejecting ---------------------------------------------------------------------------------- */
+/* ---- ejecting ------------------------------------------------------------------------------- */
 
 struct ejection {
   uint32_t fresh, n;
@@ -172,7 +172,7 @@ uint32_t lethe_epoch_neutralize(struct lethe_epoch *m, const struct lethe_epoch_
   return now > lag ? epoch_eject(m, but, now - lag, NULL) : 0;
 }
 
-/* ---- pins that are not ejected ----------------------------------------------------------------- */
+/* ---- pins that are not ejected -------------------------------------------------------------- */
 
 static void show_word(struct lethe_epoch_rec *r, uint64_t word) {
 #if LETHE_TSAN

@@ -4,7 +4,7 @@
 
 enum { SPARES = LETHE_EPOCH_BAGS + 2 };
 
-/* ---- queues ------------------------------------------------------------------------------------ */
+/* ---- queues --------------------------------------------------------------------------------- */
 
 void bags_push(struct bags *to, struct lethe_epoch_bag *bag) {
   bag->next = NULL;
@@ -42,7 +42,7 @@ void bags_merge(struct bags *to, struct bags *from) {
   while ((bag = bags_shift(from)) != NULL) bags_insert(to, bag);
 }
 
-/* ---- one bag ----------------------------------------------------------------------------------- */
+/* ---- one bag -------------------------------------------------------------------------------- */
 
 uint32_t bag_left(const struct lethe_epoch_bag *bag) { return bag->n - bag->done + bag->kept; }
 
@@ -105,7 +105,7 @@ struct lethe_epoch_bag *epoch_room(struct lethe_epoch_limbo *l, uint64_t now) {
   return bag ? bag : open_bag(l, now);
 }
 
-/* ---- sealing ----------------------------------------------------------------------------------- */
+/* ---- sealing -------------------------------------------------------------------------------- */
 
 void epoch_seal(struct lethe_epoch_limbo *l) {
   struct lethe_epoch *m = l->rec->manager;

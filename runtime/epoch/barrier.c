@@ -4,7 +4,7 @@
 
 #include "epoch_internal.h"
 
-/* ---- moving bags ------------------------------------------------------------------------------- */
+/* ---- moving bags ---------------------------------------------------------------------------- */
 
 /* From one record's limbo into the orphans, or into another's; its objects are counted there. */
 static void give(struct lethe_epoch_limbo *from, struct bags *to, struct bags *bags) {
@@ -86,7 +86,7 @@ void epoch_steal_idle(struct lethe_epoch *m, const struct lethe_epoch_limbo *but
   pthread_mutex_unlock(&m->lock);
 }
 
-/* ---- grace periods ----------------------------------------------------------------------------- */
+/* ---- grace periods -------------------------------------------------------------------------- */
 
 uint64_t lethe_epoch_start_poll(struct lethe_epoch *m) {
   epoch_fence(m, lethe_epoch_current(m) != NULL);
@@ -110,7 +110,7 @@ bool lethe_epoch_poll(struct lethe_epoch *m, uint64_t cookie) {
   return passed(m, cookie);
 }
 
-/* ---- barriers ---------------------------------------------------------------------------------- */
+/* ---- barriers ------------------------------------------------------------------------------- */
 
 /* Bags that may hold objects from before the cookie: the epoch that frees the last one, or 0. */
 static uint64_t awaited(const struct bags *bags, uint64_t cookie, uint64_t most) {

@@ -36,7 +36,7 @@ void epoch_fork_remove(struct lethe_epoch *m) {
   pthread_mutex_unlock(&lock);
 }
 
-/* ---- handlers ---------------------------------------------------------------------------------- */
+/* ---- handlers ------------------------------------------------------------------------------- */
 
 static bool is_other(const struct lethe_epoch_limbo *l) {
   return load_acq(&l->in_use) && !pthread_equal(l->owner, pthread_self());

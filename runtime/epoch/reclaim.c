@@ -5,7 +5,7 @@
  * retire, reclaim or unregister, and whoever steals the bag meanwhile finds them gone. */
 #include "epoch_internal.h"
 
-/* ---- hazards ----------------------------------------------------------------------------------- */
+/* ---- hazards -------------------------------------------------------------------------------- */
 
 /* Puts the object among those that are kept, in front. */
 static void keep(struct lethe_epoch_bag *bag, const void *object) {
@@ -30,7 +30,7 @@ static void look_at_hazards(const struct lethe_epoch *m, struct lethe_epoch_bag 
   bag->done = bag->kept;
 }
 
-/* ---- taking objects ---------------------------------------------------------------------------- */
+/* ---- taking objects ------------------------------------------------------------------------- */
 
 /* Nothing is left in the first sealed bag but what is kept. */
 static void finish(struct lethe_epoch_limbo *l) {
@@ -117,7 +117,7 @@ void epoch_free_all(struct lethe_epoch *m, struct bags *bags) {
   }
 }
 
-/* ---- calls ------------------------------------------------------------------------------------- */
+/* ---- calls ---------------------------------------------------------------------------------- */
 
 size_t lethe_epoch_reclaim_below(struct lethe_epoch_rec *r, uint64_t safe) {
   struct lethe_epoch_limbo *l = r->limbo;

@@ -29,7 +29,7 @@ struct lethe_epoch_limbo *epoch_first(const struct lethe_epoch *m) {
 
 static void *aligned(void *memory) { return (void *)(((uintptr_t)memory + 63) & ~(uintptr_t)63); }
 
-/* ---- managers ---------------------------------------------------------------------------------- */
+/* ---- managers ------------------------------------------------------------------------------- */
 
 enum { MANAGER_BYTES = sizeof(struct lethe_epoch) + 64 };
 
@@ -91,7 +91,7 @@ void lethe_epoch_close(struct lethe_epoch *m) {
   pthread_mutex_unlock(&m->lock);
 }
 
-/* ---- registering ------------------------------------------------------------------------------- */
+/* ---- registering ---------------------------------------------------------------------------- */
 
 struct lethe_epoch_rec *lethe_epoch_current(struct lethe_epoch *m) {
   for (struct lethe_epoch_limbo *l = mine; l; l = l->next_mine)
@@ -155,7 +155,7 @@ int lethe_epoch_register_extra(struct lethe_epoch *m, struct lethe_epoch_rec **o
   return take_part(m, true, out);
 }
 
-/* ---- leaving ----------------------------------------------------------------------------------- */
+/* ---- leaving -------------------------------------------------------------------------------- */
 
 static void forget_mine(struct lethe_epoch_limbo *l) {
   struct lethe_epoch_limbo **link = &mine;
@@ -214,7 +214,7 @@ void epoch_record_is_gone(struct lethe_epoch_limbo *l) {
   lethe_epoch_put(m);
 }
 
-/* ---- entering a limbo -------------------------------------------------------------------------- */
+/* ---- entering a limbo ----------------------------------------------------------------------- */
 
 void epoch_await_thief(struct lethe_epoch_limbo *l) {
   do {

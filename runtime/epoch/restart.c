@@ -34,7 +34,7 @@ int lethe_restart_enable(int k) {
   return sigaction(number, &action, NULL) == 0 ? LETHE_OK : LETHE_ESYSTEM;
 }
 
-/* ---- the section's side ------------------------------------------------------------------------ */
+/* ---- the section's side --------------------------------------------------------------------- */
 
 void lethe_restart_arm(struct lethe_restart *s, struct lethe_epoch_rec *r) {
   s->rec = r;
@@ -69,7 +69,7 @@ unsigned lethe_restart_end(struct lethe_restart *s) {
   return s->runs;
 }
 
-/* ---- the ejector's side ------------------------------------------------------------------------ */
+/* ---- the ejector's side --------------------------------------------------------------------- */
 
 /* Once for each pin. The lock keeps the owner from ending before the signal is sent. */
 void epoch_urge(struct lethe_epoch_limbo *l, uint64_t word) {

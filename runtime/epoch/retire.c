@@ -14,7 +14,7 @@ enum {
   ATTEMPTS = 3
 };
 
-/* ---- pressure ---------------------------------------------------------------------------------- */
+/* ---- pressure ------------------------------------------------------------------------------- */
 
 static bool heavy(const struct lethe_epoch *m, const struct lethe_epoch_limbo *l) {
   return m->max_limbo > 0 && load_rlx(&l->bytes) > m->max_limbo;
@@ -57,7 +57,7 @@ static void press(struct lethe_epoch_limbo *l, bool sealing) {
   if (!epoch_try_advance(m, now) && over) eject_and_advance(l);
 }
 
-/* ---- appending --------------------------------------------------------------------------------- */
+/* ---- appending ------------------------------------------------------------------------------ */
 
 /* Entered; there is room. Field by field: a struct that was just written is slow to copy. */
 static inline void put(struct lethe_epoch_limbo *l, struct lethe_epoch_bag *bag, uint64_t now,
@@ -126,7 +126,7 @@ int lethe_epoch_retire(struct lethe_epoch_rec *r, void *object, lethe_epoch_free
   return LETHE_OK;
 }
 
-/* ---- several at once --------------------------------------------------------------------------- */
+/* ---- several at once ------------------------------------------------------------------------ */
 
 static int append_all(struct lethe_epoch_limbo *l, const struct lethe_epoch_pair_of *objects,
                       size_t n) {

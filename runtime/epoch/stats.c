@@ -3,7 +3,7 @@
  * not. */
 #include "epoch_internal.h"
 
-/* ---- statistics -------------------------------------------------------------------------------- */
+/* ---- statistics ----------------------------------------------------------------------------- */
 
 void lethe_epoch_read_stats(struct lethe_epoch *m, struct lethe_epoch_stats *out) {
   *out = (struct lethe_epoch_stats){.epoch = load_acq(&m->global),
@@ -72,7 +72,7 @@ uint32_t lethe_epoch_records(struct lethe_epoch *m, struct lethe_epoch_rec_stats
   return found;
 }
 
-/* ---- validity ---------------------------------------------------------------------------------- */
+/* ---- validity ------------------------------------------------------------------------------- */
 
 static bool bags_are_valid(const struct bags *bags, uint64_t now, uint64_t *held, int64_t *bytes) {
   uint32_t n = 0;

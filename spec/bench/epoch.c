@@ -9,7 +9,7 @@
 #include "harness/epoch_peers.h"
 #include "harness/measure.h"
 
-/* ---- ours ---------------------------------------------------------------------------------------- */
+/* ---- ours ----------------------------------------------------------------------------------- */
 
 static struct lethe_epoch *manager;
 static _Thread_local struct lethe_epoch_rec *record;
@@ -46,7 +46,7 @@ static __attribute__((noinline)) void ours_swap(struct part *p) {
   }
 }
 
-/* ---- bare bounds --------------------------------------------------------------------------------- */
+/* ---- bare bounds ---------------------------------------------------------------------------- */
 
 static struct {
   alignas(64) _Atomic uint64_t global;
@@ -89,7 +89,7 @@ static int find(const char *name) {
   return -1;
 }
 
-/* ---- pins ---------------------------------------------------------------------------------------- */
+/* ---- pins ----------------------------------------------------------------------------------- */
 
 /* Each with the times of all rounds, in ns. */
 static double pins[COUNT][MOST_ROUNDS];
@@ -123,7 +123,7 @@ static void bench_pins(void) {
   if (memb >= 0) at_most("ours / liburcu memb", median_ratio(pins[OURS], pins[memb], rounds), 1.15);
 }
 
-/* ---- guarded reads ------------------------------------------------------------------------------- */
+/* ---- guarded reads -------------------------------------------------------------------------- */
 
 static __attribute__((noinline)) uint64_t read_plain(_Atomic(uint64_t *) *cell, long n) {
   uint64_t sum = 0;
@@ -167,7 +167,7 @@ static void bench_reads(void) {
   at_most("guarded - plain", median(more, rounds), 1.2);
 }
 
-/* ---- allocate, swap, retire, free ---------------------------------------------------------------- */
+/* ---- allocate, swap, retire, free ----------------------------------------------------------- */
 
 struct job {
   const struct peer *peer;
@@ -232,7 +232,7 @@ static void bench_swap(int threads, unsigned n_slots, double target) {
   at_least(text, median_ratio(mops[OURS], mops[best], rounds), target);
 }
 
-/* ---- a reader that sleeps ------------------------------------------------------------------------ */
+/* ---- a reader that sleeps ------------------------------------------------------------------- */
 
 static struct {
   const struct peer *peer;

@@ -6,7 +6,7 @@
 #include "harness/epoch.h"
 #include "harness/fallback.h"
 
-/* ---- rows 1, 18 to 23: the epoch and the rule --------------------------------------------------- */
+/* ---- rows 1, 18 to 23: the epoch and the rule ----------------------------------------------- */
 
 static void a_new_manager_is_at_epoch_1_with_nothing_in_it(void **state) {
   struct place p;
@@ -146,7 +146,7 @@ static void periodic_reclamation_frees_1_and_then_10_each(void **state) {
   assert_int_equal(freed, 50);
 }
 
-/* ---- rows 5 and 36: registering and what can fail ------------------------------------------------ */
+/* ---- rows 5 and 36: registering and what can fail ------------------------------------------- */
 
 static void *register_here(void *ud) {
   struct lethe_epoch_rec *r = NULL;

@@ -6,7 +6,7 @@
 #include "harness/epoch.h"
 #include "harness/fallback.h"
 
-/* ---- by itself ----------------------------------------------------------------------------------- */
+/* ---- by itself ------------------------------------------------------------------------------ */
 
 static void retiring_alone_advances_and_frees(void **state) {
   struct place p;
@@ -89,7 +89,7 @@ static void advance_waits_for_pins(void **state) {
   close_place(&p);
 }
 
-/* ---- grace periods ------------------------------------------------------------------------------- */
+/* ---- grace periods -------------------------------------------------------------------------- */
 
 static void a_cookie_passes_when_the_pins_of_its_time_are_over(void **state) {
   struct place p;
@@ -193,7 +193,7 @@ static void a_barrier_waits_for_readers_and_ejects_nobody(void **state) {
   }
 }
 
-/* ---- bounds -------------------------------------------------------------------------------------- */
+/* ---- bounds --------------------------------------------------------------------------------- */
 
 static void a_stalled_reader_is_ejected_past_8_bags(void **state) {
   struct place p;

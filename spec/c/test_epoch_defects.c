@@ -7,7 +7,7 @@
 #include "harness/epoch.h"
 #include "harness/fallback.h"
 
-/* ---- B1: neutralization frees what the reader still reads ---------------------------------------- */
+/* ---- B1: neutralization frees what the reader still reads ----------------------------------- */
 
 enum { ALIVE = 0x5a, DEAD = 0xdd };
 
@@ -40,7 +40,7 @@ static void b1_a_neutralized_reader_touches_nothing_that_was_freed(void **state)
   assert_int_equal(held[0], DEAD);
 }
 
-/* ---- B2: shutdown forgets all bags but the newest ------------------------------------------------ */
+/* ---- B2: shutdown forgets all bags but the newest ------------------------------------------- */
 
 static void b2_a_manager_that_ends_frees_all_bags(void **state) {
   struct place p;
@@ -52,7 +52,7 @@ static void b2_a_manager_that_ends_frees_all_bags(void **state) {
   assert_int_equal(freed, 133);
 }
 
-/* ---- B3: destructors that use the manager -------------------------------------------------------- */
+/* ---- B3: destructors that use the manager --------------------------------------------------- */
 
 static struct {
   struct place p;
@@ -86,7 +86,7 @@ static void b3_a_destructor_may_retire_one_more_and_reclaim(void **state) {
   assert_int_equal(nested.second, 70);
 }
 
-/* ---- B4, B5: threads that leave ------------------------------------------------------------------ */
+/* ---- B4, B5: threads that leave ------------------------------------------------------------- */
 
 struct visit {
   struct lethe_epoch *m;
@@ -148,7 +148,7 @@ static void b5_bags_of_who_left_are_orphans_not_the_next_owners(void **state) {
   close_place(&p);
 }
 
-/* ---- B6: two managers ---------------------------------------------------------------------------- */
+/* ---- B6: two managers ----------------------------------------------------------------------- */
 
 static void b6_a_neutralization_strikes_its_own_manager_alone(void **state) {
   struct place a, b;
@@ -169,7 +169,7 @@ static void b6_a_neutralization_strikes_its_own_manager_alone(void **state) {
   close_place(&b);
 }
 
-/* ---- B7: a late neutralization strikes the next pin ---------------------------------------------- */
+/* ---- B7: a late neutralization strikes the next pin ----------------------------------------- */
 
 /* The ejector looked at one pin and comes to flag it during the next: as in the public struct. */
 static void b7_a_late_ejection_does_not_strike_the_next_pin(void **state) {
@@ -193,7 +193,7 @@ static void b7_a_late_ejection_does_not_strike_the_next_pin(void **state) {
   close_place(&p);
 }
 
-/* ---- B8: more than 64 records -------------------------------------------------------------------- */
+/* ---- B8: more than 64 records --------------------------------------------------------------- */
 
 static void b8_a_hundred_records_all_count(void **state) {
   enum { N = 100 };

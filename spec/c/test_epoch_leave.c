@@ -6,7 +6,7 @@
 #include "harness/epoch.h"
 #include "harness/fallback.h"
 
-/* ---- orphans ------------------------------------------------------------------------------------- */
+/* ---- orphans -------------------------------------------------------------------------------- */
 
 /* Everything a thread left behind is freed within three seals of another one. */
 static void orphans_are_adopted_and_freed(void **state) {
@@ -72,7 +72,7 @@ static void what_idle_owners_hold_is_freed_by_busy_ones(void **state) {
   assert_int_equal(load_rlx(&freed), 705);
 }
 
-/* ---- destructors --------------------------------------------------------------------------------- */
+/* ---- destructors ---------------------------------------------------------------------------- */
 
 struct chain {
   struct place p;
@@ -155,7 +155,7 @@ static void the_manager_outlives_a_destructor_that_leaves_it_last(void **state) 
   assert_int_equal(alloc.blocks, 0);
 }
 
-/* ---- want of memory ------------------------------------------------------------------------------ */
+/* ---- want of memory ------------------------------------------------------------------------- */
 
 static int use_manager(struct test_alloc *alloc, _Atomic uint64_t *freed, uint64_t *retired) {
   struct lethe_epoch *m;

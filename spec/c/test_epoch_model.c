@@ -21,7 +21,7 @@ static struct {
   bool stamp_of_last_retire, alone;
 } cut;
 
-/* ---- the reader ---------------------------------------------------------------------------------- */
+/* ---- the reader ----------------------------------------------------------------------------- */
 
 enum { PINS = 2 };
 enum { R_REGISTER, R_REGISTERED, R_LOAD, R_SHOW, R_FIND, R_GUARD, R_CHECK, R_TOUCH, R_TOUCH_AGAIN };
@@ -73,7 +73,7 @@ static bool reader(struct state *s, struct thread *t) {
   return true;
 }
 
-/* ---- whoever advances and ejects ----------------------------------------------------------------- */
+/* ---- whoever advances and ejects ------------------------------------------------------------ */
 
 enum {
   UNLINK,
@@ -226,7 +226,7 @@ static bool advancer(struct state *s, struct thread *t, unsigned self, int round
   return true;
 }
 
-/* ---- an ejector that falls asleep after it flagged ------------------------------------------------ */
+/* ---- an ejector that falls asleep after it flagged ------------------------------------------ */
 
 enum { L_LOOK, L_FLAG, L_DONE };
 
@@ -257,7 +257,7 @@ static bool move(struct state *s, unsigned self) {
   return advancer(s, t, self, self == WRITER ? writer_rounds : other_rounds);
 }
 
-/* ---- runs ----------------------------------------------------------------------------------------- */
+/* ---- runs ----------------------------------------------------------------------------------- */
 
 static bool explore_all(void) {
   struct state s;
@@ -271,7 +271,7 @@ static bool explore_all(void) {
   return explore(&s);
 }
 
-/* ---- tests --------------------------------------------------------------------------------------- */
+/* ---- tests ---------------------------------------------------------------------------------- */
 
 static int whole(void **state) {
   (void)state;

@@ -10,7 +10,7 @@
 
 static bool same(struct lethe_pair a, uint64_t lo, uint64_t hi) { return a.lo == lo && a.hi == hi; }
 
-/* ---- row 33 -------------------------------------------------------------------------------------- */
+/* ---- row 33 --------------------------------------------------------------------------------- */
 
 static void a_pair_changes_both_words_or_none(void **state) {
   struct lethe_pair cell = {1, 2}, expected = {1, 3};
@@ -95,7 +95,7 @@ static void threads_change_a_pair_together(void **state) {
   assert_true(same(shared, 2 * THREADS * rounds, ~(2 * THREADS * rounds)));
 }
 
-/* ---- row 34 -------------------------------------------------------------------------------------- */
+/* ---- row 34 --------------------------------------------------------------------------------- */
 
 static void backing_off_doubles_up_to_a_bound(void **state) {
   struct lethe_backoff wait = {0};
@@ -110,7 +110,7 @@ static void backing_off_doubles_up_to_a_bound(void **state) {
   assert_int_equal(wait.pauses, LETHE_BACKOFF_PAUSES);
 }
 
-/* ---- row 35 -------------------------------------------------------------------------------------- */
+/* ---- row 35 --------------------------------------------------------------------------------- */
 
 struct counted {
   struct lethe_ref ref;

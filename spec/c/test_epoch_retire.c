@@ -4,7 +4,7 @@
 #include "harness/epoch.h"
 #include "harness/fallback.h"
 
-/* ---- rows 9, 10, 12: pins ----------------------------------------------------------------------- */
+/* ---- rows 9, 10, 12: pins ------------------------------------------------------------------- */
 
 static void unpin_tells_whether_the_pin_was_ejected_and_the_next_pin_is_whole(void **state) {
   struct place p;
@@ -75,7 +75,7 @@ static void repin_shows_the_current_epoch_and_ends_an_ejection(void **state) {
   close_place(&p);
 }
 
-/* ---- rows 14 to 17: retiring --------------------------------------------------------------------- */
+/* ---- rows 14 to 17: retiring ---------------------------------------------------------------- */
 
 /* By the epoch that it is retired in, not by that of the pin. */
 static void an_object_is_stamped_with_the_epoch_of_its_retirement(void **state) {
@@ -175,7 +175,7 @@ static void objects_are_freed_in_the_order_of_their_retirement(void **state) {
   for (int i = 0; i < 300; i++) assert_int_equal(order.of[i], i);
 }
 
-/* ---- rows 24 to 27 ------------------------------------------------------------------------------- */
+/* ---- rows 24 to 27 -------------------------------------------------------------------------- */
 
 static void retire_and_reclaim_is_both_unless_told_otherwise(void **state) {
   struct place p;

@@ -44,7 +44,7 @@ static void retire_block(struct lethe_epoch_rec *r) {
   add_rlx(&retired, 1);
 }
 
-/* ---- births and deaths --------------------------------------------------------------------------- */
+/* ---- births and deaths ---------------------------------------------------------------------- */
 
 static void *short_life(void *ud) {
   uintptr_t n = (uintptr_t)ud;
@@ -114,7 +114,7 @@ static void sixty_four_threads_fit_unless_told_otherwise(void **state) {
   finish();
 }
 
-/* ---- a reader that sleeps ------------------------------------------------------------------------ */
+/* ---- a reader that sleeps ------------------------------------------------------------------- */
 
 static _Atomic int asleep; /* 1: fell asleep pinned; 2: may wake */
 
@@ -171,7 +171,7 @@ static void a_sleeping_reader_delays_nobody(void **state) {
   }
 }
 
-/* ---- barriers ------------------------------------------------------------------------------------ */
+/* ---- barriers ------------------------------------------------------------------------------- */
 
 enum { RETIRERS = 3 };
 static struct { alignas(64) _Atomic uint64_t retired, freed; } each[RETIRERS];
@@ -233,7 +233,7 @@ static void after_a_barrier_all_that_came_before_is_freed(void **state) {
     assert_int_equal(load_rlx(&each[i].retired), load_rlx(&each[i].freed));
 }
 
-/* ---- thieves, idle owners, statistics ------------------------------------------------------------ */
+/* ---- thieves, idle owners, statistics ------------------------------------------------------- */
 
 static void *now_and_then(void *ud) {
   struct lethe_epoch_rec *r = join_in();
@@ -275,7 +275,7 @@ static void bags_are_stolen_while_their_owners_work(void **state) {
   finish();
 }
 
-/* ---- pins and their age -------------------------------------------------------------------------- */
+/* ---- pins and their age --------------------------------------------------------------------- */
 
 static void a_pins_age_counts_from_when_it_was_first_seen(void **state) {
   struct lethe_epoch_rec_stats s;

@@ -62,7 +62,7 @@ static void a_signal_that_nobody_asked_for_restarts_nothing(void **state) {
   close_place(&p);
 }
 
-/* ---- two threads --------------------------------------------------------------------------------- */
+/* ---- two threads ---------------------------------------------------------------------------- */
 
 static struct {
   struct lethe_epoch *m;
@@ -134,7 +134,7 @@ static void a_committed_section_is_not_restarted_and_protects_to_its_end(void **
   assert_int_equal(load_rlx(&t.freed), BAG * 30);
 }
 
-/* ---- torture: reads without guards --------------------------------------------------------------- */
+/* ---- torture: reads without guards ---------------------------------------------------------- */
 
 enum { SLOTS = 4, BYTES = 32, DEAD = 0xdd };
 static _Atomic(unsigned char *) slots[SLOTS];
@@ -199,7 +199,7 @@ static void sections_read_without_guards_what_others_retire(void **state) {
   assert_true(load_rlx(&sections) > 0);
 }
 
-/* ---- traps --------------------------------------------------------------------------------------- */
+/* ---- traps ---------------------------------------------------------------------------------- */
 
 #ifdef LETHE_FAULTS
 static void allocate(struct place *p) { lethe_free(&lethe_alloc_libc, NULL, (size_t)p->m % 2); }

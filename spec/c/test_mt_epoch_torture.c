@@ -31,7 +31,7 @@ static struct {
   _Atomic uint64_t reads, told, bad, made, destroyed, hard_reads, peak;
 } t;
 
-/* ---- objects ------------------------------------------------------------------------------------- */
+/* ---- objects -------------------------------------------------------------------------------- */
 
 /* What is destroyed stays allocated for a while, but for AddressSanitizer, which keeps it itself: so the
  * control reads poison and nothing worse. */
@@ -77,7 +77,7 @@ static void doze(struct test_random *random) {
   nanosleep(&nap, NULL);
 }
 
-/* ---- threads ------------------------------------------------------------------------------------- */
+/* ---- threads -------------------------------------------------------------------------------- */
 
 static bool begin(struct lethe_epoch_rec *r, const struct object *o) {
   return t.checked ? lethe_epoch_read_begin(r, o) : unchecked_read_begin(r, o);
@@ -196,7 +196,7 @@ static void *meddler(void *ud) {
   return NULL;
 }
 
-/* ---- runs ---------------------------------------------------------------------------------------- */
+/* ---- runs ----------------------------------------------------------------------------------- */
 
 static void start(pthread_t *threads, struct test_random *random) {
   for (int i = 0; i < SLOTS; i++) store_rel(&t.slots[i], make(random));

@@ -93,7 +93,7 @@ enum {
  * register and unregister, and returns. */
 typedef void lethe_epoch_free(void *object, void *ud);
 
-/* ---- records: the inline part ------------------------------------------------------------------- */
+/* ---- records: the inline part --------------------------------------------------------------- */
 
 /* One thread's place, or that of a section which outlives its thread's others. The first line is
  * written by the owner, the second by whoever ejects it. */
@@ -202,7 +202,7 @@ static inline void lethe_epoch_read_end(struct lethe_epoch_rec *r) { lethe_epoch
 LETHE_API bool lethe_epoch_harden(struct lethe_epoch_rec *r);
 LETHE_API void lethe_epoch_soften(struct lethe_epoch_rec *r);
 
-/* ---- managers ---------------------------------------------------------------------------------- */
+/* ---- managers ------------------------------------------------------------------------------- */
 
 enum lethe_epoch_mode {
   LETHE_EPOCH_AUTO,  /* bags are sealed, G advances, objects are freed a few per retire */
@@ -239,7 +239,7 @@ LETHE_API struct lethe_epoch_rec *lethe_epoch_current(struct lethe_epoch *m);
  * it ends. In the child of a fork only the forking thread's records are left. */
 LETHE_API void lethe_epoch_unregister(struct lethe_epoch_rec *r);
 
-/* ---- retiring ---------------------------------------------------------------------------------- */
+/* ---- retiring ------------------------------------------------------------------------------- */
 
 /* Frees `object` later by fn(object, ud); takes ownership. The caller is pinned on r and has unlinked
  * the object. fn NULL only counts. LETHE_ENOMEM: nothing has changed, and the object is still the
@@ -267,7 +267,7 @@ LETHE_API int lethe_epoch_retire_and_reclaim(struct lethe_epoch_rec *r, void *ob
                                              lethe_epoch_free *fn, void *ud, size_t bytes,
                                              bool eager, size_t *freed);
 
-/* ---- reclaiming -------------------------------------------------------------------------------- */
+/* ---- reclaiming ----------------------------------------------------------------------------- */
 
 LETHE_API uint64_t lethe_epoch_now(const struct lethe_epoch *m);
 /* The least epoch that a pinned record shows which is not ejected, or else the epoch. */
@@ -298,7 +298,7 @@ LETHE_API bool lethe_epoch_poll(struct lethe_epoch *m, uint64_t cookie);
 LETHE_API bool lethe_epoch_barrier_step(struct lethe_epoch *m, struct lethe_epoch_rec *r,
                                         uint64_t cookie);
 
-/* ---- statistics -------------------------------------------------------------------------------- */
+/* ---- statistics ----------------------------------------------------------------------------- */
 
 struct lethe_epoch_rec_stats {
   bool pinned, neutralized, hard, extra;
