@@ -257,6 +257,25 @@ describe("queue", function()
     assert.are.equal("tracker_shutdown", code_of(quota.queue{ account = h.account }))
   end))
 
+  it("is closed once its account has ended: what was sent still arrives", scenario(function(s)
+    local a = s:quota{ max = "8M" }:account{ name = "a" }
+    local tx, rx = quota.queue{ account = a }
+    local reasons = {}
+    rx:on_collapse(function(reason) reasons[#reasons + 1] = reason end)
+    tx:send(1)
+    local task = s.loop:spawn(function() return rx:recv(), rx:recv() end)
+    s:advance(0)
+    a:close()
+    assert.are.equal("closed", code_of(tx:try_send(2)))
+    s:advance(0)
+    assert.are.same({ 1, nil, "closed" }, { [1] = task:join(), [3] = code_of(rx:try_recv()) })
+    assert.are.same({ "sender_closed" }, reasons)
+    local b = s:quota{ max = "8M" }:account{ name = "b" }
+    local _, idle = quota.queue{ account = b }
+    b:tracker():close()
+    assert.are.equal("closed", code_of(idle:recv()))
+  end))
+
   it("has ends that close twice and are not used after", scenario(function(s)
     local tx, rx = queue_of(s)
     assert.is_true(tx:close() and tx:close() and rx:close() and rx:close())

@@ -96,10 +96,19 @@ local GONE <const> = {
   tracker_shutdown = true,
 }
 
+-- Claims; where the account has ended nothing can be sent any more, and the queue hears of it.
+local function claim(queue, cost)
+  local ok, message, code = queue.participation:claim(cost)
+  if not ok and GONE[code] then
+    if not queue.collapsed then collapse(queue, "sender_closed") end
+    return answer(send_state(queue))
+  end
+  return ok, message, code
+end
+
 -- Claims and appends; the value stays the caller's when that fails.
 local function push(queue, value, cost)
-  local ok, message, code = queue.participation:claim(cost)
-  if not ok and GONE[code] then return answer(send_state(queue) or "closed") end
+  local ok, message, code = claim(queue, cost)
   if not ok then return nil, message, code end
   queue.items[queue.tail] = { value, queue.loop:now(), cost }
   queue.tail = queue.tail + 1
@@ -120,6 +129,7 @@ end
 local function recv_state(queue)
   if queue.collapsed == "reclaimed" then return "reclaimed" end
   if count(queue) > 0 then return nil end
+  if not queue.collapsed then claim(queue, 0) end
   return queue.collapsed and "closed" or "empty"
 end
 
