@@ -183,6 +183,9 @@ local function report(task, text, value)
   base.report(text, { task = true, value = value })
 end
 
+-- Shared by all tasks that return nothing: one at its limit of memory can still end well.
+local NOTHING <const> = { n = 0 }
+
 local function outcome(task, ok, ...)
   if ok then return table.pack(...) end
   local value = ...
@@ -201,7 +204,11 @@ local function settle(task, alive, ...)
     task.ending = true
     pcall(coroutine.close, task.co)
   elseif coroutine.status(task.co) == "dead" then
-    ok, results = pcall(outcome, task, ...)
+    if select("#", ...) == 1 and ... then
+      ok, results = true, NOTHING
+    else
+      ok, results = pcall(outcome, task, ...)
+    end
   else
     if not task.ticket then send(task, task.loop) end -- it yielded by itself: on in the next turn
     return
