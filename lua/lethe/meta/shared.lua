@@ -8,6 +8,9 @@
 ---@operator len: integer
 local Map = {}
 
+---@return true
+function Map:close() end
+
 --- A copy of the value; nil if the key is not there.
 ---@param key string|integer
 ---@return any
@@ -57,6 +60,9 @@ function Map:len() end
 ---@class lethe.shared.Queue: lethe.Object
 local Queue = {}
 
+---@return true
+function Queue:close() end
+
 ---@param value boolean|number|string|table
 ---@return true?
 ---@return string? message
@@ -70,6 +76,9 @@ function Queue:pop() end
 
 ---@class lethe.shared.Stack: lethe.Object
 local Stack = {}
+
+---@return true
+function Stack:close() end
 
 ---@param value boolean|number|string|table
 ---@return true?
