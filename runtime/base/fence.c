@@ -19,9 +19,9 @@ static void detect(void) {
 
 void lethe_fence_init(void) { pthread_once(&once, detect); }
 
-/* A filter came after lethe_fence_init, and refuses what was granted. Light fences are full ones from now
- * on; but a thread may have passed one just before, with its store still on the way to memory. No
- * store stays there for as long as a nap. */
+/* A filter came after lethe_fence_init, and refuses what was granted. Light fences are full ones
+ * from now on; but a thread may have passed one just before, with its store still on the way to
+ * memory. No store stays there for as long as a nap. */
 static _Atomic bool giving_up;
 
 static void nap(void) {

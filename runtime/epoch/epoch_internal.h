@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * The epoch manager's records and what its files give each other.
  *
- * A record's bags belong to its owner, but others may take them (a barrier, or a thread that finds
- * the owner idle). The owner shows `busy` while it changes them and then looks at `stop`; a thief
- * sets `stop`, fences heavily and then looks at `busy`. Thieves hold the manager's lock, so an owner
- * that holds it need not enter. No destructor runs, and no lock is taken, while busy. */
+ * A record's bags belong to its owner, but others may take them (a barrier, or a thread that
+ * finds the owner idle). The owner shows `busy` while it changes them and then looks at `stop`;
+ * a thief sets `stop`, fences heavily and then looks at `busy`. Thieves hold the manager's lock,
+ * so an owner that holds it need not enter. No destructor runs, and no lock is taken, while
+ * busy. */
 #ifndef LETHE_EPOCH_INTERNAL_H
 #define LETHE_EPOCH_INTERNAL_H
 
@@ -131,7 +132,8 @@ uint32_t epoch_eject(struct lethe_epoch *m, const struct lethe_epoch_rec *but, u
 bool epoch_raise(_Atomic uint64_t *at, uint64_t word);
 /* True if this record is pinned and ejected: then its hazards count. */
 bool epoch_counted_out(const struct lethe_epoch_rec *r);
-/* What the stamp + 2 of a bag must not exceed that is freed: G, or in manual mode the safe epoch. */
+/* What the stamp + 2 of a bag must not exceed that is freed: G, or in manual mode the safe
+ * epoch. */
 uint64_t epoch_bound(struct lethe_epoch *m);
 
 /* ---- bags.c ---- */

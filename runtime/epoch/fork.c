@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * Forks. In the child only the forking thread lives: its records stay, those of the others are given
- * back, and their limbo becomes orphans. For that the bags of all managers must be whole as the
- * process is copied: the parent stops every owner, as a thief does, for as long as the fork takes.
+ * Forks. In the child only the forking thread lives: its records stay, those of the others are
+ * given back, and their limbo becomes orphans. For that the bags of all managers must be whole
+ * as the process is copied: the parent stops every owner, as a thief does, for as long as the
+ * fork takes.
  *
- * What another thread's destructors were about to free stays as it was: nobody can tell how far they
- * had come. */
+ * What another thread's destructors were about to free stays as it was: nobody can tell how far
+ * they had come. */
 #include <sched.h>
 
 #include "epoch_internal.h"
 
-/* All managers of the process; guarded by the lock. The links are hidden, so that a leak checker does
- * not take a manager for one in use because it is in this list. */
+/* All managers of the process; guarded by the lock. The links are hidden, so that a leak checker
+ * does not take a manager for one in use because it is in this list. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uintptr_t first_hidden;
 

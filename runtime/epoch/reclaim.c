@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Freeing what is safe: a few objects at a time, never one that a hazard shows, never inside itself.
+ * Freeing what is safe: a few objects at a time, never one that a hazard shows, never inside
+ * itself.
  *
  * Objects are taken off their bag first and freed after, with nothing held; so a destructor may
  * retire, reclaim or unregister, and whoever steals the bag meanwhile finds them gone. */

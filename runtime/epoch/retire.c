@@ -41,8 +41,8 @@ static void eject_and_advance(struct lethe_epoch_limbo *l) {
   }
 }
 
-/* A bag is full (`sealing`), or too many bytes are in limbo: seals what is full, moves G if that goes,
- * and past whoever does not move once too much is in limbo. */
+/* A bag is full (`sealing`), or too many bytes are in limbo: seals what is full, moves G if that
+ * goes, and past whoever does not move once too much is in limbo. */
 static void press(struct lethe_epoch_limbo *l, bool sealing) {
   struct lethe_epoch *m = l->rec->manager;
   if (!sealing && lags(l)) return;
@@ -81,8 +81,9 @@ static uint64_t now_for(struct lethe_epoch *m) {
   return load_acq(&m->global);
 }
 
-/* How many objects a retire frees: one for the one that came, so that the allocator hands out what it
- * just got; more the further they fall behind, and those that another left all at once, nearly. */
+/* How many objects a retire frees: one for the one that came, so that the allocator hands out
+ * what it just got; more the further they fall behind, and those that another left all at once,
+ * nearly. */
 static uint32_t budget(const struct lethe_epoch_limbo *l) {
   uint32_t n = FREED_PER_RETIRE, bags = l->sealed.n;
   if (bags > FEW_BAGS) n += (bags - FEW_BAGS) * FREED_PER_BAG;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Splitting a pinned record off its thread, and joining it again. Whoever scans the records sees the
- * pin in one and the same place all the time; what changes places are the bags, which only owners and
- * thieves touch, and these hold the lock. */
+ * Splitting a pinned record off its thread, and joining it again. Whoever scans the records sees
+ * the pin in one and the same place all the time; what changes places are the bags, which only
+ * owners and thieves touch, and these hold the lock. */
 #include "epoch_internal.h"
 #include "lethe/epoch_section.h"
 

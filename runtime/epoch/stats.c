@@ -31,8 +31,8 @@ void lethe_epoch_read_stats(struct lethe_epoch *m, struct lethe_epoch_stats *out
   out->limbo += out->orphans;
 }
 
-/* A pin's age counts from when somebody first looked: pinning itself reads no clock. The flag in the
- * word tells this pin from the one seen before; the owner's next store takes it away. */
+/* A pin's age counts from when somebody first looked: pinning itself reads no clock. The flag in
+ * the word tells this pin from the one seen before; the owner's next store takes it away. */
 static double pinned_for(struct lethe_epoch_limbo *l, uint64_t word) {
   double now = lethe_clock_monotonic();
   if (!(word & LETHE_EPOCH_SEEN)) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The epoch manager beside liburcu, Concurrency Kit and the bare bounds: pins, guarded reads, retiring
- * from one and two threads, and what a reader that sleeps costs. */
+ * The epoch manager beside liburcu, Concurrency Kit and the bare bounds: pins, guarded reads,
+ * retiring from one and two threads, and what a reader that sleeps costs. */
 #include <pthread.h>
 #include <unistd.h>
 
@@ -190,8 +190,8 @@ static void empty_slots(void) {
     free(atomic_exchange_explicit(&slots[i], NULL, memory_order_acq_rel));
 }
 
-/* Mops/s from the start until everything that was retired is freed; for one thread by processor time,
- * helpers' included, which says the same on a machine that is busy. */
+/* Mops/s from the start until everything that was retired is freed; for one thread by processor
+ * time, helpers' included, which says the same on a machine that is busy. */
 static double time_swap(const struct peer *peer, int threads, unsigned n_slots, long n) {
   pthread_t ids[2];
   struct job jobs[2];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The epoch manager in manual mode: the model's steps and numbers, row by row of what it is measured
- * against; and who may register. */
+ * The epoch manager in manual mode: the model's steps and numbers, row by row of what it is
+ * measured against; and who may register. */
 #include <pthread.h>
 
 #include "harness/epoch.h"

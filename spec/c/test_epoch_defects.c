@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The defects B1 to B8 that were found in the model by reading it: each has a test here that the model
- * fails. */
+ * The defects B1 to B8 that were found in the model by reading it: each has a test here that the
+ * model fails. */
 #include <pthread.h>
 #include <string.h>
 

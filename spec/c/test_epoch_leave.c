@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What outlives its maker in the epoch manager: orphans, bags of idle owners, records and managers that a
- * destructor leaves; and want of memory. */
+ * What outlives its maker in the epoch manager: orphans, bags of idle owners, records and
+ * managers that a destructor leaves; and want of memory. */
 #include <unistd.h>
 
 #include "harness/epoch.h"

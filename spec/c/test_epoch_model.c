@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * The epoch manager's protocol, tried in every order: a reader; a writer that retires an object, and
- * another thread, which both advance, eject and free; and one that begins to eject and never goes on.
- * All states that can be reached on the machine of harness/tso.h are visited. Then each step that the
- * proof in lethe/epoch.h leans on is left out in turn, and the model must find a reader that touches
- * what was freed: so nothing is done for nothing, and the model sees what it should. */
+ * The epoch manager's protocol, tried in every order: a reader; a writer that retires an object,
+ * and another thread, which both advance, eject and free; and one that begins to eject and never
+ * goes on. All states that can be reached on the machine of harness/tso.h are visited. Then each
+ * step that the proof in lethe/epoch.h leans on is left out in turn, and the model must find a
+ * reader that touches what was freed: so nothing is done for nothing, and the model sees what it
+ * should. */
 #include <stdio.h>
 
 #include "harness/epoch.h"
@@ -146,8 +147,8 @@ static bool step(struct state *s, struct thread *t) {
   return to(t, FREE);
 }
 
-/* Frees at stamp + 2 what no hazard of an ejected reader shows (I3, I4, I6); else begins anew. The bag is
- * anybody's once it is sealed, as if it were an orphan. */
+/* Frees at stamp + 2 what no hazard of an ejected reader shows (I3, I4, I6); else begins anew.
+ * The bag is anybody's once it is sealed, as if it were an orphan. */
 static bool free_or_go_on(struct state *s, struct thread *t, int rounds) {
   uint8_t grace = cut.free_early ? 1 : 2, stamp = s->t[WRITER].stamp;
   if (stamp > 0 && stamp + grace <= load(s, t, G)) return to(t, FREE_COUNT);

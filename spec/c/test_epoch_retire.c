@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Pins, retiring and neutralizing in manual mode, row by row of what the manager is measured against. */
+ * Pins, retiring and neutralizing in manual mode, row by row of what the manager is measured
+ * against. */
 
 #include "harness/epoch.h"
 #include "harness/fallback.h"

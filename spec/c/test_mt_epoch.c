@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The epoch manager between threads: births and deaths, bounds while a reader sleeps, barriers, thieves.
- * Runs under ThreadSanitizer too. */
+ * The epoch manager between threads: births and deaths, bounds while a reader sleeps, barriers,
+ * thieves. Runs under ThreadSanitizer too. */
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -142,8 +142,8 @@ static void *retire_blocks(void *ud) {
   return (void *)(uintptr_t)peak;
 }
 
-/* Counted in objects, not in time: whatever the sleeper does, a thread that retires never holds more
- * than (8 + 2) bags and one object for each thread. */
+/* Counted in objects, not in time: whatever the sleeper does, a thread that retires never holds
+ * more than (8 + 2) bags and one object for each thread. */
 static void a_sleeping_reader_delays_nobody(void **state) {
   enum { RETIRERS = 2 };
   pthread_t victim, threads[RETIRERS];
@@ -181,8 +181,8 @@ static void free_of(void *object, void *ud) {
   add_rlx(&each[(uintptr_t)ud].freed, 1);
 }
 
-/* The objects of a thread are freed in any order, but those before a barrier have all gone after it: so
- * the thread sends numbers, and the destructor keeps the books. */
+/* The objects of a thread are freed in any order, but those before a barrier have all gone after
+ * it: so the thread sends numbers, and the destructor keeps the books. */
 static void *retire_and_pause(void *ud) {
   uintptr_t self = (uintptr_t)ud;
   struct lethe_epoch_rec *r = join_in();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Forks in the midst of everything: the child has the forking thread's records alone, whole bags, and
- * what the others had retired as orphans. */
+ * Forks in the midst of everything: the child has the forking thread's records alone, whole
+ * bags, and what the others had retired as orphans. */
 #include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Torture of ejection: readers check every byte of what they read and fall asleep wherever they can,
- * while writers swap and retire what they read, and destructors poison it. Nobody may ever see
- * poison. The control is the same without the check of guarded reads, and must see some.
+ * Torture of ejection: readers check every byte of what they read and fall asleep wherever they
+ * can, while writers swap and retire what they read, and destructors poison it. Nobody may ever
+ * see poison. The control is the same without the check of guarded reads, and must see some.
  *
  * It goes on until enough pins were ejected: 10,000 times LETHE_WORK. */
 #include <pthread.h>
@@ -33,8 +33,8 @@ static struct {
 
 /* ---- objects -------------------------------------------------------------------------------- */
 
-/* What is destroyed stays allocated for a while, but for AddressSanitizer, which keeps it itself: so the
- * control reads poison and nothing worse. */
+/* What is destroyed stays allocated for a while, but for AddressSanitizer, which keeps it
+ * itself: so the control reads poison and nothing worse. */
 #if defined(__SANITIZE_ADDRESS__)
 static void give_back(struct object *o) { free(o); }
 static void empty_graveyard(void) {}

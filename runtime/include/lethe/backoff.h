@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Waiting a little before trying again: pauses that double, and once they are long, the processor is
- * given away. Never waits for anybody, so a loop that uses it is as lock-free as without. */
+ * Waiting a little before trying again: pauses that double, and once they are long, the
+ * processor is given away. Never waits for anybody, so a loop that uses it is as lock-free as
+ * without. */
 #ifndef LETHE_BACKOFF_H
 #define LETHE_BACKOFF_H
 

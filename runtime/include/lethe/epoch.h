@@ -31,7 +31,7 @@
  *       `confirmed`, which is what counts it out. A guarded read shows a hazard, fences lightly and
  *       then looks at `ejected`. Both words only grow, so no late ejector takes back another's.
  *   I5  Ejections name epochs that are over; whoever pins after one shows a later epoch. So an
- *       ejection that is late strikes no fresh pin, but for one that shows such an old epoch itself.
+ *       ejection that is late strikes no fresh pin, unless that shows such an old epoch itself.
  *   I6  Hazards are looked at after G was read, once for each bag: then I4 holds for all of it.
  *
  * Why it is sound. Let an object be unlinked at U and lie in a bag of stamp s, and let F be the
@@ -47,10 +47,10 @@
  * With one record, its owner fences against nobody and skips the heavy fence; whoever registers
  * fences heavily before the first pin, and so sees all that was unlinked until then.
  *
- * Manual mode steps G whatever anybody shows. An object is stamped with the G that was read after
- * its unlinking and a full fence, and freed at stamp < safe - 1, where safe is the least epoch shown
- * after a heavy fence. Whoever could find the object had read G <= stamp before, and shows that; so
- * the rule, which is the model's, is an epoch more careful than it need be.
+ * Manual mode steps G whatever anybody shows. An object is stamped with the G that was read
+ * after its unlinking and a full fence, and freed at stamp < safe - 1, where safe is the least
+ * epoch shown after a heavy fence. Whoever could find the object had read G <= stamp before, and
+ * shows that; so the rule, which is the model's, is an epoch more careful than it need be.
  *
  * Synchronization (-: free; r: callers must exclude each other on the same record; the calls on a
  * record are its owner's, which is the thread that registered it):
@@ -130,8 +130,8 @@ static inline void lethe_epoch_show(struct lethe_epoch_rec *r, unsigned flags) {
 #endif
 }
 
-/* Pins nest. Cannot fail. The counter is set to constants where it goes from and to 0: the processor
- * then does not wait for one pin to count the next. */
+/* Pins nest. Cannot fail. The counter is set to constants where it goes from and to 0: the
+ * processor then does not wait for one pin to count the next. */
 static inline void lethe_epoch_pin(struct lethe_epoch_rec *r) {
   if (__builtin_expect(r->nest == 0, 1)) {
     r->nest = 1;
@@ -161,8 +161,8 @@ static inline void lethe_epoch_repin(struct lethe_epoch_rec *r) {
 }
 
 /* Begins to guard the object that will be retired as p, found under this pin, by hazard i of
- * LETHE_EPOCH_HAZARDS: true if it may be touched until lethe_epoch_release. False: neutralized, do not
- * touch it. Between the two nothing waits. */
+ * LETHE_EPOCH_HAZARDS: true if it may be touched until lethe_epoch_release. False: neutralized,
+ * do not touch it. Between the two nothing waits. */
 static inline bool lethe_epoch_hold(struct lethe_epoch_rec *r, unsigned i, const void *p) {
 #if LETHE_TSAN
   atomic_exchange_explicit(&r->hazard[i], (void *)(uintptr_t)p, memory_order_seq_cst);
@@ -222,13 +222,14 @@ struct lethe_epoch_config {
 LETHE_API int lethe_epoch_new(struct lethe_epoch **out, const struct lethe_alloc *a,
                               const struct lethe_epoch_config *config);
 LETHE_API struct lethe_epoch *lethe_epoch_get(struct lethe_epoch *m);
-/* With the last reference and the last record what is in limbo is freed, and the manager with it. */
+/* With the last reference and the last record what is in limbo is freed, and the manager with
+ * it. */
 LETHE_API void lethe_epoch_put(struct lethe_epoch *m);
 /* For all holders: registering answers LETHE_ECLOSED from now on; live records work on. */
 LETHE_API void lethe_epoch_close(struct lethe_epoch *m);
 
-/* A record for the calling thread: LETHE_EFULL when all are taken, LETHE_EREGISTERED when the thread
- * has one already, LETHE_ECLOSED, LETHE_ENOMEM. */
+/* A record for the calling thread: LETHE_EFULL when all are taken, LETHE_EREGISTERED when the
+ * thread has one already, LETHE_ECLOSED, LETHE_ENOMEM. */
 LETHE_API int lethe_epoch_register(struct lethe_epoch *m, struct lethe_epoch_rec **out);
 /* A further record that counts for nothing but its own pins (a section that waits while pinned). */
 LETHE_API int lethe_epoch_register_extra(struct lethe_epoch *m, struct lethe_epoch_rec **out);
@@ -241,9 +242,9 @@ LETHE_API void lethe_epoch_unregister(struct lethe_epoch_rec *r);
 
 /* ---- retiring ------------------------------------------------------------------------------- */
 
-/* Frees `object` later by fn(object, ud); takes ownership. The caller is pinned on r and has unlinked
- * the object. fn NULL only counts. LETHE_ENOMEM: nothing has changed, and the object is still the
- * caller's. Destructors of older objects may run in it. */
+/* Frees `object` later by fn(object, ud); takes ownership. The caller is pinned on r and has
+ * unlinked the object. fn NULL only counts. LETHE_ENOMEM: nothing has changed, and the object is
+ * still the caller's. Destructors of older objects may run in it. */
 LETHE_API int lethe_epoch_retire(struct lethe_epoch_rec *r, void *object, lethe_epoch_free *fn,
                                  void *ud, size_t bytes);
 /* Makes the next n retires on r unable to fail, those of destructors included. LETHE_ENOMEM. */
@@ -255,8 +256,8 @@ struct lethe_epoch_pair_of {
 /* Retires n objects in one go, NULLs skipped: all or none. */
 LETHE_API int lethe_epoch_retire_batch(struct lethe_epoch_rec *r,
                                        const struct lethe_epoch_pair_of *objects, size_t n);
-/* Compare-and-swap of *cell; on success what it displaced is retired, unless it is NULL. 1: swapped;
- * 0: not, and *expected is what is there; LETHE_ENOMEM: not tried. */
+/* Compare-and-swap of *cell; on success what it displaced is retired, unless it is NULL. 1:
+ * swapped; 0: not, and *expected is what is there; LETHE_ENOMEM: not tried. */
 LETHE_API int lethe_epoch_retire_on_cas(struct lethe_epoch_rec *r, _Atomic(void *) *cell,
                                         void **expected, void *desired, lethe_epoch_free *fn);
 /* Publishes a pointer and retires the one it displaces; a single writer per cell. */
@@ -289,8 +290,8 @@ LETHE_API size_t lethe_epoch_reclaim_below(struct lethe_epoch_rec *r, uint64_t s
  * not advance. */
 LETHE_API size_t lethe_epoch_flush(struct lethe_epoch_rec *r);
 
-/* A cookie for all that is unlinked so far; poll says whether it can all be freed. In auto mode poll
- * advances as far as that goes. */
+/* A cookie for all that is unlinked so far; poll says whether it can all be freed. In auto mode
+ * poll advances as far as that goes. */
 LETHE_API uint64_t lethe_epoch_start_poll(struct lethe_epoch *m);
 LETHE_API bool lethe_epoch_poll(struct lethe_epoch *m, uint64_t cookie);
 /* One turn of a barrier: advances, frees; true once what was retired before `cookie` is freed.

@@ -9,11 +9,12 @@
  *   ...writes, retires...
  *   lethe_restart_end(&s);
  *
- * Until lethe_restart_commit the code may be cut off between any two instructions: no allocation, no
- * lock, no Lua, no input or output, and what it changed must not matter. Local variables that it
- * changes and reads after a restart are volatile. Builds with LETHE_FAULTS trap where it allocates
- * or locks. The section is a hard pin: what it found is not freed before it ends or starts anew, so
- * safety never waits for the signal, but the bound on what is in limbo does. */
+ * Until lethe_restart_commit the code may be cut off between any two instructions: no
+ * allocation, no lock, no Lua, no input or output, and what it changed must not matter. Local
+ * variables that it changes and reads after a restart are volatile. Builds with LETHE_FAULTS
+ * trap where it allocates or locks. The section is a hard pin: what it found is not freed before
+ * it ends or starts anew, so safety never waits for the signal, but the bound on what is in
+ * limbo does. */
 #ifndef LETHE_EPOCH_RESTART_H
 #define LETHE_EPOCH_RESTART_H
 
@@ -29,9 +30,9 @@ struct lethe_restart {
   sigjmp_buf env;
 };
 
-/* Sections are asked to give way by the signal SIGRTMIN + k from now on, process-wide. Without it they
- * are hard pins. LETHE_EINVAL: no such signal; LETHE_EEXISTS: another one is used, or the signal has
- * a handler that is not ours; LETHE_ESYSTEM. */
+/* Sections are asked to give way by the signal SIGRTMIN + k from now on, process-wide. Without
+ * it they are hard pins. LETHE_EINVAL: no such signal; LETHE_EEXISTS: another one is used, or
+ * the signal has a handler that is not ours; LETHE_ESYSTEM. */
 LETHE_API int lethe_restart_enable(int k);
 
 /* `rec` is the calling thread's, and not pinned. Sections do not nest. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Two words that change together: a pointer and the version that tells it from its earlier uses.
  *
- * Every operation is one atomic step on both words, and a full fence. A cell is aligned to 16 bytes,
- * as its type is, and writable: a load is a compare-and-swap of equal values. There is no fallback
- * with a lock: where the processor has no such instruction, this does not compile.
+ * Every operation is one atomic step on both words, and a full fence. A cell is aligned to 16
+ * bytes, as its type is, and writable: a load is a compare-and-swap of equal values. There is no
+ * fallback with a lock: where the processor has no such instruction, this does not compile.
  * Progress: lethe_pair_cas and _load are wait-free, the others lock-free. */
 #ifndef LETHE_PAIR_H
 #define LETHE_PAIR_H
@@ -49,8 +49,8 @@ static inline bool lethe_pair_cas(struct lethe_pair *cell, struct lethe_pair *ex
 #error "lethe/pair.h needs a 16-byte compare-and-swap (gcc and clang: -mcx16)"
 #endif
 
-/* The strong compare-and-swap above: true if *cell was *expected and is now `desired`; else *expected
- * is what is there. */
+/* The strong compare-and-swap above: true if *cell was *expected and is now `desired`; else
+ * *expected is what is there. */
 
 static inline struct lethe_pair lethe_pair_load(struct lethe_pair *cell) {
   struct lethe_pair seen = {0, 0};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The peers of the epoch manager for its bench: liburcu (memb, bp, qsbr) and Concurrency Kit, each where
- * its headers are there. For each: an empty section n times; and n times "pin, allocate, swap into a
- * shared slot, retire what was there, unpin". */
+ * The peers of the epoch manager for its bench: liburcu (memb, bp, qsbr) and Concurrency Kit,
+ * each where its headers are there. For each: an empty section n times; and n times "pin,
+ * allocate, swap into a shared slot, retire what was there, unpin". */
 #ifndef SPEC_BENCH_EPOCH_PEERS_H
 #define SPEC_BENCH_EPOCH_PEERS_H
 
@@ -52,8 +52,8 @@ struct node {
   } u;
 };
 
-/* A thread's part of a run: n operations on so many slots, and how many objects are retired and not freed
- * is looked at now and then if `freed` is there. */
+/* A thread's part of a run: n operations on so many slots, and how many objects are retired and
+ * not freed is looked at now and then if `freed` is there. */
 struct part {
   long n;
   unsigned slots, at;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Measuring side by side: what is compared runs in turn, round by round, so that whatever else the
- * machine does strikes all alike; a ratio is taken within each round, and the median of those counts. */
+ * Measuring side by side: what is compared runs in turn, round by round, so that whatever else
+ * the machine does strikes all alike; a ratio is taken within each round, and the median of
+ * those counts. */
 #ifndef SPEC_BENCH_MEASURE_H
 #define SPEC_BENCH_MEASURE_H
 

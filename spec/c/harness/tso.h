@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * A small machine whose stores wait in buffers of each thread (x86-TSO), and all the states that it can
- * reach. Whoever includes this has defined THREADS and WORDS, and defines move() for its threads'
- * programs.
+ * A small machine whose stores wait in buffers of each thread (x86-TSO), and all the states that
+ * it can reach. Whoever includes this has defined THREADS and WORDS, and defines move() for its
+ * threads' programs.
  *
- * A heavy fence empties each thread's buffer, at some moment of its own between the fence's begin and
- * its end, as membarrier(2) does. */
+ * A heavy fence empties each thread's buffer, at some moment of its own between the fence's
+ * begin and its end, as membarrier(2) does. */
 #ifndef SPEC_HARNESS_TSO_H
 #define SPEC_HARNESS_TSO_H
 
