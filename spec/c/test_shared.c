@@ -196,15 +196,24 @@ static void walk_survives_the_deletion_of_where_it_stands(void **state) {
 
 static void an_ejected_pin_of_the_caller_answers_neutralized(void **state) {
   struct fixture *f = *state;
-  assert_int_equal(set(f, "k", "v"), 0);
-  lethe_epoch_pin(f->r);
-  store_rel(&f->r->ejected, load_rlx(&f->r->word)); /* as an ejector would */
-  store_rel(&f->r->confirmed, load_rlx(&f->r->word));
-  assert_int_equal(get(f, "k"), LETHE_ENEUTRALIZED);
-  assert_int_equal(set(f, "k", "w"), LETHE_ENEUTRALIZED);
-  assert_false(lethe_epoch_unpin(f->r));
-  assert_int_equal(get(f, "k"), 0);
-  assert_value(f, "v");
+  struct fixture manual = {.value = {0}};
+  const struct lethe_epoch_config config = {.mode = LETHE_EPOCH_MANUAL};
+  assert_int_equal(lethe_epoch_new(&manual.m, &f->counting.alloc, &config), 0);
+  assert_int_equal(lethe_epoch_register(manual.m, &manual.r), 0);
+  assert_int_equal(lethe_map_new(&manual.map, &f->counting.alloc, manual.m), 0);
+  assert_int_equal(set(&manual, "k", "v"), 0);
+  lethe_epoch_pin(manual.r);
+  for (int i = 0; i < 5; i++) lethe_epoch_advance(manual.m);
+  assert_int_equal(lethe_epoch_neutralize(manual.m, NULL, 2), 1);
+  assert_int_equal(get(&manual, "k"), LETHE_ENEUTRALIZED);
+  assert_int_equal(set(&manual, "k", "w"), LETHE_ENEUTRALIZED);
+  assert_false(lethe_epoch_unpin(manual.r));
+  assert_int_equal(get(&manual, "k"), 0);
+  assert_value(&manual, "v");
+  lethe_buffer_free(&manual.value);
+  lethe_map_put_ref(manual.map);
+  lethe_epoch_unregister(manual.r);
+  lethe_epoch_put(manual.m);
 }
 
 /* ---- queue and stack ---------------------------------------------------------------------------- */

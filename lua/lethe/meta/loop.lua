@@ -1,6 +1,7 @@
 ---@meta lethe.loop
 
---- Tasks on libevent. A task is a coroutine; a call that *waits* suspends the task that made it; made
+--- Tasks on libevent. A task is a coroutine; a call that *waits* suspends the task that made
+--- it; made
 --- outside any task it turns the default loop until the answer is there.
 ---@class lethe.loop
 local loop = {}
@@ -26,7 +27,8 @@ local Loop = {}
 ---@return lethe.loop.Task
 function Loop:spawn(fn, ...) end
 
---- Turns until nothing is left to do, or until `stop`. Of a virtual loop: until nothing more is due.
+--- Turns until nothing is left to do, or until `stop`. Of a virtual loop: until nothing more is
+--- due.
 function Loop:run() end
 
 --- One turn.

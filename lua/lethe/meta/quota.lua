@@ -28,7 +28,7 @@ local quota = {}
 ---@alias lethe.quota.Score fun(c: lethe.quota.Candidate): number?
 
 ---@class lethe.quota.PolicyTable
----@field score? lethe.quota.Score|string a function, or an expression: "used * age / (1 + priority)"
+---@field score? lethe.quota.Score|string or an expression: "used * age / (1 + priority)"
 ---@field order? fun(list: lethe.quota.Candidate[]): lethe.quota.Candidate[]
 ---@field on_start? fun(tracker: lethe.quota.Tracker)
 ---@field on_victim? fun(c: lethe.quota.Candidate, freed: integer)
@@ -306,7 +306,7 @@ function Account:tracker() end
 function Account:participant(obj, options) end
 
 --- Registers first and makes the object after, which is asked for nothing before `fn` returned.
----@param fn fun(participation: lethe.quota.Participation): lethe.quota.Participant?, string?, string?
+---@param fn fun(p: lethe.quota.Participation): lethe.quota.Participant?, string?, string?
 ---@return lethe.quota.Participant? obj
 ---@return string? message
 ---@return string? code

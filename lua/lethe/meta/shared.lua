@@ -1,6 +1,7 @@
 ---@meta lethe.shared
 
---- Structures that workers share. Every call registers the thread with the manager by itself, and pins by
+--- Structures that workers share. Every call registers the thread with the manager by itself,
+--- and pins by
 --- itself: inside a guard that was neutralized it answers nil, message, "neutralized"; in a manager
 --- without a free record nil, message, "full".
 
@@ -37,7 +38,8 @@ function Map:add(key, value) end
 ---@return boolean?
 function Map:delete(key) end
 
---- Puts `new` in the place of `old`, if that is what is there; nil is absence, on either side. `old` is no table.
+--- Puts `new` in the place of `old`, if that is what is there; nil is absence, on either side.
+--- `old` is no table.
 ---@param key string|integer
 ---@param old boolean|number|string|nil
 ---@param new boolean|number|string|table|nil
