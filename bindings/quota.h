@@ -21,8 +21,8 @@ struct port {
   unsigned refs;
 
   struct lethe_settler settler;
-  int on_event; /* registry reference, or LUA_NOREF */
-  bool closed;  /* the tracker was: on_event hears what is on its way, and no more */
+  int on_event;         /* registry reference, or LUA_NOREF */
+  bool closed;          /* the tracker was: on_event hears what is on its way, and no more */
   pthread_mutex_t lock; /* guards events and woken */
   struct lethe_list events;
   struct lethe_message wake;

@@ -162,7 +162,7 @@ describe("a tracker in several threads", function()
   end)
 
   it("counts right while many claim, release and are reclaimed", function()
-    local t <close> = quota.new{ max = "2M", low_water = "1M" }
+    local t <close> = quota.new{ max = "256K", low_water = "128K" }
     local mine = holder(t, { age = 0, answer = participants.partial })
     local workers = {}
     for i = 1, 3 do
