@@ -183,11 +183,19 @@ static int unknown_name(lua_State *L, const char *name) {
   return lethe_failf(L, LETHE_EPOLICY, "unknown policy \"%s\"", name);
 }
 
+static bool is_builtin(const char *name) {
+  const char *const *n = lethe_quota_policy_names;
+  while (*n && strcmp(*n, name) != 0) n++;
+  return *n != NULL;
+}
+
 static int named_policy(lua_State *L, const char *name, struct lethe_quota *t,
                         struct lethe_quota_policy **out) {
   char why[400] = "not enough memory";
-  *out = lethe_quota_policy_builtin(&lethe_alloc_libc, name, t);
-  if (*out) return 0;
+  if (is_builtin(name)) {
+    *out = lethe_quota_policy_builtin(&lethe_alloc_libc, name, t);
+    return *out ? 0 : lethe_fail(L, LETHE_ENOMEM);
+  }
   if (!looks_like_path(name)) return unknown_name(L, name);
   struct script *s = quota_script_new(t);
   if (!s) return lethe_fail(L, LETHE_ENOMEM);

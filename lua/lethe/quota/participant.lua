@@ -37,6 +37,7 @@ local function unfit(obj)
   end
   for _, method in ipairs(METHODS) do
     local found, value = pcall(function() return obj[method] end)
+    if not found and value == "not enough memory" then error(value, 0) end
     if not found or not is_callable(value) then
       local got = type(found and value or nil)
       return ("a participant needs a method %s (got %s)"):format(method, got)
