@@ -34,7 +34,7 @@ local quota = {}
 ---@field on_victim? fun(c: lethe.quota.Candidate, freed: integer)
 ---@field on_stop? fun(tracker: lethe.quota.Tracker, outcome: lethe.quota.Outcome)
 ---@field degraded? boolean a second, sterner call of score before "oldest" takes over
----@field budget? integer VM instructions a pass
+---@field budget? integer VM instructions a pass, by default 10 million; a file's may only be less
 
 --- Read-only.
 ---@class lethe.quota.Candidate
@@ -53,7 +53,7 @@ local quota = {}
 ---@field freed integer bytes that it gave in this pass
 ---@field reclaims integer
 ---@field cost number seconds per byte that its reclaims took
----@field degraded boolean? in the second, sterner call
+---@field degraded boolean whether this is the second, sterner call
 
 ---@alias lethe.quota.Level "normal"|"soft"|"high"|"critical"
 ---@alias lethe.quota.Reason "max"|"account"|"manual" what a pass is for
@@ -163,7 +163,12 @@ function quota.new(options) end
 ---@return lethe.quota.Tracker
 function quota.noop() end
 
---- Puts the calling Lua state's allocator under the account, exact to the byte.
+--- Puts the calling Lua state's allocator under the account, exact to the byte, beginning with what
+--- the state holds. Past `limit`, or a max of the account or above, an allocation fails with Lua's
+--- own "not enough memory" after an emergency collection (which Lua does not make for the buffers in
+--- which library functions build long strings). It goes on until the participation is closed, also
+--- when nobody keeps it; once the account was closed the state goes on uncounted, and once it
+--- collapsed in a pass the state can only shrink. A finalizer cannot begin it.
 ---@param account lethe.quota.Account
 ---@param options? { limit: lethe.quota.Size? }
 ---@return lethe.quota.Participation?
