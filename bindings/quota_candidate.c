@@ -127,7 +127,7 @@ static const struct quota_candidate_object *check(lua_State *L) {
 /* Upvalue 2: { [name] = field + 1 }. Called for each field that a policy reads. */
 static int l_index(lua_State *L) {
   const struct quota_candidate_object *o = check(L);
-  lua_settop(L, 2);
+  lua_pushvalue(L, 2);
   lua_rawget(L, lua_upvalueindex(2));
   return push_field(L, &o->c, (int)lua_tointeger(L, -1) - 1);
 }
@@ -187,12 +187,13 @@ static void open_candidate(lua_State *L) {
   lua_pop(L, 1);
 }
 
-struct quota_candidate_object *quota_push_candidate(lua_State *L,
+struct quota_candidate_object *quota_push_candidate(lua_State *L, int metatable,
                                                     const struct lethe_quota_candidate *c) {
   struct quota_candidate_object *o = lua_newuserdatauv(L, sizeof *o, 0);
   o->c = *c;
   o->index = UINT32_MAX;
-  luaL_setmetatable(L, QUOTA_CANDIDATE);
+  lua_pushvalue(L, metatable);
+  lua_setmetatable(L, -2);
   return o;
 }
 

@@ -19,8 +19,9 @@ void quota_candidate_values(const struct lethe_quota_candidate *c, double *value
 
 /* Makes the classes in a state; idempotent. */
 int quota_open_candidate(lua_State *L);
-/* A candidate's object on the stack; may raise for memory. */
-struct quota_candidate_object *quota_push_candidate(lua_State *L,
+/* A candidate's object on the stack; luaL_getmetatable(L, QUOTA_CANDIDATE) stands at stack index
+ * `metatable`, not counted from the top. May raise for memory. */
+struct quota_candidate_object *quota_push_candidate(lua_State *L, int metatable,
                                                     const struct lethe_quota_candidate *c);
 /* A Tracker to be read, for a state that has none: used, pressure, stats. */
 void quota_push_reader(lua_State *L, struct lethe_quota *t);

@@ -95,9 +95,11 @@ static void push_function(lua_State *L, const struct job *j, enum script_functio
 
 static int score_all(lua_State *L) {
   struct job *j = lua_touserdata(L, 1);
+  push_function(L, j, SCORE);            /* 2 */
+  luaL_getmetatable(L, QUOTA_CANDIDATE); /* 3 */
   for (size_t i = 0; i < j->n; i++) {
-    push_function(L, j, SCORE);
-    quota_push_candidate(L, &j->c[i]);
+    lua_pushvalue(L, 2);
+    quota_push_candidate(L, 3, &j->c[i]);
     lua_call(L, 1, 1);
     int type = lua_type(L, -1);
     if (type != LUA_TNUMBER && type != LUA_TNIL)
@@ -142,11 +144,14 @@ static int score(struct lethe_quota_policy *p, const struct lethe_quota_candidat
 
 /* The list of candidates that order gets. */
 static void push_list(lua_State *L, const struct job *j) {
+  luaL_getmetatable(L, QUOTA_CANDIDATE);
+  int metatable = lua_gettop(L);
   lua_createtable(L, (int)j->n, 0);
   for (size_t i = 0; i < j->n; i++) {
-    quota_push_candidate(L, &j->c[i])->index = (uint32_t)i;
+    quota_push_candidate(L, metatable, &j->c[i])->index = (uint32_t)i;
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
+  lua_remove(L, metatable);
 }
 
 /* order(list) -> list of the same candidates, each at most once */
@@ -212,8 +217,9 @@ static int start(struct lethe_quota_policy *p) {
 
 static int call_victim(lua_State *L) {
   struct job *j = lua_touserdata(L, 1);
+  luaL_getmetatable(L, QUOTA_CANDIDATE); /* 2 */
   push_function(L, j, ON_VICTIM);
-  quota_push_candidate(L, j->c);
+  quota_push_candidate(L, 2, j->c);
   lua_pushinteger(L, j->freed);
   lua_call(L, 2, 0);
   return 0;
