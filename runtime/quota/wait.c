@@ -98,8 +98,7 @@ void quota_serve(struct lethe_quota *t) {
   LETHE_LIST_EACH_SAFE(node, &t->waits) {
     struct lethe_quota_wait *w = lethe_container_of(node, struct lethe_quota_wait, node);
     struct participant *p = participant_of(w);
-    if (never_fits(t, p->account,
-                   w->n)) { /* limits change; whoever is behind it need not wait too */
+    if (never_fits(t, p->account, w->n)) { /* limits change; nobody is to wait behind it */
       answer(t, w, REFUSED);
       continue;
     }

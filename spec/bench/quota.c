@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * What the quota tracker's core costs, as ratios: each operation beside a plain one that the machine
- * cannot do without, in alternating rounds of one run, the median of the rounds' quotients. A line for
- * each figure: its name, what was measured, the target or "-", and whether it was reached.
- * LETHE_WORK below 1 makes it short, above 1 long. */
+ * What the quota tracker's core costs, as ratios: each operation beside a plain one that the
+ * machine cannot do without, in alternating rounds of one run, the median of the rounds' quotients.
+ * A line for each figure: its name, what was measured, the target or "-", and whether it was
+ * reached. LETHE_WORK below 1 makes it short, above 1 long. */
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -69,7 +69,7 @@ static double quotient(timed *a, timed *b, long n) {
   return median(q, ROUNDS);
 }
 
-/* ---- the world --------------------------------------------------------------------------------- */
+/* ---- the world ------------------------------------------------------------------------------- */
 
 static int oldest(void *member_ud, uint64_t id, void *ud, double *age) {
   (void)member_ud;
@@ -122,7 +122,7 @@ static void join(struct lethe_quota_handle *h, uint64_t a) {
   must(lethe_quota_handle_open(h, w.m, a, NULL, false, &id) == 0, "lethe_quota_handle_open");
 }
 
-/* ---- claim and release ---------------------------------------------------------------------------- */
+/* ---- claim and release ----------------------------------------------------------------------- */
 
 static struct lethe_quota_handle handle;
 static _Atomic int64_t counter;
@@ -166,7 +166,8 @@ static void *sleep_on(void *ud) {
   return ud;
 }
 
-/* With one thread alone the C library's mutex does without atomic operations; nobody's program does. */
+/* With one thread alone the C library's mutex does without atomic operations; nobody's program
+ * does. */
 static void be_threaded(void) {
   pthread_t thread;
   must(pthread_create(&thread, NULL, sleep_on, NULL) == 0, "pthread_create");
@@ -190,7 +191,7 @@ static void claims(void) {
   end();
 }
 
-/* ---- two threads ------------------------------------------------------------------------------------ */
+/* ---- two threads ----------------------------------------------------------------------------- */
 
 /* A thread's own things, on cache lines of their own. */
 struct own {
@@ -270,7 +271,7 @@ static void two_threads(void) {
   end();
 }
 
-/* ---- accounts ---------------------------------------------------------------------------------------- */
+/* ---- accounts -------------------------------------------------------------------------------- */
 
 static double account_cycles(long n) {
   double began = lethe_clock_monotonic();
@@ -320,7 +321,7 @@ static void accounts(void) {
   end();
 }
 
-/* ---- passes --------------------------------------------------------------------------------------------- */
+/* ---- passes ---------------------------------------------------------------------------------- */
 
 static void by_hand_done(struct lethe_quota_manual *m, int64_t freed) {
   (void)m;
@@ -405,8 +406,8 @@ static double a_million(long n, struct lethe_quota_stats *s) {
   return took;
 }
 
-/* A hold in which the thread was preempted says nothing, and no single run is free of that: the best of
- * some runs' longest holds is shown. */
+/* A hold in which the thread was preempted says nothing, and no single run is free of that: the
+ * best of some runs' longest holds is shown. */
 static void passes(void) {
   long n = scaled(1e6);
   double hold = INFINITY, took = INFINITY;

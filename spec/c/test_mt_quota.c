@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The quota tracker from several threads: each with a loop and a member of its own, on one tracker, while
- * passes run and participants are asked in their owners' threads. Runs under ThreadSanitizer too.
- * SEED= repeats the choices, if not the schedule; LETHE_WORK multiplies the length. */
+ * The quota tracker from several threads: each with a loop and a member of its own, on one tracker,
+ * while passes run and participants are asked in their owners' threads. Runs under ThreadSanitizer
+ * too. SEED= repeats the choices, if not the schedule; LETHE_WORK multiplies the length. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +29,7 @@ static long work(void) {
   return w && atol(w) > 0 ? atol(w) : 1;
 }
 
-/* ---- workers ------------------------------------------------------------------------------------ */
+/* ---- workers --------------------------------------------------------------------------------- */
 
 struct part {
   struct worker *w;
@@ -176,7 +176,7 @@ static bool turn_until(struct worker *w, bool (*holds)(struct worker *w)) {
   return true;
 }
 
-/* ---- everything at once --------------------------------------------------------------------------- */
+/* ---- everything at once ---------------------------------------------------------------------- */
 
 static void one_claim(struct worker *w, struct part *p) {
   int k = (int)test_below(&w->r, 1 + CLONES);
@@ -285,7 +285,7 @@ static void all_threads_do_everything(void **state) {
   lethe_quota_put(t);
 }
 
-/* ---- exact limits ---------------------------------------------------------------------------------- */
+/* ---- exact limits ---------------------------------------------------------------------------- */
 
 static _Atomic int64_t claimed;
 static const int64_t limit = 100000;
@@ -351,7 +351,7 @@ static void a_limit_is_exact_whoever_claims(void **state) {
   lethe_quota_put(t);
 }
 
-/* ---- caches of threads that run on ------------------------------------------------------------------ */
+/* ---- caches of threads that run on ----------------------------------------------------------- */
 
 static _Atomic bool frozen_stop;
 static _Atomic unsigned frozen_ready;
@@ -405,7 +405,7 @@ static void caches_are_called_back_from_running_threads(void **state) {
   lethe_quota_put(t);
 }
 
-/* ---- a thread that does not turn ------------------------------------------------------------------- */
+/* ---- a thread that does not turn ------------------------------------------------------------- */
 
 static _Atomic int step_of;
 
@@ -462,7 +462,7 @@ static void a_thread_that_never_turns_stands_with_its_last_age_until_the_deadlin
   lethe_quota_put(t);
 }
 
-/* ---- policies of other threads ------------------------------------------------------------------------ */
+/* ---- policies of other threads --------------------------------------------------------------- */
 
 struct policy {
   struct lethe_quota_policy base;
@@ -546,7 +546,7 @@ static void a_policy_runs_in_its_own_thread_or_oldest_decides(void **state) {
   lethe_quota_put(t);
 }
 
-/* ---- the driver leaves --------------------------------------------------------------------------------- */
+/* ---- the driver leaves ----------------------------------------------------------------------- */
 
 static void drive_for_a_while(struct worker *w) {
   hold_two(w); /* over max: a pass is on its way */
@@ -574,7 +574,7 @@ static void the_home_member_leaves_while_passes_run(void **state) {
   }
 }
 
-/* ---- waits ---------------------------------------------------------------------------------------------- */
+/* ---- waits ----------------------------------------------------------------------------------- */
 
 struct waiter {
   struct lethe_quota_wait wait;
@@ -636,7 +636,7 @@ static void waiting_threads_serve_each_other(void **state) {
   lethe_quota_put(t);
 }
 
-/* ---- the end in the middle ------------------------------------------------------------------------------ */
+/* ---- the end in the middle ------------------------------------------------------------------- */
 
 static void until_shutdown(struct worker *w) {
   while (!atomic_load(w->stop)) one_operation(w);
@@ -668,7 +668,7 @@ static void shutdown_in_the_middle(void **state) {
   }
 }
 
-/* ---- events --------------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static _Atomic bool muted;
 static _Atomic unsigned heard;

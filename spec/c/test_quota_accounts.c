@@ -362,6 +362,34 @@ static void read_tells_all_of_an_account(void **state) {
   world_end(&w);
 }
 
+static void ask_learns_ages_and_tears_nobody_down(void **state) {
+  struct world w;
+  struct part p, q;
+  (void)state;
+  world_begin(&w, 20 * MIB, -1);
+  uint64_t a = account(&w, "a");
+  part_holding(&w, &p, a, 42, 100);
+  part_holding(&w, &q, a, 7, 100);
+  q.says = -1;
+  lethe_quota_ask(w.t, a);
+  assert_int_equal(p.ages, 1);
+  assert_true(info(&w, a).oldest == 42);
+  assert_int_equal(lethe_quota_handle_state(&q.h), LETHE_OK);
+  p.manner = LATER;
+  claim(&p, 21 * MIB);
+  world_turn(&w);
+  assert_non_null(p.call);
+  lethe_quota_ask(w.t, a); /* a pass asks for itself */
+  assert_int_equal(p.ages, 2);
+  lethe_quota_answer(p.call, false);
+  world_turn(&w);
+  lethe_quota_ask(w.t, a); /* it is gone */
+  part_close(&p);
+  part_close(&q);
+  close_account(&w, a);
+  world_end(&w);
+}
+
 static void top_lists_the_largest_and_equals_by_id(void **state) {
   enum { N = 40 };
   struct world w;
@@ -430,6 +458,7 @@ int main(void) {
       cmocka_unit_test(C7_a_walk_stops_at_a_dead_account),
       cmocka_unit_test(C8_reclaiming_one_parent_takes_the_shared_child_once),
       cmocka_unit_test(read_tells_all_of_an_account),
+      cmocka_unit_test(ask_learns_ages_and_tears_nobody_down),
       cmocka_unit_test(top_lists_the_largest_and_equals_by_id),
       cmocka_unit_test(next_account_walks_over_what_lives),
   };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The quota tracker without Lua: no memory at any allocation, callbacks that fail at any call, and an
- * audit that names each sum that was put off. */
+ * The quota tracker without Lua: no memory at any allocation, callbacks that fail at any call, and
+ * an audit that names each sum that was put off. */
 #include "quota_world.h"
 
 /* A world in which every operation has something to work on. */
@@ -65,7 +65,7 @@ static void ground_end(struct ground *g) {
   world_end(&g->w);
 }
 
-/* ---- operations ---------------------------------------------------------------------------------- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 static int make_tracker(struct ground *g) {
   struct lethe_quota_config c = {.max = -1, .low_water = -1};
@@ -266,7 +266,7 @@ static void no_memory_at_any_allocation(void **state) {
     }
 }
 
-/* ---- callbacks ------------------------------------------------------------------------------------- */
+/* ---- callbacks ------------------------------------------------------------------------------- */
 
 static void callbacks_that_fail_at_any_call(void **state) {
 #ifdef LETHE_FAULTS
@@ -286,7 +286,7 @@ static void callbacks_that_fail_at_any_call(void **state) {
   (void)state;
 }
 
-/* ---- the audit ------------------------------------------------------------------------------------- */
+/* ---- the audit ------------------------------------------------------------------------------- */
 
 static void the_audit_names_each_sum_that_is_off(void **state) {
 #ifdef LETHE_FAULTS

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * The quota tracker without Lua: members of several loops. A member belongs to the thread that made it,
- * so one that a short-lived thread made is reached by messages alone, and the test turns its loop when
- * it likes: what threads do to each other, step by step. The real ones are in test_mt_quota.c. */
+ * The quota tracker without Lua: members of several loops. A member belongs to the thread that made
+ * it, so one that a short-lived thread made is reached by messages alone, and the test turns its
+ * loop when it likes: what threads do to each other, step by step. The real ones are in
+ * test_mt_quota.c. */
 #include <pthread.h>
 
 #include "quota_world.h"
@@ -70,7 +71,7 @@ static void two_end(struct two *t) {
   world_end(&t->w);
 }
 
-/* ---- ages ---------------------------------------------------------------------------------------- */
+/* ---- ages ------------------------------------------------------------------------------------ */
 
 static void ages_come_by_message_and_the_pass_waits_a_little(void **state) {
   struct two t;
@@ -152,7 +153,7 @@ static void a_member_without_participants_is_not_waited_for(void **state) {
   two_end(&t);
 }
 
-/* ---- requests ------------------------------------------------------------------------------------ */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static void a_deadline_counts_from_the_posting(void **state) {
   struct two t;
@@ -249,7 +250,7 @@ static void a_member_that_leaves_while_it_is_asked_has_answered(void **state) {
   two_end(&t);
 }
 
-/* ---- leaving --------------------------------------------------------------------------------------- */
+/* ---- leaving --------------------------------------------------------------------------------- */
 
 static void participants_that_are_left_end_with_their_member(void **state) {
   struct two t;
@@ -398,7 +399,7 @@ static void what_is_wanted_without_a_member_is_done_by_the_next_one(void **state
   world_end(&w);
 }
 
-/* ---- odds and ends ---------------------------------------------------------------------------------- */
+/* ---- odds and ends --------------------------------------------------------------------------- */
 
 static void references_keep_the_tracker(void **state) {
   struct world w;

@@ -571,6 +571,38 @@ static void a_raised_max_lets_waits_through(void **state) {
   full_end(&f);
 }
 
+static void a_wait_that_new_limits_rule_out_is_refused(void **state) {
+  struct full f;
+  struct part p, q;
+  struct waiter x, y, z;
+  const char *why;
+  (void)state;
+  full_begin(&f, 100);
+  uint64_t a = open_in(&f, &p, (struct lethe_quota_account_config){0});
+  uint64_t b = open_in(&f, &q, (struct lethe_quota_account_config){0});
+  uint64_t small = account_with(&f.w, 0, (struct lethe_quota_account_config){.max = 5000});
+  assert_int_equal(claim_wait(&x, &p, 19 * MIB), 1);
+  assert_int_equal(claim_wait(&y, &q, 6000), 1);
+  assert_int_equal(claim_wait(&z, &p, 50), 1);
+  struct lethe_quota_change c = {
+      .set_max = true, .set_low_water = true, .to = {.max = 18 * MIB, .low_water = 17 * MIB}};
+  assert_int_equal(lethe_quota_configure(f.w.t, &c, &why), 0);
+  world_turn(&f.w);
+  assert_true(x.done && x.code == LETHE_ELIMIT && !y.done && !z.done);
+  assert_int_equal(lethe_quota_account_add_parent(f.w.t, b, small), LETHE_OK);
+  world_turn(&f.w);
+  assert_true(y.done && y.code == LETHE_ELIMIT && !z.done);
+  lethe_quota_release(&f.filler.h, 3 * MIB);
+  world_turn(&f.w);
+  assert_true(granted(&z)); /* who was behind them need not wait for them */
+  part_close(&p);
+  part_close(&q);
+  close_account(&f.w, a);
+  close_account(&f.w, b);
+  close_account(&f.w, small);
+  full_end(&f);
+}
+
 static void stall_seconds_is_the_time_in_which_somebody_waited(void **state) {
   struct full f;
   struct part p;
@@ -644,6 +676,7 @@ int main(void) {
       cmocka_unit_test(every_wait_for_an_account_gets_its_pass),
       cmocka_unit_test(a_stuck_account_pass_is_not_repeated_for_the_same_wait),
       cmocka_unit_test(a_raised_max_lets_waits_through),
+      cmocka_unit_test(a_wait_that_new_limits_rule_out_is_refused),
       cmocka_unit_test(stall_seconds_is_the_time_in_which_somebody_waited),
       cmocka_unit_test(no_wait_that_fits_starves),
   };
