@@ -61,8 +61,7 @@ void quota_ask_here(struct lethe_quota_member *m, uint32_t pass, bool plan) {
   quota_cursor_close(&c);
 }
 
-/* ---- other threads
- * ------------------------------------------------------------------------------ */
+/* ---- other threads --------------------------------------------------------------------------- */
 
 /* On the member's thread. */
 void quota_on_ask(struct lethe_message *message, bool closed) {

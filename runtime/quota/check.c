@@ -20,8 +20,7 @@ static int differs(const struct audit *a, const char *what, uint64_t id, int64_t
   return LETHE_EBROKEN;
 }
 
-/* ---- participants
- * ------------------------------------------------------------------------------- */
+/* ---- participants ---------------------------------------------------------------------------- */
 
 static int participant(const struct audit *a, slot_t s) {
   struct lethe_quota *t = a->t;
@@ -58,8 +57,7 @@ static int participants(const struct audit *a) {
   return rc;
 }
 
-/* ---- accounts
- * ----------------------------------------------------------------------------------- */
+/* ---- accounts -------------------------------------------------------------------------------- */
 
 static int64_t handles_in(const struct lethe_quota *t, slot_t s) {
   int64_t handles = 0;
@@ -137,8 +135,7 @@ int lethe_quota_check(struct lethe_quota *t, char *why, size_t n) {
   return rc;
 }
 
-/* ---- test builds
- * --------------------------------------------------------------------------------- */
+/* ---- test builds ----------------------------------------------------------------------------- */
 
 #ifdef LETHE_FAULTS
 static slot_t first_used(const struct lethe_slab *slab) {

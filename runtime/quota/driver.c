@@ -57,8 +57,7 @@ void quota_restart_timers(struct lethe_quota *t) {
   quota_graves_timer(t);
 }
 
-/* ---- another home
- * ------------------------------------------------------------------------------ */
+/* ---- another home ---------------------------------------------------------------------------- */
 
 /* What is left of the timer's time, whatever the clock of the next home shows. */
 static void stop_timers(struct lethe_quota *t) {

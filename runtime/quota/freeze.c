@@ -61,8 +61,7 @@ int64_t quota_unspent(const struct participant *p) {
   return sum;
 }
 
-/* ---- calling caches back
- * ----------------------------------------------------------------------- */
+/* ---- calling caches back --------------------------------------------------------------------- */
 
 /* The participant is frozen. */
 static int64_t take_caches(struct lethe_quota *t, struct participant *p) {

@@ -178,8 +178,7 @@ int lethe_quota_account_add_parent(struct lethe_quota *t, uint64_t account, uint
   return rc;
 }
 
-/* ---- limits and handles up the graph
- * ----------------------------------------------------------- */
+/* ---- limits and handles up the graph --------------------------------------------------------- */
 
 slot_t quota_blocker_above(struct lethe_quota *t, slot_t s, int64_t n) {
   quota_walk_up(t, s);

@@ -96,8 +96,7 @@ void lethe_quota_member_delete(struct lethe_quota_member *m) {
   quota_memory_put(t);
 }
 
-/* ---- word of collapses
- * ------------------------------------------------------------------------- */
+/* ---- word of collapses ----------------------------------------------------------------------- */
 
 void quota_collapsed(struct lethe_quota *t, uint16_t member, uint64_t participant) {
   struct lethe_quota_member *m = t->members[member];

@@ -41,8 +41,7 @@ static int gather(struct lethe_quota *t, struct all *all) {
   return rc;
 }
 
-/* ---- outside the lock
- * --------------------------------------------------------------------------- */
+/* ---- outside the lock ------------------------------------------------------------------------ */
 
 static bool before(const struct all *all, size_t i, size_t j, bool then_oldest) {
   const struct lethe_quota_account_info *a = &all->c[i].info, *b = &all->c[j].info;
@@ -97,8 +96,7 @@ static int ask(struct lethe_quota_policy *policy, struct all *all) {
   return rc;
 }
 
-/* ---- the whole
- * ---------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static int make_room(struct lethe_quota *t, struct all *all) {
   all->size = all->n + 1;

@@ -76,8 +76,7 @@ void lethe_quota_buried(struct lethe_quota *t, uint64_t participant) {
   quota_unlock(t);
 }
 
-/* ---- a handle leaves
- * --------------------------------------------------------------------------- */
+/* ---- a handle leaves ------------------------------------------------------------------------- */
 
 static void detach(struct participant *p, struct lethe_quota_handle *h) {
   struct lethe_quota_handle **link = &p->handles;

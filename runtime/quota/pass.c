@@ -35,8 +35,7 @@ int64_t quota_pass_needs(const struct lethe_quota *t) {
   return 0;
 }
 
-/* ---- beginning and ending
- * ---------------------------------------------------------------------- */
+/* ---- beginning and ending -------------------------------------------------------------------- */
 
 static void new_stamp(struct lethe_quota *t) {
   if (++t->last_pass == 0) ++t->last_pass;
@@ -163,8 +162,7 @@ static enum lethe_quota_outcome good_end(const struct lethe_quota *t) {
   return t->pass.reason == LETHE_QUOTA_BY_HAND ? LETHE_QUOTA_MANUAL : LETHE_QUOTA_COMPLETE;
 }
 
-/* ---- phases
- * ----------------------------------------------------------------------------------- */
+/* ---- phases ---------------------------------------------------------------------------------- */
 
 static void find_scope(struct lethe_quota *t) {
   struct pass *p = &t->pass;
@@ -246,8 +244,7 @@ static void choose(struct lethe_quota *t) {
   }
 }
 
-/* ---- steps
- * ------------------------------------------------------------------------------------ */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 static bool answered(const struct lethe_quota *t) {
   return t->pass.outstanding == 0 || quota_timed_out(t);

@@ -23,8 +23,7 @@ struct plan {
   slot_t slots;
 };
 
-/* ---- candidates
- * --------------------------------------------------------------------------------- */
+/* ---- candidates ------------------------------------------------------------------------------ */
 
 static int64_t all_unspent(struct lethe_quota *t) {
   slot_t slice[LETHE_QUOTA_SLICE];
@@ -63,8 +62,7 @@ static int gather(struct plan *plan, bool degraded) {
   return rc;
 }
 
-/* ---- the policy's order
- * -------------------------------------------------------------------------- */
+/* ---- the policy's order ---------------------------------------------------------------------- */
 
 /* What a policy is called with, and what it answers. */
 struct table {
@@ -156,8 +154,7 @@ static int rank(struct plan *plan, struct lethe_quota_policy *policy, bool degra
   return rc;
 }
 
-/* ---- victims
- * ----------------------------------------------------------------------------------- */
+/* ---- victims --------------------------------------------------------------------------------- */
 
 static bool is_taken(const struct plan *plan, slot_t s) {
   return s >= plan->slots || plan->taken[s / 8] & 1u << s % 8;
@@ -202,8 +199,7 @@ static void take_all(struct plan *plan) {
   quota_unlock(plan->t);
 }
 
-/* ---- the whole
- * ---------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 /* The policy, its sterner self where it fails or runs out of candidates, "oldest" where that
  * fails. */

@@ -9,8 +9,7 @@
 
 #include "quota_records.h"
 
-/* ---- what the files give each other
- * ----------------------------------------------------------- */
+/* ---- what the files give each other ---------------------------------------------------------- */
 
 /* events.c: the lock. Opening it delivers the events that were noted under it, and puts the policy
  * that was dropped; most often there is neither. */

@@ -107,8 +107,7 @@ struct lethe_quota_member {
   size_t collapsed_told;
 };
 
-/* ---- walks that survive the lock's being dropped
- * ----------------------------------------------- */
+/* ---- walks that survive the lock's being dropped --------------------------------------------- */
 
 /* An account and all below it, each once, as ids; found a few at a time (tree.c). */
 struct tree {

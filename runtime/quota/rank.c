@@ -8,8 +8,7 @@
 
 enum { BATCH = 32 };
 
-/* ---- the heap
- * --------------------------------------------------------------------------------- */
+/* ---- the heap -------------------------------------------------------------------------------- */
 
 static bool before(const struct lethe_quota *t, const struct ranked *a, const struct ranked *b) {
   if (a->place != b->place) return a->place < b->place;
@@ -46,8 +45,7 @@ bool quota_pop(struct lethe_quota *t, struct ranked *out) {
   return true;
 }
 
-/* ---- what is to be ranked
- * ------------------------------------------------------------------------ */
+/* ---- what is to be ranked -------------------------------------------------------------------- */
 
 void quota_overlook(struct lethe_quota *t, uint64_t account) {
   struct account *a = account_find(t, account);
@@ -95,8 +93,7 @@ bool quota_all_ranked(const struct lethe_quota *t) {
   return !p->again.account && t->arrivals_asked == 0 && (!p->scan || p->scan >= scan_end(t));
 }
 
-/* ---- by score
- * ---------------------------------------------------------------------------------- */
+/* ---- by score -------------------------------------------------------------------------------- */
 
 struct batch {
   struct lethe_quota_candidate c[BATCH];

@@ -7,8 +7,7 @@
 
 #include "quota_internal.h"
 
-/* ---- calls
- * ------------------------------------------------------------------------------------ */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 /* One with a loop is called on that loop's thread alone. */
 void quota_policy_enter(struct lethe_quota *t, struct lethe_quota_policy *policy) {
@@ -71,8 +70,7 @@ static int calls(struct lethe_quota *t, struct lethe_quota_policy *policy, char 
   return p->ended ? call_stop(t, policy, message) : quota_rank(t, message);
 }
 
-/* ---- failure
- * ---------------------------------------------------------------------------------- */
+/* ---- failure --------------------------------------------------------------------------------- */
 
 /* "oldest" fails only without memory: then nobody can rank candidates. */
 static void give_up(struct lethe_quota *t) {
@@ -118,8 +116,7 @@ static void unreachable(struct lethe_quota *t) {
   t->pass.phase = CHOOSE;
 }
 
-/* ---- on another loop
- * ---------------------------------------------------------------------------- */
+/* ---- on another loop ------------------------------------------------------------------------- */
 
 static void on_hop(struct lethe_message *message, bool closed) {
   struct hop *hop = lethe_container_of(message, struct hop, message);

@@ -12,8 +12,7 @@ static void breathe_if_due(struct lethe_quota *t) {
   if (t->visited >= LETHE_QUOTA_SLICE) quota_breathe(t);
 }
 
-/* ---- asking
- * ----------------------------------------------------------------------------------- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 static int find_family(struct lethe_quota *t) {
   struct pass *p = &t->pass;
@@ -121,8 +120,7 @@ void quota_victim_ask(struct lethe_quota *t) {
   quota_calls_issue(t, &request);
 }
 
-/* ---- settling
- * --------------------------------------------------------------------------------- */
+/* ---- settling -------------------------------------------------------------------------------- */
 
 static void condemn(struct lethe_quota *t, slot_t s) {
   const struct participant *q = participant_at(t, s);

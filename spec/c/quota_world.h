@@ -46,8 +46,7 @@ struct world {
   unsigned calls; /* participants asked for memory so far */
 };
 
-/* ---- what the tracker calls
- * -------------------------------------------------------------------- */
+/* ---- what the tracker calls ------------------------------------------------------------------ */
 
 static int part_oldest(void *member_ud, uint64_t id, void *ud, double *age) {
   struct part *p = ud;
@@ -96,8 +95,7 @@ static void world_event(void *ud, const struct lethe_quota_event *e) {
   if (w->on_event) w->on_event(w, e);
 }
 
-/* ---- the world
- * --------------------------------------------------------------------------------- */
+/* ---- the world ------------------------------------------------------------------------------- */
 
 static inline void world_tracker(struct world *w, int64_t max, int64_t low) {
   struct lethe_quota_config config = {.max = max, .low_water = low};
@@ -162,8 +160,7 @@ static inline size_t events_of(const struct world *w, enum lethe_quota_event_typ
   return n;
 }
 
-/* ---- accounts and participants
- * ------------------------------------------------------------------ */
+/* ---- accounts and participants --------------------------------------------------------------- */
 
 static inline uint64_t account_with(struct world *w, uint64_t parent,
                                     struct lethe_quota_account_config c) {
@@ -215,8 +212,7 @@ static inline void part_holding(struct world *w, struct part *p, uint64_t accoun
   claim(p, n);
 }
 
-/* ---- passes by hand
- * ----------------------------------------------------------------------------- */
+/* ---- passes by hand -------------------------------------------------------------------------- */
 
 struct by_hand {
   struct lethe_quota_manual manual;

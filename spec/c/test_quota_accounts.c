@@ -18,8 +18,7 @@ static int add_parent(struct world *w, uint64_t a, uint64_t parent) {
   return rc;
 }
 
-/* ---- A: ownership
- * ------------------------------------------------------------------------------ */
+/* ---- A: ownership ---------------------------------------------------------------------------- */
 
 static void A1_ids_are_never_reused(void **state) {
   struct world w;
@@ -87,8 +86,7 @@ static void A5_children_do_not_keep_their_parents(void **state) {
   world_end(&w);
 }
 
-/* ---- C: accounts
- * ------------------------------------------------------------------------------- */
+/* ---- C: accounts ----------------------------------------------------------------------------- */
 
 static void C2_used_is_all_that_is_claimed_and_all_caches(void **state) {
   struct world w;
@@ -329,8 +327,7 @@ static void C8_reclaiming_one_parent_takes_the_shared_child_once(void **state) {
   world_end(&w);
 }
 
-/* ---- reading
- * ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static void read_tells_all_of_an_account(void **state) {
   struct world w;

@@ -27,8 +27,7 @@ static void one_end(struct one *o) {
   world_end(&o->w);
 }
 
-/* ---- D: participants
- * --------------------------------------------------------------------------- */
+/* ---- D: participants ------------------------------------------------------------------------- */
 
 static void D1_registering_claims_a_cache(void **state) {
   struct one o;
@@ -165,8 +164,7 @@ static void D6_a_lost_participant_is_torn_down_by_the_next_pass(void **state) {
   one_end(&o);
 }
 
-/* ---- E: claim and release
- * ------------------------------------------------------------------------ */
+/* ---- E: claim and release -------------------------------------------------------------------- */
 
 static void E1_a_cached_claim_changes_no_sum(void **state) {
   struct one o;
@@ -312,8 +310,7 @@ static void E7_the_invariants_hold_after_every_operation(void **state) {
   one_end(&o);
 }
 
-/* ---- caches
- * ------------------------------------------------------------------------------------- */
+/* ---- caches ---------------------------------------------------------------------------------- */
 
 static void caches_shrink_with_the_number_of_handles(void **state) {
   enum { N = 100 };
@@ -431,8 +428,7 @@ static void exact_participants_go_with_their_account(void **state) {
   world_end(&w);
 }
 
-/* ---- account limits
- * ----------------------------------------------------------------------------- */
+/* ---- account limits -------------------------------------------------------------------------- */
 
 static void limit_is_exact_to_the_byte(void **state) {
   struct world w;
@@ -547,8 +543,7 @@ static void registering_in_a_full_account_succeeds_with_an_empty_cache(void **st
   world_end(&w);
 }
 
-/* ---- over-release
- * -------------------------------------------------------------------------------- */
+/* ---- over-release ---------------------------------------------------------------------------- */
 
 static void G6_over_release_is_clamped_and_blamed(void **state) {
   struct one o;

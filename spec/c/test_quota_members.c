@@ -124,6 +124,25 @@ static void who_does_not_answer_in_time_stands_as_last_told(void **state) {
   two_end(&t);
 }
 
+static void the_other_leaves(struct part *p);
+static struct two *leaving;
+
+static void who_leaves_without_an_answer_is_not_waited_for(void **state) {
+  struct two t;
+  (void)state;
+  two_begin(&t);
+  leaving = &t;
+  claim(&t.p, 11 * MIB);
+  t.p.manner = STAYS;
+  world_turn(&t.w);
+  claim(&t.p, 10 * MIB);
+  assert_int_equal(t.p.asked, 0);
+  the_other_leaves(NULL);
+  world_turn(&t.w); /* at once */
+  assert_int_equal(t.p.asked, 1);
+  two_end(&t);
+}
+
 static void a_late_answer_serves_the_next_pass(void **state) {
   struct two t;
   struct by_hand h[2];
@@ -201,8 +220,6 @@ static void a_request_on_its_way_when_the_loop_closes_is_answered(void **state) 
   assert_int_equal(used(&t.w), 11 * MIB);
   two_end(&t);
 }
-
-static struct two *leaving;
 
 static void the_other_leaves(struct part *p) {
   (void)p;
@@ -463,6 +480,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(ages_come_by_message_and_the_pass_waits_a_little),
       cmocka_unit_test(who_does_not_answer_in_time_stands_as_last_told),
+      cmocka_unit_test(who_leaves_without_an_answer_is_not_waited_for),
       cmocka_unit_test(a_late_answer_serves_the_next_pass),
       cmocka_unit_test(a_member_without_participants_is_not_waited_for),
       cmocka_unit_test(a_deadline_counts_from_the_posting),

@@ -42,8 +42,7 @@ static struct {
 static uint64_t below(uint64_t n) { return test_below(&m.r, n); }
 static bool one_in(uint64_t n) { return below(n) == 0; }
 
-/* ---- the reference: sums
- * ------------------------------------------------------------------------ */
+/* ---- the reference: sums --------------------------------------------------------------------- */
 
 static int64_t used_of(int a) {
   int64_t sum = 0;
@@ -101,8 +100,7 @@ static int blocker(int a, int64_t n) {
   return -1;
 }
 
-/* ---- the reference: ends
- * ------------------------------------------------------------------------- */
+/* ---- the reference: ends --------------------------------------------------------------------- */
 
 static void end_part(int i) {
   m.p[i].live = false;
@@ -127,8 +125,7 @@ static void end_account(int a) {
   }
 }
 
-/* ---- the reference: passes
- * ------------------------------------------------------------------------ */
+/* ---- the reference: passes ------------------------------------------------------------------- */
 
 struct pass {
   enum lethe_quota_reason reason;
@@ -275,8 +272,7 @@ static void follow_all(void) {
   m.w.n = 0;
 }
 
-/* ---- comparing
- * ----------------------------------------------------------------------------------- */
+/* ---- comparing ------------------------------------------------------------------------------- */
 
 static int64_t cached(const struct m_part *p) {
   int64_t sum = 0;
@@ -320,8 +316,7 @@ static void compare_all(void) {
   world_check(&m.w);
 }
 
-/* ---- operations
- * ----------------------------------------------------------------------------------- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 static int any_account(void) { return (int)below(ACCOUNTS); }
 
@@ -499,8 +494,7 @@ static void operate(void) {
   follow_all();
 }
 
-/* ---- the run
- * ------------------------------------------------------------------------------------- */
+/* ---- the run --------------------------------------------------------------------------------- */
 
 static void end_all(void) {
   for (int i = 0; i < PARTS; i++)

@@ -38,8 +38,7 @@ static const struct lethe_quota_event *stop(struct many *m, size_t k) {
   return event_of(&m->w, LETHE_QUOTA_RECLAIM_STOP, k);
 }
 
-/* ---- F
- * ----------------------------------------------------------------------------------------- */
+/* ---- F --------------------------------------------------------------------------------------- */
 
 static void F1_only_claims_that_reach_the_tracker_wake(void **state) {
   struct many m;
@@ -250,11 +249,16 @@ static void F9_claims_go_on_during_a_pass(void **state) {
   assert_int_equal(q->asked, 0);
   claim(q, 1);
   assert_int_equal(q->h.cache, 12288); /* and again after it */
+  p = add(&m, 3, 21 * MIB);
+  p->manner = LATER;
+  world_turn(&m.w);
+  assert_int_equal(add(&m, 4, 0)->h.cache, 0); /* nor by a newcomer */
+  lethe_quota_answer(p->call, false);
+  world_turn(&m.w);
   many_end(&m);
 }
 
-/* ---- caches first
- * -------------------------------------------------------------------------------- */
+/* ---- caches first ---------------------------------------------------------------------------- */
 
 static void a_pass_calls_caches_back_and_ends_if_that_was_enough(void **state) {
   enum { N = 200 };
@@ -280,8 +284,7 @@ static void a_pass_calls_caches_back_and_ends_if_that_was_enough(void **state) {
   world_end(&w);
 }
 
-/* ---- partial
- * ------------------------------------------------------------------------------------- */
+/* ---- partial --------------------------------------------------------------------------------- */
 
 static void a_partial_victim_is_asked_again_only_if_it_gave_something(void **state) {
   struct many m;
@@ -384,8 +387,7 @@ static void who_destroyed_itself_and_stays_leaves_its_account_alive(void **state
   world_end(&w);
 }
 
-/* ---- deadline
- * ------------------------------------------------------------------------------------ */
+/* ---- deadline -------------------------------------------------------------------------------- */
 
 static void a_stuck_reclaimer_counts_as_collapsing_at_the_deadline(void **state) {
   struct many m;
@@ -431,8 +433,7 @@ static void a_late_answer_does_not_disturb_the_next_victim(void **state) {
   many_end(&m);
 }
 
-/* ---- reserves
- * ------------------------------------------------------------------------------------ */
+/* ---- reserves -------------------------------------------------------------------------------- */
 
 static void a_reserve_protects_candidates_and_descendants(void **state) {
   struct world w;
@@ -469,8 +470,7 @@ static void a_reserve_protects_candidates_and_descendants(void **state) {
   world_end(&w);
 }
 
-/* ---- passes over an account
- * ------------------------------------------------------------------------ */
+/* ---- passes over an account ------------------------------------------------------------------ */
 
 static void a_refused_claim_starts_a_pass_over_its_tree(void **state) {
   struct world w;
@@ -586,6 +586,34 @@ static void refused_claims_do_not_keep_the_tracker_from_its_own_pass(void **stat
   world_end(&w);
 }
 
+static void who_fell_out_of_the_scope_is_left_alone(void **state) {
+  struct world w;
+  struct part r, p, q;
+  (void)state;
+  world_begin(&w, 20 * MIB, -1);
+  uint64_t root = account_with(&w, 0, (struct lethe_quota_account_config){.max = 4 * MIB});
+  uint64_t mid = child(&w, root), leaf = child(&w, mid);
+  part_holding(&w, &r, root, 9, 2 * MIB);
+  part_holding(&w, &p, mid, 1, 1 * MIB);
+  part_holding(&w, &q, leaf, 5, 1 * MIB);
+  r.manner = q.manner = STAYS;
+  q.gives = 1000;
+  assert_int_equal(lethe_quota_claim(&r.h, 3 * MIB), LETHE_ELIMIT);
+  world_turn(&w);
+  assert_int_equal(p.asked, 1);
+  assert_int_equal(q.asked, 1); /* with mid, which was all that led from root to it */
+  assert_int_equal(r.asked, 1);
+  assert_true(lives(&w, leaf));
+  assert_int_equal(info(&w, root).children_used, 0);
+  part_close(&r);
+  part_close(&p);
+  part_close(&q);
+  close_account(&w, leaf);
+  close_account(&w, mid);
+  close_account(&w, root);
+  world_end(&w);
+}
+
 static void newcomers_enter_an_account_pass(void **state) {
   struct world w;
   struct part p, q;
@@ -613,8 +641,41 @@ static void newcomers_enter_an_account_pass(void **state) {
   world_end(&w);
 }
 
-/* ---- by hand
- * ------------------------------------------------------------------------------------- */
+static struct part *others;
+
+/* The walk stands on the next one, whose record a stranger gets. */
+static void the_next_one_leaves(struct part *p) {
+  struct part *next = p - 1;
+  uint64_t a = lethe_quota_handle_account(&others[4].h);
+  part_close(next);
+  part_open(p->w, next, a, 5);
+}
+
+static void a_walk_goes_on_when_the_next_one_leaves(void **state) {
+  struct world w;
+  struct part p[5]; /* the latest comes first */
+  (void)state;
+  others = p;
+  world_begin(&w, 20 * MIB, -1);
+  uint64_t a = account_with(&w, 0, (struct lethe_quota_account_config){.max = 4 * MIB});
+  uint64_t b = account(&w, "stranger");
+  part_holding(&w, &p[4], b, 1, 1000);
+  for (int i = 0; i < 4; i++) part_holding(&w, &p[i], a, 10 + i, MIB);
+  for (int i = 0; i < 4; i++) p[i].manner = STAYS;
+  p[3].on_age = the_next_one_leaves;
+  assert_int_equal(lethe_quota_claim(&p[1].h, 2 * MIB), LETHE_ELIMIT);
+  world_turn(&w);
+  assert_int_equal(p[3].ages, 1);
+  assert_int_equal(p[2].ages + p[4].ages, 0); /* not in the scope */
+  assert_int_equal(p[1].ages, 1);
+  assert_int_equal(p[0].ages, 1);
+  for (int i = 0; i < 5; i++) part_close(&p[i]);
+  close_account(&w, a);
+  close_account(&w, b);
+  world_end(&w);
+}
+
+/* ---- by hand --------------------------------------------------------------------------------- */
 
 static void by_hand_without_a_goal_goes_down_to_low_water(void **state) {
   struct many m;
@@ -680,8 +741,7 @@ static void by_hand_without_anybody_to_ask(void **state) {
   many_end(&m);
 }
 
-/* ---- pressure
- * ------------------------------------------------------------------------------------ */
+/* ---- pressure -------------------------------------------------------------------------------- */
 
 static void pressure_is_linear_and_levels_have_hysteresis(void **state) {
   static const struct {
@@ -729,8 +789,7 @@ static void pressure_is_linear_and_levels_have_hysteresis(void **state) {
   world_end(&w);
 }
 
-/* ---- events
- * -------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static void events_come_in_order_with_their_fields(void **state) {
   struct many m;
@@ -790,8 +849,7 @@ static void muted_trackers_deliver_nothing(void **state) {
   many_end(&m);
 }
 
-/* ---- condemned
- * ------------------------------------------------------------------------------------ */
+/* ---- condemned ------------------------------------------------------------------------------- */
 
 static void condemned_bytes_stand_until_they_are_released_or_buried(void **state) {
   struct many m;
@@ -904,7 +962,9 @@ int main(void) {
       cmocka_unit_test(a_refusal_that_is_settled_meanwhile_starts_none),
       cmocka_unit_test(an_account_pass_can_get_stuck),
       cmocka_unit_test(refused_claims_do_not_keep_the_tracker_from_its_own_pass),
+      cmocka_unit_test(who_fell_out_of_the_scope_is_left_alone),
       cmocka_unit_test(newcomers_enter_an_account_pass),
+      cmocka_unit_test(a_walk_goes_on_when_the_next_one_leaves),
       cmocka_unit_test(by_hand_without_a_goal_goes_down_to_low_water),
       cmocka_unit_test(by_hand_with_a_goal_ends_when_it_is_freed),
       cmocka_unit_test(several_by_hand_are_served_in_order),

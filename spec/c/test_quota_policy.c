@@ -71,8 +71,7 @@ static void check_order(struct six *s, const int *order) {
 static const int64_t some[N] = {3 * MIB, 1 * MIB, 5 * MIB, 2 * MIB, 3 * MIB, 4 * MIB};
 static const double ages[N] = {-3, -1, -5, -6, -2, -4};
 
-/* ---- built-ins
- * ----------------------------------------------------------------------------------- */
+/* ---- built-ins ------------------------------------------------------------------------------- */
 
 static void the_builtins_have_names(void **state) {
   static const char *const names[] = {"oldest", "largest", "oldest_weighted", "fair_share",
@@ -161,8 +160,7 @@ static void a_liar_is_first_under_every_builtin(void **state) {
   }
 }
 
-/* ---- a policy of the tests
- * -------------------------------------------------------------------------- */
+/* ---- a policy of the tests ------------------------------------------------------------------- */
 
 struct policy {
   struct lethe_quota_policy base;
@@ -305,6 +303,21 @@ static void an_ordering_policy_decides_alone(void **state) {
   assert_int_equal(p.destroyed, 1);
 }
 
+static void equal_scores_go_by_age_where_the_policy_says_so(void **state) {
+  static const int64_t equal[N] = {MIB, MIB, MIB, MIB, MIB, MIB};
+  (void)state;
+  for (int orders = 0; orders < 2; orders++) {
+    struct six s;
+    struct policy p;
+    six_begin(&s, equal, ages);
+    policy_make(&p, &s.w);
+    if (orders) p.base.order = policy_order;
+    p.base.then_oldest = true;
+    set_policy(&s.w, &p.base);
+    check_order(&s, (const int[]){3, 2, 5, 0, 4, 1});
+  }
+}
+
 static void an_ordering_policy_needs_no_score(void **state) {
   struct six s;
   struct policy p;
@@ -374,8 +387,7 @@ static void a_bad_ranking_is_a_failure(void **state) {
   six_end(&s);
 }
 
-/* ---- failure
- * ---------------------------------------------------------------------------------------- */
+/* ---- failure --------------------------------------------------------------------------------- */
 
 static void a_failure_hands_the_pass_to_oldest(void **state) {
   (void)state;
@@ -526,8 +538,7 @@ static void a_policy_may_be_replaced_while_it_is_at_work(void **state) {
   six_end(&s);
 }
 
-/* ---- loops
- * ------------------------------------------------------------------------------------------- */
+/* ---- loops ----------------------------------------------------------------------------------- */
 
 static void a_policy_of_another_loop_is_called_there(void **state) {
   struct six s;
@@ -616,8 +627,7 @@ static void a_plan_cannot_call_the_policy_of_another_loop(void **state) {
   six_end(&s);
 }
 
-/* ---- plan
- * ------------------------------------------------------------------------------------------- */
+/* ---- plan ------------------------------------------------------------------------------------ */
 
 static void a_plan_ends_with_its_goal_and_counts_caches_first(void **state) {
   struct six s;
@@ -749,6 +759,7 @@ int main(void) {
       cmocka_unit_test(hooks_are_called_in_their_places),
       cmocka_unit_test(a_partial_victim_comes_back_with_a_fresh_score),
       cmocka_unit_test(an_ordering_policy_decides_alone),
+      cmocka_unit_test(equal_scores_go_by_age_where_the_policy_says_so),
       cmocka_unit_test(an_ordering_policy_needs_no_score),
       cmocka_unit_test(who_is_not_in_the_order_is_spared),
       cmocka_unit_test(a_stayer_is_ordered_again_with_the_others),

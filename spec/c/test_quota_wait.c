@@ -218,8 +218,7 @@ static void a_granted_wait_cannot_be_cancelled(void **state) {
   full_end(&f);
 }
 
-/* ---- endings
- * ------------------------------------------------------------------------------------ */
+/* ---- endings --------------------------------------------------------------------------------- */
 
 static void waits_end_with_their_participant(void **state) {
   struct full f;
@@ -367,8 +366,7 @@ static void a_collapse_fails_the_wait_and_condemns_none_of_it(void **state) {
   world_end(&w);
 }
 
-/* ---- room
- * ----------------------------------------------------------------------------------------- */
+/* ---- room ------------------------------------------------------------------------------------ */
 
 static void a_wait_for_max_starts_a_pass_for_no_more_than_it_needs(void **state) {
   struct world w;
@@ -551,6 +549,32 @@ static void a_stuck_account_pass_is_not_repeated_for_the_same_wait(void **state)
   world_end(&w);
 }
 
+static void news_below_a_stuck_account_start_another_pass(void **state) {
+  struct world w;
+  struct part p;
+  struct waiter x;
+  (void)state;
+  world_begin(&w, 20 * MIB, -1);
+  uint64_t a = account_with(&w, 0, (struct lethe_quota_account_config){.max = MIB});
+  part_holding(&w, &p, a, 1, MIB);
+  p.manner = STAYS;
+  assert_int_equal(claim_wait(&x, &p, 1000), 1);
+  world_turn(&w);
+  assert_int_equal(stats(&w).stuck, 1);
+  p.gives = 1000;
+  lethe_quota_release(&p.h, 500);
+  world_turn(&w);
+  assert_int_equal(p.asked, 1); /* less is no news */
+  claim(&p, 400);
+  lethe_quota_release(&p.h, 1);
+  world_turn(&w);
+  assert_int_equal(p.asked, 2);
+  assert_true(granted(&x));
+  part_close(&p);
+  close_account(&w, a);
+  world_end(&w);
+}
+
 static void a_raised_max_lets_waits_through(void **state) {
   struct full f;
   struct part p;
@@ -675,6 +699,7 @@ int main(void) {
       cmocka_unit_test(waits_for_one_account_do_not_hold_up_another),
       cmocka_unit_test(every_wait_for_an_account_gets_its_pass),
       cmocka_unit_test(a_stuck_account_pass_is_not_repeated_for_the_same_wait),
+      cmocka_unit_test(news_below_a_stuck_account_start_another_pass),
       cmocka_unit_test(a_raised_max_lets_waits_through),
       cmocka_unit_test(a_wait_that_new_limits_rule_out_is_refused),
       cmocka_unit_test(stall_seconds_is_the_time_in_which_somebody_waited),

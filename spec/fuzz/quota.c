@@ -60,8 +60,7 @@ static unsigned next(unsigned n) {
 
 static void steps(unsigned n);
 
-/* ---- callbacks: each may go on with the program
- * ---------------------------------------------------- */
+/* ---- callbacks: each may go on with the program ---------------------------------------------- */
 
 static void nest(void) {
   if (f.depth >= DEPTH) return;
@@ -125,8 +124,7 @@ static void on_manual(struct lethe_quota_manual *m, int64_t freed) {
   f.asked_by_hand = false;
 }
 
-/* ---- steps
- * ------------------------------------------------------------------------------------------ */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 static struct part *any_part(void) { return &f.parts[next(PARTS)]; }
 static int64_t bytes(void) { return (int64_t)next(256) * (next(2) ? 97 : 4 * KIB); }
@@ -327,8 +325,7 @@ static void steps(unsigned n) {
   for (; n > 0 && f.size > 0; n--) one_step();
 }
 
-/* ---- the run
- * ---------------------------------------------------------------------------------------- */
+/* ---- the run --------------------------------------------------------------------------------- */
 
 static void check(void) {
   char why[200];
