@@ -51,7 +51,7 @@ end
 
 share("specs", "spec -path spec/data -prune -o -name '*_spec.lua' -print")
 share("c_tests", "spec/c -name 'test_*.c'", true)
-share("benches", "spec/bench -name '*.c' -o -name '*.lua'")
+share("benches", "spec/bench -maxdepth 1 -name '*.c' -o -name '*.lua'")
 share("fuzzers", "spec/fuzz -name '*.c'", true)
 
 -- ---- variants ---------------------------------------------------------------------------------
