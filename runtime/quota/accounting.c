@@ -118,7 +118,7 @@ static int64_t cap_within(int64_t cap, int64_t max, uint64_t handles) {
 }
 
 /* min(16 KiB, m / (8 x handles)) over every max m above the handle. */
-uint32_t quota_cap(const struct lethe_quota *t, slot_t s) {
+uint32_t quota_cap_below(const struct lethe_quota *t, slot_t s) {
   struct lethe_quota *w = (struct lethe_quota *)t; /* a walk only writes its own links */
   int64_t cap = cap_within(LETHE_QUOTA_CACHE, t->max, t->handles);
   const struct account *a = account_at(t, s);

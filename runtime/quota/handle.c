@@ -255,7 +255,7 @@ void lethe_quota_release_slow(struct lethe_quota_handle *h, int64_t n) {
     quota_uncharge(t, p, n < p->used ? n : p->used);
     if (p->used == 0) quota_participant_forget(t, h->participant);
   }
-  quota_wake(t); /* who waits may have a pass of its own now */
+  if (!lethe_list_empty(&t->waits)) quota_wake(t); /* a pass may be worth while for them now */
   quota_unlock(t);
 }
 

@@ -51,7 +51,13 @@ bool quota_here(const struct lethe_quota *t, const struct lethe_loop *loop);
 void quota_charge(struct lethe_quota *t, struct participant *p, int64_t n);
 void quota_uncharge(struct lethe_quota *t, struct participant *p, int64_t n);
 void quota_update_level(struct lethe_quota *t);
-uint32_t quota_cap(const struct lethe_quota *t, slot_t account);
+uint32_t quota_cap_below(const struct lethe_quota *t, slot_t account);
+/* What the cache of a handle in the account may hold. */
+static inline uint32_t quota_cap(const struct lethe_quota *t, slot_t account) {
+  bool roomy = (uint64_t)t->max / (8 * LETHE_QUOTA_CACHE) >= t->handles;
+  if (__builtin_expect(roomy && !account_at(t, account)->x, 1)) return LETHE_QUOTA_CACHE;
+  return quota_cap_below(t, account);
+}
 void quota_class_add(struct lethe_quota *t, slot_t account);
 void quota_class_remove(struct lethe_quota *t, slot_t account);
 
