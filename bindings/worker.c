@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "epoch.h"
+
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 
 /* ---- the record ------------------------------------------------------------------------------ */
@@ -101,6 +103,7 @@ static void *thread(void *ud) {
   w->running = false;
   pthread_mutex_unlock(&w->lock);
   lethe_stop_end();
+  epoch_end_state(w->L); /* destructors of what it retired can still use everything */
   lua_close(w->L);
   lethe_channel_end(w->to);
   lethe_channel_close(w->from);

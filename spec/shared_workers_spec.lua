@@ -116,3 +116,23 @@ describe("shared structures among workers", function()
     assert.are.equal("v", shared.open("left behind"):get("k"))
   end)
 end)
+
+describe("values that a worker retired and left in limbo", function()
+  it("are destroyed as it ends, while its objects still work", function()
+    local channel = worker.channel()
+    local w = worker.spawn(function(c)
+      local handle = assert(require("lethe.epoch").new{}:register())
+      for i = 1, 10 do
+        local guard <close> = handle:pin()
+        guard:retire({ i }, function(value) c:send(value[1]) end)
+      end
+      return true
+    end, channel)
+    join_all{ w }
+    local sum = 0
+    for _ = 1, 10 do
+      sum = sum + assert(channel:recv())
+    end
+    assert.are.equal(55, sum)
+  end)
+end)
