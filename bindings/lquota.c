@@ -146,6 +146,9 @@ static int l_configure(lua_State *L) {
   if (!lua_isnoneornil(L, 5)) {
     int failed = quota_policy_at(L, 5, k->port, &c.policy);
     if (failed) return failed;
+    k = lethe_test(L, 1, &quota_tracker_class)->what; /* a metamethod of the table may close it */
+    if (!k) lethe_quota_policy_put(c.policy);
+    lethe_check(L, 1, &quota_tracker_class);
   }
   int rc = lethe_quota_configure(k->t, &c, &why);
   if (c.policy) lethe_quota_policy_put(c.policy);

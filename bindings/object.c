@@ -130,7 +130,7 @@ void lethe_class(lua_State *L, const struct lethe_class *c) {
 /* Inside a finalizer, and so perhaps in lua_close, where Lua gives new objects no finalizer any
  * more: the state's end must reach such a box, or a later finalizer could use what it held. */
 static void keep_young(lua_State *L) { /* the box is on top */
-  bool finalizing = lua_gc(L, LUA_GCCOUNT) < 0;
+  bool finalizing = lethe_in_finalizer(L);
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_young) == LUA_TNIL && finalizing) {
     lua_newtable(L);
     lua_pushvalue(L, -1);
@@ -188,6 +188,10 @@ void lethe_box_close(lua_State *L, struct lethe_box *b, const struct lethe_class
   b->id = 0;
   b->what = NULL;
   if (!id || s->ended) return;
+  if (c->end && what && lethe_in_finalizer(L)) {
+    lethe_end_later(s, id, c); /* a call further out may be at work with it */
+    return;
+  }
   lethe_registry_remove(&s->objects, id);
   if (s->debug) lethe_drop_by_slot(L, &lethe_key_traces, id);
   if (!c->end)

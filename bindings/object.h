@@ -27,6 +27,10 @@ void lethe_take_by_slot(lua_State *L, char *key, uint64_t id);
 void lethe_drop_by_slot(lua_State *L, char *key, uint64_t id);
 /* Calls the finisher of a class made in Lua with the insides, which it pops. */
 void lethe_finish(lua_State *L, const struct lethe_class *c, bool closed);
+/* True inside a finalizer, and so anywhere in lua_close. */
+bool lethe_in_finalizer(lua_State *L);
+/* Its end is left to the next safe point, as that of an object that was closed. */
+void lethe_end_later(struct lethe_state *s, uint64_t id, const struct lethe_class *c);
 /* Acts on the state's end: what is noted, then what is still alive. */
 void lethe_end_all(struct lethe_state *s);
 

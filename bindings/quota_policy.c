@@ -207,27 +207,34 @@ static int named_policy(lua_State *L, const char *name, struct lethe_quota *t,
   return lethe_failf(L, LETHE_EPOLICY, "%s", why);
 }
 
+/* A function or a table at i; an error, or a refusal, leaves its message on top. */
+static int host_policy(lua_State *L, int i, struct port *port, struct reading *r) {
+  r->s = quota_script_new(port->t);
+  if (!r->s) return LUA_ERRMEM;
+  lua_pushcfunction(L, read_policy);
+  lua_pushlightuserdata(L, r);
+  lua_pushvalue(L, i);
+  int rc = lua_pcall(L, 2, 0, 0);
+  if (rc == LUA_OK) rc = quota_script_host(L, r->s, port->loop);
+  if (rc != LUA_OK) quota_script_end(r->s, L);
+  return rc;
+}
+
 int quota_policy_at(lua_State *L, int i, struct port *port, struct lethe_quota_policy **out) {
+  struct reading r = {0};
   if (lua_type(L, i) == LUA_TSTRING) {
     const char *name = lua_tostring(L, i);
     return strlen(name) == lua_rawlen(L, i) ? named_policy(L, name, port->t, out)
                                             : unknown_name(L, name);
   }
-  i = lua_absindex(L, i);
-  struct reading r = {.s = quota_script_new(port->t)};
+  port->refs++; /* a metamethod of the table may close the tracker */
+  int rc = host_policy(L, lua_absindex(L, i), port, &r);
+  quota_port_put(port);
   if (!r.s) return lethe_fail(L, LETHE_ENOMEM);
-  lua_pushcfunction(L, read_policy);
-  lua_pushlightuserdata(L, &r);
-  lua_pushvalue(L, i);
-  int rc = lua_pcall(L, 2, 0, 0);
-  if (rc == LUA_OK) rc = quota_script_host(L, r.s, port->loop);
-  if (rc == LUA_OK) {
-    *out = &r.s->policy;
-    return 0;
-  }
-  quota_script_end(r.s, L);
   if (r.refused) return lethe_failf(L, LETHE_EPOLICY, "%s", lua_tostring(L, -1));
-  return lua_error(L);
+  if (rc != LUA_OK) return lua_error(L);
+  *out = &r.s->policy;
+  return 0;
 }
 
 void quota_candidate_class(lua_State *L) {

@@ -90,6 +90,20 @@ static void report_leak(lua_State *L, const struct lethe_class *c, uint64_t id, 
   if (lua_pcall(L, 3, 0, 0) != LUA_OK) lua_pop(L, 1);
 }
 
+/* The collector does not tell what it holds while a finalizer runs. */
+bool lethe_in_finalizer(lua_State *L) { return lua_gc(L, LUA_GCCOUNT) < 0; }
+
+/* In the slot of an object that a finalizer closed the class has its lowest bit set. */
+void lethe_end_later(struct lethe_state *s, uint64_t id, const struct lethe_class *c) {
+  lethe_registry_rename(&s->objects, id, (const char *)c + 1);
+  lethe_registry_note(&s->objects, id);
+}
+
+static const struct lethe_class *class_of_kind(const void *kind, bool *closed) {
+  *closed = (uintptr_t)kind & 1;
+  return (const void *)((const char *)kind - *closed);
+}
+
 struct drain {
   lua_State *L;
   struct lethe_state *state;
@@ -98,11 +112,12 @@ struct drain {
 /* Without `what` its constructor failed, and there is nothing to end. */
 static void bury(void *ud, uint64_t id, void *what, const void *kind) {
   struct drain *d = ud;
-  const struct lethe_class *c = kind;
-  if (what && c->leaks) report_leak(d->L, c, id, what);
+  bool closed;
+  const struct lethe_class *c = class_of_kind(kind, &closed);
+  if (what && c->leaks && !closed) report_leak(d->L, c, id, what);
   if (d->state->debug) lethe_drop_by_slot(d->L, &lethe_key_traces, id);
   if (what && c->end) {
-    c->end(d->state, what, false);
+    c->end(d->state, what, closed);
   } else if (!c->end) {
     lethe_take_by_slot(d->L, &lethe_key_live, id);
     if (lua_istable(d->L, -1))
@@ -133,10 +148,11 @@ static bool have_room(lua_State *L) {
 }
 
 /* Nothing in here raises: what is buried no longer stands in the dead-set. Where there is no room
- * for it the deaths wait for the next safe point. */
+ * for it the deaths wait for the next safe point; so they do inside a finalizer, which may run in
+ * the midst of a call that works with what is dead. */
 void lethe_safepoint_slow(lua_State *L, struct lethe_state *s) {
   struct drain d = {L, s};
-  if (s->draining || s->ended || !have_room(L)) return;
+  if (s->draining || s->ended || lethe_in_finalizer(L) || !have_room(L)) return;
   s->draining = true;
   lethe_registry_take(&s->objects, bury, &d);
   s->draining = false;
@@ -145,9 +161,10 @@ void lethe_safepoint_slow(lua_State *L, struct lethe_state *s) {
 
 /* At lua_close only what is made in C ends: no Lua code runs any more. */
 static void bury_at_end(void *ud, uint64_t id, void *what, const void *kind) {
-  const struct lethe_class *c = kind;
+  bool closed;
+  const struct lethe_class *c = class_of_kind(kind, &closed);
   (void)id;
-  if (what && c->end) c->end(ud, what, false);
+  if (what && c->end) c->end(ud, what, closed);
 }
 
 void lethe_end_all(struct lethe_state *s) {

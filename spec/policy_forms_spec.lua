@@ -659,6 +659,14 @@ describe("a policy that is a table", function()
     assert.are.equal("bad_policy", code)
   end)
 
+  it("may close the tracker while it is read", function()
+    local tracker = assert(quota.new{ max = M })
+    local policy = setmetatable({ score = "used" }, { __index = function() tracker:close() end })
+    local ok, message = pcall(function() local _ = tracker:configure{ policy = policy } end)
+    assert.is_false(ok)
+    assert.matches("attempt to use a closed lethe.quota.Tracker", message)
+  end)
+
   it("is read once: what is done to the table later changes nothing", scenario(function(s)
     local policy = { score = function(c) return c.used end }
     local tracker = city(s, policy, THREE)

@@ -37,6 +37,11 @@ void lethe_registry_hold(struct lethe_registry *r, uint64_t id, void *what) {
   if (s) s->what = what;
 }
 
+void lethe_registry_rename(struct lethe_registry *r, uint64_t id, const void *kind) {
+  struct slot *s = lethe_slab_find(&r->slots, id);
+  if (s) s->kind = kind;
+}
+
 bool lethe_registry_remove(struct lethe_registry *r, uint64_t id) {
   struct slot *s = lethe_slab_find(&r->slots, id);
   if (!s || s->dead) return false;

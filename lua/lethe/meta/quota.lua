@@ -165,10 +165,10 @@ function quota.noop() end
 
 --- Puts the calling Lua state's allocator under the account, exact to the byte, beginning with what
 --- the state holds. Past `limit`, or a max of the account or above, an allocation fails with Lua's
---- own "not enough memory" after an emergency collection (which Lua does not make for the buffers in
---- which library functions build long strings). It goes on until the participation is closed, also
---- when nobody keeps it; once the account was closed the state goes on uncounted, and once it
---- collapsed in a pass the state can only shrink. A finalizer cannot begin it.
+--- own "not enough memory" after an emergency collection (which Lua does not make for the buffers
+--- in which library functions build long strings). It goes on until the participation is closed,
+--- also when nobody keeps it; once the account was closed the state goes on uncounted, and once it
+--- has collapsed in a pass the state can only shrink. A finalizer cannot begin it.
 ---@param account lethe.quota.Account
 ---@param options? { limit: lethe.quota.Size? }
 ---@return lethe.quota.Participation?

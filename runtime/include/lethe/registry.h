@@ -34,6 +34,8 @@ LETHE_API void lethe_registry_destroy(struct lethe_registry *r);
 LETHE_API uint64_t lethe_registry_add(struct lethe_registry *r, void *what, const void *kind);
 /* What the slot stands for, where it came to be only after the slot. */
 LETHE_API void lethe_registry_hold(struct lethe_registry *r, uint64_t id, void *what);
+/* What kind of thing the slot stands for, from now on. */
+LETHE_API void lethe_registry_rename(struct lethe_registry *r, uint64_t id, const void *kind);
 /* True if it was alive, that is neither removed nor noted before. */
 LETHE_API bool lethe_registry_remove(struct lethe_registry *r, uint64_t id);
 /* From a finalizer. True if this is news. Never fails. */
