@@ -219,10 +219,12 @@ bool lethe_loop_ready(struct lethe_loop *l) {
 
 bool lethe_loop_alive(const struct lethe_loop *l) {
   struct lethe_loop *w = (struct lethe_loop *)l;
-  if (has_messages(l) || !lethe_list_empty(&l->signals)) return true;
+  if (!lethe_list_empty(&l->signals)) return true;
+  /* One look at both: who posts an answer lets go of its hold after. */
   pthread_mutex_lock(&w->lock);
-  bool held = l->holds > 0;
+  bool any = l->posted != l->taken, held = l->holds > 0;
   pthread_mutex_unlock(&w->lock);
+  if (any) return true;
   /* A virtual clock moves by advance alone: a timer that is not due yet is nothing to wait for. */
   if (l->is_virtual) return held || (l->timers && l->timers->due <= l->now);
   return held || l->busy_timers > 0;
