@@ -8,6 +8,8 @@
 local SUBJECTS <const> = {
   { name = "quota, loop and registry", words = {} },
   { name = "epoch and workers", words = { "epoch", "shared", "worker" } },
+  { name = "weak maps and vats", words = { "weak", "vat", "slots", "kernel" } },
+  { name = "cache and simulator", words = { "cache", "backend", "evict", "sim_", "trace" } },
 }
 
 local MAKE <const> = ("env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL '%s' --no-print-directory -j%s ")
