@@ -13,16 +13,33 @@ end
 
 M.path = find()
 
-local temporary = {}
+local temporary = {} -- what M.clean removes
+
+-- A new file, for the caller to remove.
+local function write(text)
+  local path = os.tmpname()
+  local file <close> = assert(io.open(path, "wb"))
+  file:write(text or "")
+  return path
+end
+
+-- Removes the files that a run needed for itself when its scope ends.
+local function scratch()
+  return setmetatable({}, {
+    __close = function(paths)
+      for _, path in ipairs(paths) do
+        os.remove(path)
+      end
+    end,
+  })
+end
 
 ---A temporary file with this text; `M.clean` removes it.
 ---@param text string?
 ---@return string path
 function M.file(text)
-  local path = os.tmpname()
+  local path = write(text)
   temporary[#temporary + 1] = path
-  local file <close> = assert(io.open(path, "wb"))
-  file:write(text or "")
   return path
 end
 
@@ -63,8 +80,10 @@ end
 ---@param input string? its standard input; nothing by default
 ---@return string out, string err, integer code
 function M.run(command, input)
-  local errors = M.file()
-  local from = input and M.file(input) or "/dev/null"
+  local errors = write()
+  local own <close> = scratch()
+  local from = input and write(input) or "/dev/null"
+  own[1], own[2] = errors, input and from
   local words = (" " .. command .. " "):gsub("([%s;(])lethe%f[%s]", "%1" .. M.quote(M.path))
   local pipe = assert(io.popen(("{ %s; } <%s 2>%s"):format(words, from, errors)))
   local out = pipe:read("a")
@@ -77,7 +96,9 @@ end
 ---@param options string? what stands before the script
 ---@return string out, string err, integer code
 function M.script(source, options)
-  return M.run(("lethe %s %s"):format(options or "", M.file(source)))
+  local own <close> = scratch()
+  own[1] = write(source)
+  return M.run(("lethe %s %s"):format(options or "", own[1]))
 end
 
 ---Runs a command on a terminal of its own; what is typed goes in at once.

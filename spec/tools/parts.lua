@@ -100,12 +100,18 @@ local function build(variant)
   }
 end
 
+-- What has threads: C tests that say so in their names, specs that work with workers.
 local function threaded(tests)
   local list = {}
   for _, test in ipairs(tests) do
     if test:find("^test_mt_") or test:find("^test_lua_mt_") then list[#list + 1] = test end
   end
   return list
+end
+
+local function threaded_specs(files)
+  if #files == 0 then return files end
+  return lines_of("grep -lE 'worker|thread pool' " .. table.concat(files, " "))
 end
 
 -- `under` goes before each program, such as valgrind.
@@ -187,7 +193,8 @@ local function subject_part(subject)
     benches(subject.benches), build(address), build(thread),
     add({}, c_tests(subject.c_tests, address, 300),
       c_tests(threaded(subject.c_tests), thread, 300)),
-    add({}, specs(subject.specs, address, 300), specs(subject.specs, thread, 300)))
+    add({}, specs(subject.specs, address, 300),
+      specs(threaded_specs(subject.specs), thread, 300)))
   return fuzz_steps(part, subject.fuzzers, 2)
 end
 
