@@ -215,14 +215,9 @@ static int map_incr(lua_State *L) {
   }
 }
 
-static int map_len(lua_State *L) {
-  struct shared_handle *h = lethe_check(L, 1, &shared_map_class)->what;
-  lua_pushinteger(L, (lua_Integer)lethe_map_len(h->s->of.map));
-  return 1;
-}
-
 /* Raises { code, message } with the message for people as its string. */
 static int raise_code(lua_State *L, int rc) {
+  if (rc == LETHE_ENOMEM) return lethe_nomemory(L);
   lua_createtable(L, 0, 2);
   lua_pushstring(L, lethe_errname(rc));
   lua_setfield(L, -2, "code");
@@ -234,6 +229,15 @@ static int raise_code(lua_State *L, int rc) {
 
 static int error_tostring(lua_State *L) {
   lua_getfield(L, 1, "message");
+  return 1;
+}
+
+/* It pins nothing, and yet a thread that found no place in the manager is told so here too. */
+static int map_len(lua_State *L) {
+  struct shared_handle *h = shared_check(L, &shared_map_class);
+  int rc;
+  if (!shared_record(L, h, false, &rc)) return raise_code(L, rc);
+  lua_pushinteger(L, (lua_Integer)lethe_map_len(h->s->of.map));
   return 1;
 }
 

@@ -38,6 +38,22 @@ describe("shared structures among workers", function()
     assert.are.equal(4000, sum)
   end)
 
+  it("say so to a thread that finds no place in their manager", function()
+    local manager <close> = epoch.new{ max_threads = 1 }
+    local map, queue = shared.map{ epoch = manager }, shared.queue{ epoch = manager }
+    assert(map:set("k", 1))
+    local answers = join_all{ worker.spawn(function(m, q)
+      local function code_of(ok, error)
+        return not ok and error.code or "none"
+      end
+      return { select(3, m:get("k")), select(3, m:set("k", 2)), select(3, m:incr("k", 1)),
+        select(3, q:push(1)), select(3, q:pop()), code_of(pcall(pairs(m), m)),
+        code_of(pcall(m.len, m)) }
+    end, map, queue) }[1]
+    assert.are.same({ "full", "full", "full", "full", "full", "full", "full" }, answers)
+    assert.are.equal(1, map:get("k"))
+  end)
+
   it("travel in messages, and live as long as anybody holds them", function()
     local manager = epoch.new{}
     local queue, stack = shared.queue{ epoch = manager }, shared.stack{ epoch = manager }

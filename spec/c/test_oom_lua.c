@@ -16,6 +16,7 @@
  * the 2000th every 17th is tried, with LETHE_WORK=10 every one. Run it from the repository's root. */
 #include <fcntl.h>
 #include <glob.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,7 +94,7 @@ static bool compile(struct module *m, const char *form) {
   return found;
 }
 
-static const struct module *find_module(const char *name) {
+static struct module *find_or_compile(const char *name) {
   struct module *m = modules;
   for (; m->name[0]; m++)
     if (strcmp(m->name, name) == 0) return m;
@@ -101,6 +102,15 @@ static const struct module *find_module(const char *name) {
   if (compile(m, "lua/%s.lua") || compile(m, "lua/%s/init.lua") || compile(m, "%s.lua")) return m;
   m->name[0] = '\0';
   return NULL;
+}
+
+/* Workers come by on threads of their own. */
+static const struct module *find_module(const char *name) {
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  pthread_mutex_lock(&lock);
+  const struct module *m = find_or_compile(name);
+  pthread_mutex_unlock(&lock);
+  return m;
 }
 
 static int search_compiled(lua_State *L) {
@@ -166,19 +176,29 @@ static int l_begin(lua_State *L) {
   return 0;
 }
 
-static int open_state(lua_State *L) {
+/* The modules, in the script's state and in those of its workers. */
+static int install(lua_State *L) {
   static const luaL_Reg preload[] = {{"lethe.core.base", luaopen_lethe_core_base},
                                      {"lethe.core.epoch", luaopen_lethe_core_epoch},
                                      {"lethe.core.loop", luaopen_lethe_core_loop},
                                      {"lethe.core.quota", luaopen_lethe_core_quota},
+                                     {"lethe.core.shared", luaopen_lethe_core_shared},
+                                     {"lethe.core.worker", luaopen_lethe_core_worker},
                                      {NULL, NULL}};
-  luaL_openlibs(L);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   luaL_setfuncs(L, preload, 0);
   lua_getglobal(L, "package");
   lua_getfield(L, -1, "searchers");
   lua_pushcfunction(L, search_compiled);
   lua_rawseti(L, -2, 2);
+  return 0;
+}
+
+static int open_state(lua_State *L) {
+  luaL_openlibs(L);
+  lua_pushcfunction(L, install);
+  lua_call(L, 0, 0);
+  lethe_set_prepare(L, install);
   lua_getglobal(L, "require");
   lua_pushliteral(L, "lethe");
   lua_call(L, 1, 1);
