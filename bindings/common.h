@@ -31,18 +31,18 @@
 /* ---- the state ------------------------------------------------------------------------------- */
 
 struct lethe_state {
-  lua_State *main;               /* the main thread */
-  lua_State *turning;            /* whoever turns a loop now; callbacks run on it */
-  struct lethe_registry objects; /* a slot for each object of this state */
-  struct lethe_loop *loop;       /* the default loop, made on first use */
-  struct lethe_loop *host;       /* never turned: its base is that of all loops of this state */
+  lua_State *main;                /* the main thread */
+  lua_State *turning;             /* whoever turns a loop now; callbacks run on it */
+  struct lethe_registry objects;  /* a slot for each object of this state */
+  struct lethe_loop *loop;        /* the default loop, made on first use */
+  struct lethe_loop *host;        /* never turned: its base is that of all loops of this state */
   struct lethe_settler *settlers; /* what engines deliver at the end of a call; see lethe_settle */
   struct lethe_callback *starved; /* what could not be called for want of memory; lloop.c */
-  unsigned starving;             /* turns in a row that left some */
-  unsigned no_wait;              /* above 0: a callback runs that must not wait */
-  bool draining, settling;       /* a safe point, a delivery is under way */
-  bool debug;                    /* LETHE_DEBUG=1: keep tracebacks of where objects were made */
-  bool ended;                    /* lua_close is past the last safe point */
+  unsigned starving;              /* turns in a row that left some */
+  unsigned no_wait;               /* above 0: a callback runs that must not wait */
+  bool draining, settling;        /* a safe point, a delivery is under way */
+  bool debug;                     /* LETHE_DEBUG=1: keep tracebacks of where objects were made */
+  bool ended;                     /* lua_close is past the last safe point */
 };
 
 /* The record of L's state; made on first use, which may raise. */

@@ -6,9 +6,7 @@
 #ifdef LETHE_FAULTS
 #include <stdatomic.h>
 
-static struct {
-  _Atomic uint64_t passed, fail_at;
-} points[LETHE_FAULT_COUNT];
+static struct { _Atomic uint64_t passed, fail_at; } points[LETHE_FAULT_COUNT];
 
 static _Thread_local bool forbidden;
 

@@ -21,31 +21,31 @@
 
 enum lethe_error {
   LETHE_OK = 0,
-  LETHE_ENOMEM = -1,           /* no_memory */
-  LETHE_EINVAL = -2,           /* invalid: an argument that no caller may pass */
-  LETHE_ECLOSED = -3,          /* closed */
-  LETHE_ESHUTDOWN = -4,        /* tracker_shutdown */
-  LETHE_EACCOUNT = -5,         /* account_closed */
-  LETHE_EPARTICIPANT = -6,     /* participant_shutdown */
-  LETHE_ELIMIT = -7,           /* over_limit */
-  LETHE_EDUPLICATE = -8,       /* duplicate_child */
-  LETHE_ECYCLE = -9,           /* cycle */
-  LETHE_EFOREIGN = -10,        /* other_tracker */
-  LETHE_ELIMITS = -11,         /* bad_limits */
-  LETHE_EPOLICY = -12,         /* bad_policy */
-  LETHE_ETIMEOUT = -13,        /* timeout */
-  LETHE_ECANCELLED = -14,      /* cancelled */
-  LETHE_EBROKEN = -15,         /* broken: an audit found a sum that does not add up */
-  LETHE_ETHREAD = -16,         /* no_thread: the system refused a thread */
-  LETHE_ESYSTEM = -17,         /* system: the system refused a call, memory apart */
-  LETHE_EFULL = -18,           /* full */
-  LETHE_EREGISTERED = -19,     /* already_registered */
-  LETHE_ENEUTRALIZED = -20,    /* neutralized: the pin was ejected */
-  LETHE_EEXISTS = -21,         /* exists */
-  LETHE_ENOTFOUND = -22,       /* not_found */
-  LETHE_EEMPTY = -23,          /* empty */
-  LETHE_ENUMBER = -24,         /* not_a_number */
-  LETHE_EUNKNOWN = -25,        /* unknown: a name that nothing has */
+  LETHE_ENOMEM = -1,        /* no_memory */
+  LETHE_EINVAL = -2,        /* invalid: an argument that no caller may pass */
+  LETHE_ECLOSED = -3,       /* closed */
+  LETHE_ESHUTDOWN = -4,     /* tracker_shutdown */
+  LETHE_EACCOUNT = -5,      /* account_closed */
+  LETHE_EPARTICIPANT = -6,  /* participant_shutdown */
+  LETHE_ELIMIT = -7,        /* over_limit */
+  LETHE_EDUPLICATE = -8,    /* duplicate_child */
+  LETHE_ECYCLE = -9,        /* cycle */
+  LETHE_EFOREIGN = -10,     /* other_tracker */
+  LETHE_ELIMITS = -11,      /* bad_limits */
+  LETHE_EPOLICY = -12,      /* bad_policy */
+  LETHE_ETIMEOUT = -13,     /* timeout */
+  LETHE_ECANCELLED = -14,   /* cancelled */
+  LETHE_EBROKEN = -15,      /* broken: an audit found a sum that does not add up */
+  LETHE_ETHREAD = -16,      /* no_thread: the system refused a thread */
+  LETHE_ESYSTEM = -17,      /* system: the system refused a call, memory apart */
+  LETHE_EFULL = -18,        /* full */
+  LETHE_EREGISTERED = -19,  /* already_registered */
+  LETHE_ENEUTRALIZED = -20, /* neutralized: the pin was ejected */
+  LETHE_EEXISTS = -21,      /* exists */
+  LETHE_ENOTFOUND = -22,    /* not_found */
+  LETHE_EEMPTY = -23,       /* empty */
+  LETHE_ENUMBER = -24,      /* not_a_number */
+  LETHE_EUNKNOWN = -25,     /* unknown: a name that nothing has */
   LETHE_ELAST = -25
 };
 
