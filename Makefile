@@ -28,7 +28,7 @@ VERSION := 0.1.0
 # Debian 12's names. lethe.spec needs lua-unit and lua-luassert when it runs, not to be built.
 BUILD_PACKAGES := gcc libc6-dev make lua5.4 liblua5.4-dev libevent-dev libreadline-dev libxxhash-dev
 TEST_PACKAGES := lua-unit lua-luassert lua-busted lua-check libcmocka-dev clang libclang-rt-dev \
-  clang-format shellcheck luarocks libxml2-utils liburcu-dev libck-dev
+  clang-format shellcheck luarocks libxml2-utils pkg-config liburcu-dev libck-dev
 TORTURE_PACKAGES := valgrind
 
 # A variant builds into a folder of its own, so that they stand beside each other.
@@ -254,7 +254,7 @@ lint: ## luacheck and shellcheck
 	@luacheck -q --no-color lua/lethe/meta --ignore 212 241
 	@shellcheck .ci/run spec/tools/*.sh
 
-C_FILES := $(STRICT) $(HEADERS) $(wildcard runtime/*/*.h runtime/*/*/*.h bindings/*.h spec/*/*.h)
+C_FILES := $(STRICT) $(HEADERS) $(wildcard spec/examples/c/*.c) $(wildcard runtime/*/*.h runtime/*/*/*.h bindings/*.h spec/*/*.h)
 .PHONY: check-format format
 check-format: ## fail where a C file is not laid out by .clang-format
 	@clang-format --dry-run -Werror $(C_FILES)
@@ -268,11 +268,14 @@ to = $(DESTDIR)$(1)
 
 .PHONY: install
 install: all $(B)/liblethe.a ## into PREFIX (/usr/local), below DESTDIR
-	@$(INSTALL) -d $(foreach d,$(BINDIR) $(LIBDIR) $(INST_LIBDIR) $(INCDIR)/lethe,$(call to,$d))
+	@$(INSTALL) -d $(foreach d,$(BINDIR) $(LIBDIR)/pkgconfig $(INST_LIBDIR) $(INCDIR)/lethe,$(call to,$d))
 	$(INSTALL) -m 755 $(B)/lethe $(call to,$(BINDIR))/lethe
 	$(INSTALL) -m 755 $(B)/lethe.so $(call to,$(INST_LIBDIR))/lethe.so
 	$(INSTALL) -m 644 $(B)/liblethe.a $(call to,$(LIBDIR))/liblethe.a
 	$(INSTALL) -m 644 $(HEADERS) $(call to,$(INCDIR)/lethe)
+	@sed $(foreach v,PREFIX LIBDIR INCDIR VERSION LIBS,-e \
+	  's|@$v@|$(patsubst $(PREFIX)/%,$${prefix}/%,$($v))|') runtime/lethe.pc.in \
+	  >$(call to,$(LIBDIR)/pkgconfig/lethe.pc)
 	@spec/tools/copy.sh lua $(call to,$(INST_LUADIR)) $(LUA_FILES:lua/%=%)
 	@spec/tools/copy.sh lua/lethe/meta $(call to,$(SHAREDIR)/lethe/types) $(notdir $(STUBS))
 	@spec/tools/copy.sh bindings $(call to,$(SHAREDIR)/man/man1) $(notdir $(MAN))
@@ -280,13 +283,15 @@ install: all $(B)/liblethe.a ## into PREFIX (/usr/local), below DESTDIR
 .PHONY: uninstall
 uninstall: ## remove what install put there
 	rm -f $(call to,$(BINDIR))/lethe $(call to,$(INST_LIBDIR))/lethe.so \
-	  $(call to,$(LIBDIR))/liblethe.a $(foreach m,$(notdir $(MAN)),$(call to,$(SHAREDIR)/man/man1/$m))
+	  $(call to,$(LIBDIR))/liblethe.a \
+	  $(call to,$(LIBDIR)/pkgconfig/lethe.pc) \
+	  $(foreach m,$(notdir $(MAN)),$(call to,$(SHAREDIR)/man/man1/$m))
 	rm -rf $(call to,$(INCDIR)/lethe) $(call to,$(INST_LUADIR)/lethe) $(call to,$(SHAREDIR)/lethe)
 ifeq ($(DESTDIR),)
 	@rmdir --ignore-fail-on-non-empty $(foreach d,$(INST_LIBDIR) $(INST_LUADIR), \
 	  $d $(filter %/lua/,$(dir $d))) 2>/dev/null || true
 else
-	@cd '$(DESTDIR)' && for d in $(BINDIR) $(INST_LIBDIR) $(LIBDIR) $(INCDIR) $(INST_LUADIR) \
+	@cd '$(DESTDIR)' && for d in $(BINDIR) $(INST_LIBDIR) $(LIBDIR)/pkgconfig $(INCDIR) $(INST_LUADIR) \
 	  $(SHAREDIR)/man/man1; do rmdir -p --ignore-fail-on-non-empty .$$d 2>/dev/null || true; done
 endif
 

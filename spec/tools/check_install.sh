@@ -23,7 +23,7 @@ $make install DESTDIR="$dest" PREFIX=/opt/lethe >"$root/log" 2>&1 || {
   fail "make install failed"
 }
 
-for file in bin/lethe lib/lua/5.4/lethe.so lib/liblethe.a include/lethe/base.h \
+for file in bin/lethe lib/lua/5.4/lethe.so lib/liblethe.a lib/pkgconfig/lethe.pc include/lethe/base.h \
   share/lua/5.4/lethe/init.lua share/lethe/types/lethe.lua; do
   [ -f "$prefix/$file" ] || fail "$file was not installed"
 done
@@ -58,31 +58,24 @@ out=$("$prefix/bin/lethe" -e 'print(require("lethe")._VERSION)') || fail "bin/le
 
 # Headers and library, without Lua; each header by itself.
 for header in "$prefix"/include/lethe/*.h; do
-
   echo "#include \"lethe/$(basename "$header")\"" >"$root/one.c"
   ${CC:-gcc} -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only -I"$prefix/include" \
     "$root/one.c" || fail "$header does not stand by itself"
 done
-cat >"$root/use.c" <<'END'
-#include <stdio.h>
-#include <string.h>
-
-#include "lethe/base.h"
-#include "lethe/loop.h"
-
-int main(void) {
-  struct lethe_loop *loop;
-  if (lethe_loop_new(&loop, &lethe_alloc_libc, LETHE_CLOCK_VIRTUAL, NULL) != LETHE_OK) return 1;
-  lethe_loop_advance(loop, 1.5);
-  double now = lethe_loop_now(loop);
-  lethe_loop_close(loop);
-  lethe_loop_put(loop);
-  return now == 1.5 && strcmp(lethe_errname(LETHE_ENOMEM), "no_memory") == 0 ? 0 : 1;
-}
-END
-${CC:-gcc} -std=c11 -D_GNU_SOURCE -I"$prefix/include" -o "$root/use" "$root/use.c" \
-  -L"$prefix/lib" -llethe -levent_core -levent_pthreads -lm -pthread || fail "liblethe.a does not link"
-"$root/use" || fail "a program on liblethe.a failed"
+# The examples for C, with what pkg-config says.
+PKG_CONFIG_PATH=$prefix/lib/pkgconfig
+export PKG_CONFIG_PATH
+flags=$(pkg-config --define-prefix --cflags lethe) || fail "pkg-config does not know lethe"
+libs=$(pkg-config --define-prefix --libs lethe)
+for example in "$checkout"/spec/examples/c/*.c; do
+  # shellcheck disable=SC2086 # several words each
+  ${CC:-gcc} -Wall -Wextra -Werror $flags -o "$root/use" "$example" $libs ||
+    fail "$example does not compile against what was installed"
+  "$root/use" >"$root/log" 2>&1 || {
+    cat "$root/log"
+    fail "$example failed"
+  }
+done
 
 cd "$checkout"
 $make uninstall DESTDIR="$dest" PREFIX=/opt/lethe >"$root/log" 2>&1 || {
