@@ -31,6 +31,10 @@ static const struct {
     [-LETHE_EEMPTY] = {"empty", "nothing is there"},
     [-LETHE_ENUMBER] = {"not_a_number", "the value is no number"},
     [-LETHE_EUNKNOWN] = {"unknown", "no such name"},
+    [-LETHE_ELOAD] = {"load_failed", "the load failed"},
+    [-LETHE_EFLUSH] = {"flush_failed", "what is dirty could not be written"},
+    [-LETHE_EALLINUSE] = {"all_in_use", "every entry of the cache is in use"},
+    [-LETHE_EINUSE] = {"in_use", "the entry is in use"},
 };
 
 const char *lethe_strerror(int code) {

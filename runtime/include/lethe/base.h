@@ -46,7 +46,11 @@ enum lethe_error {
   LETHE_EEMPTY = -23,       /* empty */
   LETHE_ENUMBER = -24,      /* not_a_number */
   LETHE_EUNKNOWN = -25,     /* unknown: a name that nothing has */
-  LETHE_ELAST = -25
+  LETHE_ELOAD = -26,        /* load_failed: of a cache's backend */
+  LETHE_EFLUSH = -27,       /* flush_failed: an entry could not be written */
+  LETHE_EALLINUSE = -28,    /* all_in_use: no entry of the cache could make room in time */
+  LETHE_EINUSE = -29,       /* in_use: the entry is held */
+  LETHE_ELAST = -29
 };
 
 /* The message for people; never NULL, never freed. */
