@@ -28,7 +28,7 @@ VERSION := 0.1.0
 # Debian 12's names. lethe.spec needs lua-unit and lua-luassert when it runs, not to be built.
 BUILD_PACKAGES := gcc libc6-dev make lua5.4 liblua5.4-dev libevent-dev libreadline-dev libxxhash-dev
 TEST_PACKAGES := lua-unit lua-luassert lua-busted lua-check libcmocka-dev clang libclang-rt-dev \
-  clang-format shellcheck luarocks libxml2-utils pkg-config liburcu-dev libck-dev
+  clang-format shellcheck luarocks libxml2-utils pkg-config mandoc zsh liburcu-dev libck-dev
 TORTURE_PACKAGES := valgrind
 
 # A variant builds into a folder of its own, so that they stand beside each other.
@@ -58,7 +58,6 @@ BINDINGS := $(filter-out $(PROGRAM),$(wildcard bindings/*.c))
 LUA_FILES := $(sort $(shell find lua/lethe -name '*.lua' -not -path '*/meta/*'))
 STUBS := $(sort $(wildcard lua/lethe/meta/*.lua))
 HEADERS := $(sort $(wildcard runtime/include/lethe/*.h))
-MAN := $(wildcard bindings/*.1)
 
 # C tests and benches are programs without Lua, but for those that include a header of Lua's or of
 # the bindings' (by its bare name).
@@ -123,6 +122,15 @@ $(B)/o/embed.o: $(B)/embed.c
 
 $(B)/lethe: $(call objects,$(PROGRAM) $(BINDINGS) $(RUNTIME)) $(B)/o/embed.o
 	$(call say,LD)$(link) -Wl,-E $(LUA_LIBS) -lreadline $(LIBS)
+
+# The man page and the completions, out of the help texts.
+MANUAL := $(B)/man/lethe.1 $(B)/man/lethe.bash $(B)/man/_lethe
+$(B)/man/lethe.1: kind := man
+$(B)/man/lethe.bash: kind := bash
+$(B)/man/_lethe: kind := zsh
+$(MANUAL): bindings/manual.lua $(B)/lethe
+	@mkdir -p $(@D)
+	$(call say,MAN)$(B)/lethe bindings/manual.lua $(kind) > $@.new && mv $@.new $@
 
 c-tests := $(C_TESTS:spec/c/%.c=$(B)/t/%)
 benches := $(C_BENCHES:spec/bench/%.c=$(B)/bench/%)
@@ -265,9 +273,12 @@ format: ## lay out the C files by .clang-format
 
 INSTALL ?= install
 to = $(DESTDIR)$(1)
+# Where a file of MANUAL goes, below SHAREDIR.
+page = $(patsubst %.1,man/man1/%.1,$(patsubst %.bash,bash-completion/completions/%,$(patsubst \
+  _%,zsh/site-functions/_%,$(notdir $(1)))))
 
 .PHONY: install
-install: all $(B)/liblethe.a ## into PREFIX (/usr/local), below DESTDIR
+install: all $(B)/liblethe.a $(MANUAL) ## into PREFIX (/usr/local), below DESTDIR
 	@$(INSTALL) -d $(foreach d,$(BINDIR) $(LIBDIR)/pkgconfig $(INST_LIBDIR) $(INCDIR)/lethe,$(call to,$d))
 	$(INSTALL) -m 755 $(B)/lethe $(call to,$(BINDIR))/lethe
 	$(INSTALL) -m 755 $(B)/lethe.so $(call to,$(INST_LIBDIR))/lethe.so
@@ -278,21 +289,21 @@ install: all $(B)/liblethe.a ## into PREFIX (/usr/local), below DESTDIR
 	  >$(call to,$(LIBDIR)/pkgconfig/lethe.pc)
 	@spec/tools/copy.sh lua $(call to,$(INST_LUADIR)) $(LUA_FILES:lua/%=%)
 	@spec/tools/copy.sh lua/lethe/meta $(call to,$(SHAREDIR)/lethe/types) $(notdir $(STUBS))
-	@spec/tools/copy.sh bindings $(call to,$(SHAREDIR)/man/man1) $(notdir $(MAN))
+	@$(foreach f,$(MANUAL),$(INSTALL) -D -m 644 $f $(call to,$(SHAREDIR)/$(call page,$f)) &&) true
 
 .PHONY: uninstall
 uninstall: ## remove what install put there
 	rm -f $(call to,$(BINDIR))/lethe $(call to,$(INST_LIBDIR))/lethe.so \
 	  $(call to,$(LIBDIR))/liblethe.a \
 	  $(call to,$(LIBDIR)/pkgconfig/lethe.pc) \
-	  $(foreach m,$(notdir $(MAN)),$(call to,$(SHAREDIR)/man/man1/$m))
+	  $(foreach f,$(MANUAL),$(call to,$(SHAREDIR)/$(call page,$f)))
 	rm -rf $(call to,$(INCDIR)/lethe) $(call to,$(INST_LUADIR)/lethe) $(call to,$(SHAREDIR)/lethe)
 ifeq ($(DESTDIR),)
 	@rmdir --ignore-fail-on-non-empty $(foreach d,$(INST_LIBDIR) $(INST_LUADIR), \
 	  $d $(filter %/lua/,$(dir $d))) 2>/dev/null || true
 else
 	@cd '$(DESTDIR)' && for d in $(BINDIR) $(INST_LIBDIR) $(LIBDIR)/pkgconfig $(INCDIR) $(INST_LUADIR) \
-	  $(SHAREDIR)/man/man1; do rmdir -p --ignore-fail-on-non-empty .$$d 2>/dev/null || true; done
+	  $(patsubst %/,$(SHAREDIR)/%,$(dir $(foreach f,$(MANUAL),$(call page,$f)))); do rmdir -p --ignore-fail-on-non-empty .$$d 2>/dev/null || true; done
 endif
 
 .PHONY: dist
