@@ -157,6 +157,7 @@ struct lethe_loop *lethe_checkloop(lua_State *L, int arg);
 LETHE_EXPORT int luaopen_lethe_core_base(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_epoch(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_loop(lua_State *L);
+LETHE_EXPORT int luaopen_lethe_core_policy(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_quota(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_shared(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_worker(lua_State *L);

@@ -3,9 +3,9 @@
  * the caller's state, files. What comes from a configuration (a name, an expression, a text) is
  * refused with a message; a wrong type is misuse and raises. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "policy_text.h"
 #include "quota_script.h"
 
 /* ---- reading functions and tables ------------------------------------------------------------- */
@@ -101,32 +101,6 @@ static int read_policy(lua_State *L) {
 
 /* ---- text ------------------------------------------------------------------------------------- */
 
-enum { TEXT_MAX = 1 << 24 };
-
-struct text {
-  const char *path;
-  char *bytes;
-  size_t n;
-};
-
-static bool read_file(struct text *text, char *why, size_t size) {
-  FILE *f = fopen(text->path, "rb");
-  long length = -1;
-  if (f && fseek(f, 0, SEEK_END) == 0) length = ftell(f);
-  if (length >= 0 && length < TEXT_MAX) {
-    rewind(f);
-    text->n = (size_t)length;
-    text->bytes = malloc(text->n + 1);
-    if (text->bytes && fread(text->bytes, 1, text->n, f) != text->n) {
-      free(text->bytes);
-      text->bytes = NULL;
-    }
-  }
-  if (f) fclose(f);
-  if (!text->bytes) snprintf(why, size, "cannot read policy file \"%s\"", text->path);
-  return text->bytes != NULL;
-}
-
 /* In the sandbox, the text's result on top: fills the script. */
 static int read_result(lua_State *L, struct script *s) {
   struct reading r = {.s = s};
@@ -139,41 +113,22 @@ static int read_result(lua_State *L, struct script *s) {
   return lethe_meter_pcall(L, 2, 0, &s->meter);
 }
 
-static bool run_text(struct script *s, const struct text *text, char *why, size_t size) {
-  char chunk[200];
-  const char *name = strrchr(text->path, '/');
-  name = name ? name + 1 : text->path;
-  snprintf(chunk, sizeof chunk, "@%s", name);
+/* Never raises. */
+static bool load_text(lua_State *L, struct script *s, const struct policy_text *text, char *why,
+                      size_t size) {
   lethe_meter_init(&s->meter, SCRIPT_BUDGET);
+  s->sandbox = policy_text_run(L, text, &s->meter, why, size);
+  if (!s->sandbox) return false;
   s->L = lethe_sandbox_state(s->sandbox);
-  if (lethe_sandbox_load(s->sandbox, text->bytes, text->n, chunk, &s->meter) != LUA_OK) {
-    snprintf(why, size, "%s", lua_tostring(s->L, -1));
-    return false;
-  }
   if (read_result(s->L, s) != LUA_OK) {
-    snprintf(why, size, "%s: %s", name, lua_tostring(s->L, -1));
+    snprintf(why, size, "%s: %s", text->name, lua_tostring(s->L, -1));
     return false;
   }
   lua_settop(s->L, 0);
   return true;
 }
 
-/* Never raises. */
-static bool load_text(lua_State *L, struct script *s, const char *path, char *why, size_t size) {
-  struct text text = {.path = path};
-  if (!read_file(&text, why, size)) return false;
-  s->sandbox = lethe_sandbox_new(L, 0, why, size);
-  bool ok = s->sandbox && run_text(s, &text, why, size);
-  free(text.bytes);
-  return ok;
-}
-
 /* ---- of a value -------------------------------------------------------------------------------- */
-
-static bool looks_like_path(const char *name) {
-  size_t n = strlen(name);
-  return strchr(name, '/') || (n > 4 && strcmp(name + n - 4, ".lua") == 0);
-}
 
 static int unknown_name(lua_State *L, const char *name) {
   const char *near = lethe_nearest(name, lethe_quota_policy_names);
@@ -189,22 +144,45 @@ static bool is_builtin(const char *name) {
   return *n != NULL;
 }
 
-static int named_policy(lua_State *L, const char *name, struct lethe_quota *t,
+/* LETHE_OK, or a code with a message in `why`. Never raises. */
+static int text_policy(lua_State *L, const struct policy_text *text, struct lethe_quota *t,
+                       struct lethe_quota_policy **out, char *why, size_t size) {
+  struct script *s = quota_script_new(t);
+  snprintf(why, size, "%s", lethe_strerror(LETHE_ENOMEM));
+  if (!s) return LETHE_ENOMEM;
+  if (load_text(L, s, text, why, size)) {
+    *out = &s->policy;
+    return LETHE_OK;
+  }
+  quota_script_end(s, NULL);
+  return LETHE_EPOLICY;
+}
+
+static int file_policy(lua_State *L, const char *path, struct lethe_quota *t,
+                       struct lethe_quota_policy **out, char *why, size_t size) {
+  struct policy_text *text;
+  int rc = policy_text_read(&text, path, why, size);
+  if (rc) return rc;
+  rc = text_policy(L, text, t, out, why, size);
+  policy_text_put(text);
+  return rc;
+}
+
+/* A name, a path or a loaded text at i. */
+static int named_policy(lua_State *L, int i, struct lethe_quota *t,
                         struct lethe_quota_policy **out) {
-  char why[400] = "not enough memory";
-  if (is_builtin(name)) {
+  char why[400];
+  const struct policy_text *text = policy_text_at(L, i);
+  const char *name = text ? "" : lua_tostring(L, i);
+  if (!text && strlen(name) != lua_rawlen(L, i)) return unknown_name(L, name);
+  if (!text && is_builtin(name)) {
     *out = lethe_quota_policy_builtin(&lethe_alloc_libc, name, t);
     return *out ? 0 : lethe_fail(L, LETHE_ENOMEM);
   }
-  if (!looks_like_path(name)) return unknown_name(L, name);
-  struct script *s = quota_script_new(t);
-  if (!s) return lethe_fail(L, LETHE_ENOMEM);
-  if (load_text(L, s, name, why, sizeof why)) {
-    *out = &s->policy;
-    return 0;
-  }
-  quota_script_end(s, NULL);
-  return lethe_failf(L, LETHE_EPOLICY, "%s", why);
+  if (!text && !policy_text_is_path(name)) return unknown_name(L, name);
+  int rc = text ? text_policy(L, text, t, out, why, sizeof why)
+                : file_policy(L, name, t, out, why, sizeof why);
+  return rc ? lethe_failf(L, rc, "%s", why) : 0;
 }
 
 /* A function or a table at i; an error, or a refusal, leaves its message on top. */
@@ -222,11 +200,8 @@ static int host_policy(lua_State *L, int i, struct port *port, struct reading *r
 
 int quota_policy_at(lua_State *L, int i, struct port *port, struct lethe_quota_policy **out) {
   struct reading r = {0};
-  if (lua_type(L, i) == LUA_TSTRING) {
-    const char *name = lua_tostring(L, i);
-    return strlen(name) == lua_rawlen(L, i) ? named_policy(L, name, port->t, out)
-                                            : unknown_name(L, name);
-  }
+  if (lua_type(L, i) == LUA_TSTRING || policy_text_at(L, i))
+    return named_policy(L, i, port->t, out);
   port->refs++; /* a metamethod of the table may close the tracker */
   int rc = host_policy(L, lua_absindex(L, i), port, &r);
   quota_port_put(port);

@@ -10,6 +10,7 @@ local base = require "lethe.core.base"
 ---@field epoch lethe.epoch
 ---@field quota lethe.quota
 ---@field loop lethe.loop
+---@field policy lethe.policy
 ---@field registry lethe.registry
 ---@field shared lethe.shared
 ---@field spec lethe.spec
@@ -17,8 +18,8 @@ local base = require "lethe.core.base"
 local M = { _VERSION = base.version }
 
 local MODULES <const> = {
-  epoch = true, loop = true, quota = true, registry = true, shared = true, spec = true,
-  worker = true,
+  epoch = true, loop = true, policy = true, quota = true, registry = true, shared = true,
+  spec = true, worker = true,
 }
 
 --- The lethe type of a value, such as "quota.Tracker"; nil for what is not lethe's.

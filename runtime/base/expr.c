@@ -120,6 +120,10 @@ enum lethe_expr_kind lethe_expr_run(const struct lethe_expr *e, const double *va
       *sp++ = top;
       top = (struct value){values[c->insn.arg], LETHE_EXPR_NUMBER};
       break;
+    case EXPR_FLAG:
+      *sp++ = top;
+      top = (struct value){0, boolean(values[c->insn.arg] != 0)};
+      break;
     case EXPR_KIND:
       *sp++ = top;
       top = (struct value){0, (enum lethe_expr_kind)c->insn.arg};

@@ -12,6 +12,7 @@ struct parser {
   const char *text;
   struct expr_token token; /* the next one */
   const char *const *fields;
+  uint64_t booleans; /* fields that are */
   struct lethe_expr *out;
   size_t n; /* cells emitted */
   int nest, depth;
@@ -170,7 +171,8 @@ static bool name(struct parser *p) {
   if (math || (called && !c))
     return functions[f] ? call(p, &t, f) : refuse_name(p, &t, "function", functions);
   if (!p->fields[field]) return refuse_name(p, &t, "name", p->fields);
-  return emit(p, EXPR_FIELD, (uint32_t)field, 1);
+  bool flag = field < 64 && p->booleans >> field & 1;
+  return emit(p, flag ? EXPR_FLAG : EXPR_FIELD, (uint32_t)field, 1);
 }
 
 static const struct binary *binary(const struct parser *p) {
@@ -232,8 +234,8 @@ static size_t size_of(size_t cells) {
   return sizeof(struct lethe_expr) + cells * sizeof(union expr_cell);
 }
 
-int lethe_expr_compile(struct lethe_expr **out, const struct lethe_alloc *a, const char *text,
-                       const char *const *fields, char *why, size_t n) {
+int lethe_expr_compile_with(struct lethe_expr **out, const struct lethe_alloc *a, const char *text,
+                            const char *const *fields, uint64_t booleans, char *why, size_t n) {
   size_t length = strlen(text);
   if (length > EXPR_TEXT) {
     snprintf(why, n, "an expression of %zu bytes is too long (at most %d)", length, EXPR_TEXT);
@@ -243,7 +245,7 @@ int lethe_expr_compile(struct lethe_expr **out, const struct lethe_alloc *a, con
   struct lethe_expr *e = lethe_malloc(a, most);
   if (!e) return LETHE_ENOMEM;
   e->alloc = a;
-  struct parser p = {text, expr_token(text), fields, e, 0, 0, 0, why, n};
+  struct parser p = {text, expr_token(text), fields, booleans, e, 0, 0, 0, why, n};
   if (!whole(&p)) {
     lethe_free(a, e, most);
     return LETHE_EPOLICY;
@@ -251,6 +253,11 @@ int lethe_expr_compile(struct lethe_expr **out, const struct lethe_alloc *a, con
   e->size = size_of(p.n);
   *out = e->size < most ? a->realloc(a->ud, e, most, e->size) : e;
   return LETHE_OK;
+}
+
+int lethe_expr_compile(struct lethe_expr **out, const struct lethe_alloc *a, const char *text,
+                       const char *const *fields, char *why, size_t n) {
+  return lethe_expr_compile_with(out, a, text, fields, 0, why, n);
 }
 
 void lethe_expr_delete(struct lethe_expr *e) {

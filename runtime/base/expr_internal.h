@@ -21,6 +21,7 @@ enum {
 enum expr_op {
   EXPR_CONSTANT, /* push the number in the next cell */
   EXPR_FIELD,    /* push field `arg` */
+  EXPR_FLAG,     /* push field `arg` as a boolean */
   EXPR_KIND,     /* push the lethe_expr_kind `arg` */
   EXPR_AND,      /* false or nil stays and control goes to cell `arg`; else it is popped */
   EXPR_OR,       /* the other way round */

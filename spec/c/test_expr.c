@@ -209,6 +209,29 @@ static void numerals_are_luas_in_any_locale(void **state) {
   setlocale(LC_ALL, "C");
 }
 
+static void a_field_may_be_a_boolean(void **state) {
+  (void)state;
+  static const double zero[] = {0, 2.5, 4, -3, 7};
+  struct lethe_expr *e = NULL;
+  double result = 0;
+  const char *why = NULL;
+  char text[200] = "";
+  assert_int_equal(lethe_expr_compile_with(&e, &lethe_alloc_libc, "used and age or -age", fields, 1,
+                                           text, sizeof text),
+                   LETHE_OK);
+  assert_int_equal(lethe_expr_run(e, values, &result, &why), LETHE_EXPR_NUMBER);
+  assert_true(result == 2.5);
+  assert_int_equal(lethe_expr_run(e, zero, &result, &why), LETHE_EXPR_NUMBER);
+  assert_true(result == -2.5);
+  lethe_expr_delete(e);
+  assert_int_equal(
+      lethe_expr_compile_with(&e, &lethe_alloc_libc, "used + 1", fields, 1, text, sizeof text),
+      LETHE_OK);
+  assert_int_equal(lethe_expr_run(e, values, &result, &why), LETHE_EXPR_ERROR);
+  assert_string_equal(why, "arithmetic on a boolean");
+  lethe_expr_delete(e);
+}
+
 /* ---- refusals -------------------------------------------------------------------------------- */
 
 static void refusals_name_the_column_and_the_word(void **state) {
@@ -358,6 +381,7 @@ int main(void) {
       cmocka_unit_test(arithmetic_is_that_of_luas_floats),
       cmocka_unit_test(functions_are_those_of_luas_math),
       cmocka_unit_test(a_field_may_be_called_as_a_function_is),
+      cmocka_unit_test(a_field_may_be_a_boolean),
       cmocka_unit_test(and_or_give_an_operand),
       cmocka_unit_test(other_kinds_come_out_as_they_are),
       cmocka_unit_test(what_wants_numbers_says_what_it_got),

@@ -103,10 +103,12 @@ local POLICY <const> = { ["string"] = true, ["function"] = true, ["table"] = tru
 --- A policy in any form; what it says is looked at later.
 function M.policy(options, level)
   local policy = options.policy
-  if policy ~= nil and not POLICY[type(policy)] then
+  if policy == nil or POLICY[type(policy)] then return policy end
+  if base.type(policy) ~= "policy.Text" then
     local message = "policy must be a name, a function or a table (got %s)"
     error(message:format(M.kind(policy)), level + 1)
   end
+  if not base.open(policy) then error("policy is a closed lethe.policy.Text", level + 1) end
   return policy
 end
 

@@ -42,6 +42,10 @@ enum lethe_expr_kind {
  * meant. */
 LETHE_API int lethe_expr_compile(struct lethe_expr **out, const struct lethe_alloc *a,
                                  const char *text, const char *const *fields, char *why, size_t n);
+/* The same; field i is a boolean if bit i of `booleans` is set: true unless its value is 0. */
+LETHE_API int lethe_expr_compile_with(struct lethe_expr **out, const struct lethe_alloc *a,
+                                      const char *text, const char *const *fields,
+                                      uint64_t booleans, char *why, size_t n);
 /* NULL is allowed. Cannot fail. */
 LETHE_API void lethe_expr_delete(struct lethe_expr *e);
 /* Evaluates; values[i] is the field i. A NUMBER sets *result, NaN included; an ERROR sets *why to a

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT
+ * The module lethe.core.policy: policies as values, for lethe.policy and the modules that take one. */
+#include "policy_text.h"
+
+static const luaL_Reg functions[] = {{"load", policy_text_load}, {NULL, NULL}};
+
+int luaopen_lethe_core_policy(lua_State *L) {
+  policy_text_open(L);
+  luaL_newlib(L, functions);
+  return 1;
+}

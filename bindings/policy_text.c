@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ * Reading the files of policies, and running them. */
+#include <stdio.h>
+#include <string.h>
+
+#include "policy_text.h"
+
+static const struct lethe_alloc *const mem = &lethe_alloc_libc;
+
+enum { TEXT_MAX = 1 << 24 };
+
+/* ---- files ------------------------------------------------------------------------------------ */
+
+static const char *file_of(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
+static struct policy_text *new_text(const char *path, size_t n) {
+  const char *name = file_of(path);
+  struct policy_text *t = lethe_zalloc(mem, sizeof *t + strlen(name) + 1);
+  if (!t) return NULL;
+  lethe_ref_init(&t->refs);
+  strcpy(t->name, name);
+  t->n = n;
+  t->bytes = lethe_malloc(mem, n + 1);
+  if (t->bytes) return t;
+  policy_text_put(t);
+  return NULL;
+}
+
+void policy_text_put(struct policy_text *t) {
+  if (!t || !lethe_ref_put(&t->refs)) return;
+  lethe_free(mem, t->bytes, t->n + 1);
+  lethe_free(mem, t, sizeof *t + strlen(t->name) + 1);
+}
+
+static int read_file(struct policy_text **out, FILE *f, const char *path) {
+  long length = -1;
+  if (fseek(f, 0, SEEK_END) == 0) length = ftell(f);
+  if (length < 0 || length >= TEXT_MAX) return LETHE_EPOLICY;
+  rewind(f);
+  struct policy_text *t = new_text(path, (size_t)length);
+  if (!t) return LETHE_ENOMEM;
+  if (fread(t->bytes, 1, t->n, f) == t->n) {
+    *out = t;
+    return LETHE_OK;
+  }
+  policy_text_put(t);
+  return LETHE_EPOLICY;
+}
+
+int policy_text_read(struct policy_text **out, const char *path, char *why, size_t size) {
+  FILE *f = fopen(path, "rb");
+  int rc = f ? read_file(out, f, path) : LETHE_EPOLICY;
+  if (f) fclose(f);
+  if (rc == LETHE_ENOMEM) snprintf(why, size, "%s", lethe_strerror(rc));
+  if (rc == LETHE_EPOLICY) snprintf(why, size, "cannot read policy file \"%s\"", path);
+  return rc;
+}
+
+bool policy_text_is_path(const char *name) {
+  size_t n = strlen(name);
+  return strchr(name, '/') || (n > 4 && strcmp(name + n - 4, ".lua") == 0);
+}
+
+/* ---- running ---------------------------------------------------------------------------------- */
+
+struct lethe_sandbox *policy_text_run(lua_State *from, const struct policy_text *t,
+                                      struct lethe_meter *m, char *why, size_t size) {
+  char chunk[200];
+  struct lethe_sandbox *sb = lethe_sandbox_new(from, 0, why, size);
+  if (!sb) return NULL;
+  snprintf(chunk, sizeof chunk, "@%s", t->name);
+  if (lethe_sandbox_load(sb, t->bytes, t->n, chunk, m) == LUA_OK) return sb;
+  snprintf(why, size, "%s", lua_tostring(lethe_sandbox_state(sb), -1));
+  lethe_sandbox_delete(sb);
+  return NULL;
+}
+
+/* ---- as objects ------------------------------------------------------------------------------- */
+
+static void end_text(struct lethe_state *s, void *what, bool closed) {
+  (void)s, (void)closed;
+  policy_text_put(what);
+}
+
+static void label_text(void *what, char *buf, size_t n) {
+  snprintf(buf, n, "%s", ((struct policy_text *)what)->name);
+}
+
+static const struct lethe_class text_class;
+
+static int l_name(lua_State *L) {
+  struct lethe_box *b = lethe_check(L, 1, &text_class);
+  lua_pushstring(L, ((struct policy_text *)b->what)->name);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {{"close", lethe_close}, {"name", l_name}, {NULL, NULL}};
+
+static const struct lethe_class text_class = {
+    .name = "lethe.policy.Text", .end = end_text, .label = label_text, .methods = methods};
+
+struct policy_text *policy_text_at(lua_State *L, int i) {
+  struct lethe_box *b = lethe_test(L, i, &text_class);
+  return b ? b->what : NULL;
+}
+
+int policy_text_load(lua_State *L) {
+  char why[400];
+  const char *path = luaL_checkstring(L, 1);
+  struct lethe_box *b = lethe_box_new(L, &text_class, 0);
+  struct policy_text *t;
+  int rc = policy_text_read(&t, path, why, sizeof why);
+  if (rc) return lethe_failf(L, rc, "%s", why);
+  lethe_box_hold(L, b, t);
+  return 1;
+}
+
+void policy_text_open(lua_State *L) { lethe_class(L, &text_class); }
