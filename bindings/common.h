@@ -154,6 +154,7 @@ struct lethe_loop *lethe_checkloop(lua_State *L, int arg);
 
 /* ---- modules --------------------------------------------------------------------------------- */
 
+LETHE_EXPORT int luaopen_lethe_core_backend(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_base(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_epoch(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_loop(lua_State *L);

@@ -15,7 +15,8 @@ LETHE_EXPORT int luaopen_lethe_core_cli(lua_State *L);
 
 extern const char *const lethe_embedded[]; /* name, chunk name, source, ..., NULL */
 
-static const luaL_Reg modules[] = {{"lethe.core.base", luaopen_lethe_core_base},
+static const luaL_Reg modules[] = {{"lethe.core.backend", luaopen_lethe_core_backend},
+                                   {"lethe.core.base", luaopen_lethe_core_base},
                                    {"lethe.core.cli", luaopen_lethe_core_cli},
                                    {"lethe.core.epoch", luaopen_lethe_core_epoch},
                                    {"lethe.core.loop", luaopen_lethe_core_loop},

@@ -24,6 +24,7 @@ supported_platforms = { "linux" }
 dependencies = { "lua >= 5.4, < 5.5" }
 
 external_dependencies = {
+  HIREDIS = { header = "hiredis/hiredis.h", library = "hiredis" },
   LIBEVENT = { header = "event2/event.h", library = "event_core" },
   READLINE = { header = "readline/readline.h", library = "readline" },
 }
@@ -35,8 +36,8 @@ build = {
     LIBFLAG = "$(LIBFLAG)",
     LUA = "$(LUA)",
     LUA_INCDIR = "$(LUA_INCDIR)",
-    CPPFLAGS = "-I$(LIBEVENT_INCDIR) -I$(READLINE_INCDIR)",
-    LDFLAGS = "-L$(LIBEVENT_LIBDIR) -L$(READLINE_LIBDIR)",
+    CPPFLAGS = "-I$(HIREDIS_INCDIR) -I$(LIBEVENT_INCDIR) -I$(READLINE_INCDIR)",
+    LDFLAGS = "-L$(HIREDIS_LIBDIR) -L$(LIBEVENT_LIBDIR) -L$(READLINE_LIBDIR)",
   },
   install_variables = {
     LUA = "$(LUA)",

@@ -35,6 +35,8 @@ static const struct {
     [-LETHE_EFLUSH] = {"flush_failed", "what is dirty could not be written"},
     [-LETHE_EALLINUSE] = {"all_in_use", "every entry of the cache is in use"},
     [-LETHE_EINUSE] = {"in_use", "the entry is in use"},
+    [-LETHE_EUNWRITABLE] = {"unwritable", "it cannot be written"},
+    [-LETHE_EUNAVAILABLE] = {"unavailable", "nothing answers there"},
 };
 
 const char *lethe_strerror(int code) {

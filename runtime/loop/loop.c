@@ -203,6 +203,10 @@ double lethe_loop_now(const struct lethe_loop *l) {
   return l->is_virtual ? l->now : lethe_clock_monotonic();
 }
 
+struct event_base *lethe_loop_events(const struct lethe_loop *l) {
+  return l->host->events;
+}
+
 bool lethe_loop_is_virtual(const struct lethe_loop *l) { return l->is_virtual; }
 
 static bool has_messages(const struct lethe_loop *l) {

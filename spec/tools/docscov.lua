@@ -8,6 +8,7 @@ local sources = require "spec.tools.sources"
 
 -- Classes that no program gets to see.
 local INTERNAL <const> = {
+  ["lethe.backend.Call"] = "an operation that a waiting call of lua/lethe/backend.lua waits for",
   ["lethe.quota.Call"] = "a reclaim request under way, held by the port of lua/lethe/quota.lua",
   ["lethe.quota.Grave"] = "tells the tracker that a condemned participant's object is gone",
   ["lethe.registry.Note"] = "hangs on a registered object, inside a weak table",

@@ -50,7 +50,9 @@ enum lethe_error {
   LETHE_EFLUSH = -27,       /* flush_failed: an entry could not be written */
   LETHE_EALLINUSE = -28,    /* all_in_use: no entry of the cache could make room in time */
   LETHE_EINUSE = -29,       /* in_use: the entry is held */
-  LETHE_ELAST = -29
+  LETHE_EUNWRITABLE = -30,  /* unwritable: a file that cannot be written */
+  LETHE_EUNAVAILABLE = -31, /* unavailable: nothing answers there */
+  LETHE_ELAST = -31
 };
 
 /* The message for people; never NULL, never freed. */

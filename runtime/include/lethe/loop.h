@@ -86,6 +86,14 @@ LETHE_API int lethe_signal_start(struct lethe_loop *loop, struct lethe_signal *s
                                  void (*fire)(struct lethe_signal *s));
 LETHE_API void lethe_signal_stop(struct lethe_signal *s);
 
+/* ---- others' events --------------------------------------------------------------------------- */
+
+struct event_base;
+/* The libevent base of an open loop, for what brings events of its own. Turning and blocking both
+ * run them; what they call must turn no loop, and leaves the rest to messages and timers. Whoever
+ * adds events takes them back before the loop closes (see a timer's `closed`). */
+LETHE_API struct event_base *lethe_loop_events(const struct lethe_loop *loop);
+
 /* ---- turning --------------------------------------------------------------------------------- */
 
 LETHE_API double lethe_loop_now(const struct lethe_loop *loop);
