@@ -30,7 +30,7 @@ BUILD_PACKAGES := gcc libc6-dev make lua5.4 liblua5.4-dev libevent-dev libhiredi
   libxxhash-dev
 TEST_PACKAGES := lua-unit lua-luassert lua-busted lua-check libcmocka-dev clang libclang-rt-dev \
   clang-format shellcheck luarocks libxml2-utils pkg-config mandoc zsh liburcu-dev libck-dev \
-  redis-server
+  python3-prometheus-client redis-server
 TORTURE_PACKAGES := valgrind
 
 # A variant builds into a folder of its own, so that they stand beside each other.
@@ -52,7 +52,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wconversion -Wstrict-prototypes -Wmi
 CORE_CFLAGS = -std=c11 -D_GNU_SOURCE $(WARNINGS) -fPIC -fvisibility=hidden -fno-common -pthread \
   -Iruntime/include $(CPPFLAGS) $(CFLAGS) $(SANFLAGS)
 LUA_CFLAGS = $(CORE_CFLAGS) -I$(LUA_INCDIR)
-LIBS := -lhiredis -levent_core -levent_pthreads -lm -pthread
+LIBS := -lhiredis -levent_core -levent_extra -levent_pthreads -lm -pthread
 
 RUNTIME := $(wildcard runtime/*/*.c runtime/*/*/*.c)
 PROGRAM := $(wildcard bindings/main.c bindings/repl.c)

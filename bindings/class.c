@@ -55,7 +55,7 @@ static int l_insides(lua_State *L) {
 
 /* The class record of a name, made once per state and kept for good. */
 static const struct lethe_class *lua_class(lua_State *L, const char *name, bool leaks,
-                                           bool close_only) {
+                                           bool close_only, bool watched) {
   if (luaL_getmetatable(L, name) == LUA_TTABLE) {
     lua_rawgetp(L, -1, &lethe_key_class);
     const struct lethe_class *c = lua_touserdata(L, -1);
@@ -65,7 +65,8 @@ static const struct lethe_class *lua_class(lua_State *L, const char *name, bool 
   lua_pop(L, 1);
   size_t n = strlen(name) + 1;
   struct lua_class *c = lua_newuserdatauv(L, sizeof *c + n, 0);
-  *c = (struct lua_class){.base = {.name = c->name, .leaks = leaks}, .close_only = close_only};
+  *c = (struct lua_class){.base = {.name = c->name, .leaks = leaks, .watched = watched},
+                          .close_only = close_only};
   memcpy(c->name, name, n);
   luaL_ref(L, LUA_REGISTRYINDEX);
   lethe_class(L, &c->base);
@@ -75,11 +76,11 @@ static const struct lethe_class *lua_class(lua_State *L, const char *name, bool 
 /* A module that is loaded again in the same state (test runners do that) gets the class it made
  * before, with its new functions. */
 int lethe_base_class(lua_State *L) {
-  lua_settop(L, 5);
+  lua_settop(L, 6);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_pushfstring(L, "lethe.%s", luaL_checkstring(L, 1));
-  const struct lethe_class *c =
-      lua_class(L, lua_tostring(L, -1), lua_toboolean(L, 4), lua_toboolean(L, 5));
+  const struct lethe_class *c = lua_class(L, lua_tostring(L, -1), lua_toboolean(L, 4),
+                                          lua_toboolean(L, 5), lua_toboolean(L, 6));
   lua_pushvalue(L, 3);
   lua_rawsetp(L, LUA_REGISTRYINDEX, c);
   luaL_getmetatable(L, c->name);

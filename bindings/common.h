@@ -70,7 +70,8 @@ struct lethe_class {
   void (*end)(struct lethe_state *s, void *what, bool closed);
   /* Optional: what `held` says after the class name, for people ("" for none). */
   void (*label)(void *what, char *buf, size_t n);
-  bool leaks; /* collected without close is worth a report */
+  bool leaks;   /* collected without close is worth a report */
+  bool watched; /* has stats() that are worth a look: lethe.inspect shows it */
   const luaL_Reg *methods, *metamethods;
   /* Optional, all three, for objects that may go to other states in messages. `share` makes a counted
    * reference to `what`, NULL without memory, and `drop` gives one back, from any thread. `receive`
@@ -157,6 +158,7 @@ struct lethe_loop *lethe_checkloop(lua_State *L, int arg);
 LETHE_EXPORT int luaopen_lethe_core_backend(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_base(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_epoch(lua_State *L);
+LETHE_EXPORT int luaopen_lethe_core_inspect(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_loop(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_policy(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_quota(lua_State *L);

@@ -232,6 +232,7 @@ static const luaL_Reg metamethods[] = {{"__close", l_close}, {NULL, NULL}};
 const struct lethe_class quota_tracker_class = {.name = "lethe.quota.Tracker",
                                                 .end = end_tracker,
                                                 .leaks = true,
+                                                .watched = true,
                                                 .methods = methods,
                                                 .metamethods = metamethods,
                                                 .share = share_tracker,

@@ -158,6 +158,35 @@ void lethe_end_young(lua_State *L) {
   lua_pop(L, 1);
 }
 
+/* The box on top is to be found by its slot while it lives. */
+static void keep_watched(lua_State *L, const struct lethe_box *b) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_watched) == LUA_TNIL) {
+    lethe_new_table(L, &lethe_key_watched, "v");
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_watched);
+    lua_replace(L, -2);
+  }
+  lua_pushvalue(L, -2);
+  lua_rawseti(L, -2, (lua_Integer)(uint32_t)b->id);
+  lua_pop(L, 1);
+}
+
+int lethe_watched(lua_State *L) {
+  lua_Integer last = (lua_Integer)lethe_state(L)->objects.slots.slots;
+  lua_settop(L, 0);
+  lua_newtable(L);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_watched) == LUA_TNIL) last = 0;
+  for (lua_Integer slot = 1; slot <= last; slot++) {
+    const struct lethe_box *b =
+        lua_rawgeti(L, 2, slot) == LUA_TUSERDATA ? lua_touserdata(L, 3) : NULL;
+    if (b && b->what)
+      lua_rawseti(L, 1, (lua_Integer)lua_rawlen(L, 1) + 1);
+    else
+      lua_pop(L, 1);
+  }
+  lua_settop(L, 1);
+  return 1;
+}
+
 struct lethe_box *lethe_box_new(lua_State *L, const struct lethe_class *c, int uservalues) {
   struct lethe_state *s = lethe_state(L);
   if (s->ended) luaL_error(L, "the Lua state is closing");
@@ -167,6 +196,7 @@ struct lethe_box *lethe_box_new(lua_State *L, const struct lethe_class *c, int u
   keep_young(L);
   b->id = lethe_registry_add(&s->objects, NULL, c);
   if (b->id == 0) lethe_nomemory(L);
+  if (c->watched) keep_watched(L, b);
   if (s->debug) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_traces);
     luaL_traceback(L, L, NULL, 1);

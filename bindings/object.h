@@ -8,12 +8,14 @@
 /* Keys of the Lua registry: addresses, so that nothing of a script's can meet them. */
 extern char lethe_key_state, lethe_key_class, lethe_key_live, lethe_key_leaks, lethe_key_traces,
     lethe_key_on_error, lethe_key_on_leak, lethe_key_prepare, lethe_key_shared, lethe_key_young,
-    lethe_key_closing, lethe_key_probe;
+    lethe_key_closing, lethe_key_probe, lethe_key_watched;
 
-/* base.class(name, methods, finish, leaks, close_only) -> new(insides [, label]),
+/* base.class(name, methods, finish, leaks, close_only, watched) -> new(insides [, label]),
  * insides(object): a class made in Lua. `finish(insides, closed)` ends it, at close (true) or,
  * unless close_only, at the safe point after its death. */
 int lethe_base_class(lua_State *L);
+/* watched() -> list: the living objects of watched classes, in the order of their slots. */
+int lethe_watched(lua_State *L);
 /* Raises at the caller of the Lua method that calls this C function: its self is closed, or no
  * object of the class. */
 int lethe_bad_self(lua_State *L, const char *class, bool closed);

@@ -8,7 +8,7 @@
 
 char lethe_key_state, lethe_key_class, lethe_key_live, lethe_key_leaks, lethe_key_traces,
     lethe_key_on_error, lethe_key_on_leak, lethe_key_prepare, lethe_key_shared, lethe_key_young,
-    lethe_key_closing, lethe_key_probe;
+    lethe_key_closing, lethe_key_probe, lethe_key_watched;
 
 static void end_loop(struct lethe_loop **loop) {
   if (!*loop) return;

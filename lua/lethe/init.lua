@@ -9,6 +9,7 @@ local base = require "lethe.core.base"
 ---@class lethe
 ---@field backend lethe.backend
 ---@field epoch lethe.epoch
+---@field inspect lethe.inspect
 ---@field quota lethe.quota
 ---@field loop lethe.loop
 ---@field policy lethe.policy
@@ -19,8 +20,8 @@ local base = require "lethe.core.base"
 local M = { _VERSION = base.version }
 
 local MODULES <const> = {
-  backend = true, epoch = true, loop = true, policy = true, quota = true, registry = true,
-  shared = true, spec = true, worker = true,
+  backend = true, epoch = true, inspect = true, loop = true, policy = true, quota = true,
+  registry = true, shared = true, spec = true, worker = true,
 }
 
 --- The lethe type of a value, such as "quota.Tracker"; nil for what is not lethe's.

@@ -323,7 +323,7 @@ new_registry, insides = base.class("registry.Registry", Registry, function(of, c
     of.link.of = nil
     of.objects = nil
   end
-end, true, true)
+end, true, true, true)
 new_note = base.class("registry.Note", {}, note_died)
 
 return M

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The event_base that the loops of a thread share, and how a handler interrupts its block. */
 #include <event2/thread.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -56,3 +57,29 @@ struct lethe_host *lethe_host_new(const struct lethe_alloc *a) {
   lethe_host_put(h);
   return NULL;
 }
+
+/* A program that is killed by SIGPIPE because somebody closed a page would be no use; one that wants
+ * the signal for its own writes keeps it. So it is held back here, in this thread alone, and one
+ * that came of these writes is taken away. */
+static void loop_without_sigpipe(struct event_base *events, int flags) {
+  sigset_t pipe, before, pending;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  sigpending(&pending);
+  bool was_pending = sigismember(&pending, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &pipe, &before);
+  event_base_loop(events, flags);
+  sigpending(&pending);
+  if (!was_pending && sigismember(&pending, SIGPIPE))
+    sigtimedwait(&pipe, NULL, &(struct timespec){0});
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void lethe_host_loop(struct lethe_host *h, int flags) {
+  if (h->sockets > 0)
+    loop_without_sigpipe(h->events, flags);
+  else
+    event_base_loop(h->events, flags);
+}
+
+void lethe_loop_sockets(struct lethe_loop *loop, int by) { loop->host->sockets += (unsigned)by; }

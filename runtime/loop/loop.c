@@ -251,7 +251,7 @@ void lethe_loop_block(struct lethe_loop *const *loops, size_t n) {
   struct lethe_host *h = loops[0]->host;
   for (size_t i = 0; i < n; i++)
     if (!loops[i]->is_virtual && loops[i]->timers) arm_timeout(loops[i]);
-  if (!h->interrupted) event_base_loop(h->events, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
+  if (!h->interrupted) lethe_host_loop(h, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
   h->interrupted = false;
   for (size_t i = 0; i < n; i++)
     if (loops[i]->timeout) event_del(loops[i]->timeout);
@@ -265,7 +265,7 @@ void lethe_loop_interrupt(struct lethe_loop *l) {
 
 unsigned lethe_loop_turn(struct lethe_loop *l) {
   if (l->closed) return 0;
-  event_base_loop(l->host->events, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+  lethe_host_loop(l->host, EVLOOP_ONCE | EVLOOP_NONBLOCK);
   unsigned n = lethe_signals_run(l);
   n += run_messages(l);
   return l->closed ? n : n + run_timers(l);

@@ -17,6 +17,7 @@ struct lethe_host {
   int interrupt; /* an eventfd: what a signal handler may write to */
   struct event *on_interrupt;
   bool interrupted; /* and no block has ended for it */
+  unsigned sockets; /* that write within its base */
 };
 
 struct lethe_loop {
@@ -46,6 +47,9 @@ void lethe_host_put(struct lethe_host *h);
 /* An event of the host's base, not added yet; NULL without memory. */
 struct event *lethe_host_event(struct lethe_host *h, int fd, short what, event_callback_fn fn,
                                void *ud);
+
+/* event_base_loop; what its sockets write to a peer that is gone raises no signal. */
+void lethe_host_loop(struct lethe_host *h, int flags);
 
 /* Calls back for the signals that came; how many. */
 unsigned lethe_signals_run(struct lethe_loop *l);

@@ -49,6 +49,11 @@ LETHE_API bool lethe_loop_post(struct lethe_loop *loop, struct lethe_message *m)
 LETHE_API void lethe_loop_hold(struct lethe_loop *loop);
 LETHE_API void lethe_loop_release(struct lethe_loop *loop);
 
+/* Sockets that write from within the loop's turns (libevent's, hiredis') come, by > 0, and go: while
+ * there are any, a peer that has closed makes no SIGPIPE there. On the loop's thread, while it is
+ * open. */
+LETHE_API void lethe_loop_sockets(struct lethe_loop *loop, int by);
+
 /* ---- timers ---------------------------------------------------------------------------------- */
 
 /* Lives in the caller's memory from start until it fired (one-shot) or was stopped; zeroed before
