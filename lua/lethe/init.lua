@@ -16,12 +16,13 @@ local base = require "lethe.core.base"
 ---@field registry lethe.registry
 ---@field shared lethe.shared
 ---@field spec lethe.spec
+---@field vat lethe.vat
 ---@field worker lethe.worker
 local M = { _VERSION = base.version }
 
 local MODULES <const> = {
   backend = true, epoch = true, inspect = true, loop = true, policy = true, quota = true,
-  registry = true, shared = true, spec = true, worker = true,
+  registry = true, shared = true, spec = true, vat = true, worker = true,
 }
 
 --- The lethe type of a value, such as "quota.Tracker"; nil for what is not lethe's.

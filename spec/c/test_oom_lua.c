@@ -183,6 +183,7 @@ static int install(lua_State *L) {
                                      {"lethe.core.loop", luaopen_lethe_core_loop},
                                      {"lethe.core.quota", luaopen_lethe_core_quota},
                                      {"lethe.core.shared", luaopen_lethe_core_shared},
+                                     {"lethe.core.slots", luaopen_lethe_core_slots},
                                      {"lethe.core.worker", luaopen_lethe_core_worker},
                                      {NULL, NULL}};
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);

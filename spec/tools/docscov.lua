@@ -96,8 +96,18 @@ end
 
 -- ---- what there is ----------------------------------------------------------------------------
 
+-- Classes whose metatables each object of another class has for itself.
+local MADE_BY <const> = {
+  ["lethe.vat.WeakMap"] = "weak_map", ["lethe.vat.WeakSet"] = "weak_set",
+  ["lethe.vat.Store"] = "store", ["lethe.vat.WeakStore"] = "weak_store",
+}
+
 local function methods_of(class)
   local mt = debug.getregistry()[class]
+  if MADE_BY[class] then
+    local slots = require("lethe.vat").slots()
+    mt = debug.getmetatable(slots[MADE_BY[class]](slots))
+  end
   return type(mt) == "table" and type(mt.__index) == "table" and mt.__index or nil
 end
 
@@ -132,6 +142,9 @@ local function check_running(modules)
       classes = classes + 1
       check_names(name, methods_of(name) or {}, "method")
     end
+  end
+  for name in pairs(MADE_BY) do
+    check_names(name, methods_of(name), "method")
   end
   return classes
 end

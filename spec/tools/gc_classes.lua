@@ -15,6 +15,11 @@ local EXCEPTIONS <const> = {
     reason = "the anchor of the Lua state: made before every other object, so finalized after "
       .. "them, it is the state's end and its last safe point",
   },
+  ["bindings/lvat_slots.c"] = {
+    fn = "slots_note_body",
+    reason = "a body of a vat's slot table, which has too many of them for a box each: it only "
+      .. "appends (slot, generation) to the ring of its table",
+  },
 }
 
 local HOME <const>, NOTER <const> = "bindings/object.c", "note_death"

@@ -1,0 +1,271 @@
+---@meta lethe.vat
+
+--- Vats: objects that talk across walls, and transcripts that replay exactly.
+---@class lethe.vat
+local vat = {}
+
+-- ---- slots ------------------------------------------------------------------------------------
+
+--- What goes with a message or an outcome: anything, and the names of the objects in it.
+---@class lethe.vat.Args
+---@field data any
+---@field slots string[]
+
+--- What a vat says. Lists are sorted by bytes.
+---@class lethe.vat.Syscalls
+---@field send fun(target: string, method: string, args: lethe.vat.Args, result: string)?
+---@field subscribe fun(vpid: string)?
+---@field resolve fun(resolutions: { [1]: string, [2]: boolean, [3]: lethe.vat.Args }[])?
+---@field dropImports fun(vrefs: string[])?
+---@field retireImports fun(vrefs: string[])?
+---@field retireExports fun(vrefs: string[])?
+
+--- What promises are, if not the plain ones of slot tables. `settle` and `follow` only take note.
+---@class lethe.vat.Promises
+---@field new fun(vref: string): any
+---@field is fun(value: any): boolean
+---@field settle fun(promise: any, rejected: boolean, value: any)
+---@field follow fun(promise: any, fn: fun(rejected: boolean, value: any))
+
+---@class lethe.vat.SlotsOptions
+---@field syscall lethe.vat.Syscalls?
+---@field engine "lua"|"manual"|nil "lua": Lua's own collector; "manual": one that is played
+---@field root any? the root object, o+0
+---@field roots table? engine "manual": what userspace holds; else all that the Lua state can reach
+---@field forced boolean? engine "manual": bring_out_your_dead collects first, as "lua" always does
+---@field first_export integer? 10 by default
+---@field first_promise integer? 5 by default
+---@field promises lethe.vat.Promises?
+---@field encode (fun(value: any): lethe.vat.Args)? of outcomes that are resolved
+---@field decode (fun(args: lethe.vat.Args): any)? of outcomes that are notified
+
+--- The tables of one vat: what it imports and exports, and what is to be said of the dead.
+---@param options? lethe.vat.SlotsOptions
+---@return lethe.vat.Slots
+function vat.slots(options) end
+
+---@class lethe.vat.Slots: lethe.Object
+local Slots = {}
+
+--- What a name that the kernel delivers stands for: the same object as long as that lives, else a
+--- new one. A promise that is new is subscribed to.
+---@param vref string
+---@return any presence, promise, device, or an object of the vat's own
+function Slots:import(vref) end
+
+--- Names an object that leaves the vat; it is held until the kernel drops it. A presence keeps the
+--- name that it has.
+---@param object any
+---@return string vref
+function Slots:export(object) end
+
+--- The name of an object, a new one if it has none; nothing is held by that.
+---@param object any
+---@return string vref
+function Slots:name(object) end
+
+--- The object of a name, if there is one now.
+---@param vref string
+---@return any
+function Slots:val(vref) end
+
+--- The name of an object, if it has one.
+---@param object any
+---@return string?
+function Slots:slot(object) end
+
+--- Sets or tells the root object.
+---@param object any
+---@return any
+function Slots:root(object) end
+
+---@alias lethe.vat.State "UNKNOWN"|"REACHABLE"|"UNREACHABLE"|"COLLECTED"|"FINALIZED"
+
+--- Where a name stands; engine "lua" cannot tell UNREACHABLE from REACHABLE.
+---@param vref string
+---@return lethe.vat.State
+function Slots:state(vref) end
+
+--- The kernel reaches these exports no more.
+---@param vrefs string[]
+function Slots:drop_exports(vrefs) end
+
+--- The kernel forgets these exports, which it dropped before.
+---@param vrefs string[]
+function Slots:retire_exports(vrefs) end
+
+--- These imports, which the vat dropped, are gone: weak collections forget them.
+---@param vrefs string[]
+function Slots:retire_imports(vrefs) end
+
+--- Says through dropImports, retireImports and retireExports what has died, whatever the collector
+--- did until now. With a budget it says at most so many names, and not to be done may be the
+--- answer; the calls together say what one without a budget would.
+---@param budget? integer
+---@return boolean done
+function Slots:bring_out_your_dead(budget) end
+
+--- A map keyed by objects. Presences are keys by name: recognized, not kept.
+---@return lethe.vat.WeakMap
+function Slots:weak_map() end
+
+--- A set of objects, likewise.
+---@return lethe.vat.WeakSet
+function Slots:weak_set() end
+
+--- A store: a map from strings to values, which are kept as data.
+---@return lethe.vat.Store
+function Slots:store() end
+
+--- A store keyed by objects, whose names it recognizes.
+---@return lethe.vat.WeakStore
+function Slots:weak_store() end
+
+--- What keeps a name, a path that ends at a root; nil if nothing does.
+---@param vref string
+---@return string[]?
+function Slots:why(vref) end
+
+--- Collects, and runs no callbacks. Engine "manual" may be told what to collect.
+---@param names? string[] vrefs, and w1, w2, ... for weak collections
+---@return string[] collected
+function Slots:collect(names) end
+
+--- Runs callbacks of what was collected.
+---@param n? integer|"all"
+---@param pick? integer which of the queue is next, from 0, modulo its length
+---@return string[] ran
+function Slots:finalize(n, pick) end
+
+--- Sends a message: its names are held for the kernel, and the result is subscribed to.
+---@param target string
+---@param method string
+---@param args lethe.vat.Args
+---@return any promise
+---@return string vpid
+function Slots:send(target, method, args) end
+
+--- The kernel tells outcomes.
+---@param resolutions { [1]: string, [2]: boolean, [3]: lethe.vat.Args }[]
+function Slots:notify(resolutions) end
+
+--- The vat is to decide a promise of the kernel's, as `promise` turns out.
+---@param vref string
+---@param promise any
+function Slots:decide(vref, promise) end
+
+--- The names of promises that are not resolved.
+---@return string[]
+function Slots:promises() end
+
+---@class lethe.vat.SlotsStats
+---@field slots integer names of which anything is known
+---@field bodies integer objects that are watched
+---@field queued integer callbacks that wait
+---@field entered integer
+---@field collected integer
+---@field finalized integer
+---@field stale integer callbacks that had nothing to do
+---@field dropped integer
+---@field retired integer
+---@field retired_exports integer
+---@field bytes integer of the tables in C
+
+--- Counts.
+---@return lethe.vat.SlotsStats
+function Slots:stats() end
+
+--- Ends the tables: nothing is said any more.
+---@return true
+function Slots:close() end
+
+---@class lethe.vat.WeakMap: lethe.Object
+local WeakMap = {}
+
+--- Lets go of everything in it.
+---@return true
+function WeakMap:close() end
+
+--- Sets the value of a key.
+---@param key any an object
+---@param value any nil deletes
+function WeakMap:set(key, value) end
+
+--- The value of a key, or nil.
+---@param key any
+---@return any
+function WeakMap:get(key) end
+
+--- Whether the key has a value.
+---@param key any
+---@return boolean
+function WeakMap:has(key) end
+
+--- Takes a key out.
+---@param key any
+---@return boolean found
+function WeakMap:delete(key) end
+
+---@class lethe.vat.WeakSet: lethe.Object
+local WeakSet = {}
+
+--- Lets go of everything in it.
+---@return true
+function WeakSet:close() end
+
+--- Puts a key in.
+---@param key any an object
+function WeakSet:add(key) end
+
+--- Whether the key is in it.
+---@param key any
+---@return boolean
+function WeakSet:has(key) end
+
+--- Takes a key out.
+---@param key any
+---@return boolean found
+function WeakSet:delete(key) end
+
+---@class lethe.vat.Store
+local Store = {}
+
+--- Sets the value of a key.
+---@param key string
+---@param value any nil, a boolean, a number, a string or an object
+function Store:set(key, value) end
+
+--- The value of a key, or nil.
+---@param key string
+---@return any
+function Store:get(key) end
+
+--- Takes a key out.
+---@param key string
+---@return boolean found
+function Store:delete(key) end
+
+---@class lethe.vat.WeakStore
+local WeakStore = {}
+
+--- Sets the value of a key.
+---@param key any an object; it gets a name if it has none
+---@param value any
+function WeakStore:set(key, value) end
+
+--- The value of a key, or nil.
+---@param key any
+---@return any
+function WeakStore:get(key) end
+
+--- Whether the key is in it.
+---@param key any
+---@return boolean
+function WeakStore:has(key) end
+
+--- Takes a key out.
+---@param key any
+---@return boolean found
+function WeakStore:delete(key) end
+
+return vat

@@ -1,0 +1,21 @@
+--- Vats: objects that talk across walls, and transcripts that replay exactly.
+--
+-- Each name loads its module when it is first used; see lua/lethe/meta/vat.lua for every call.
+
+-- name = { module, field }
+local PARTS <const> = {
+  slots = { "lethe.vat.slots", "new" },
+}
+
+---@class lethe.vat
+local M = {}
+
+return setmetatable(M, {
+  __index = function(_, name)
+    local part = PARTS[name]
+    if not part then return nil end
+    local value = require(part[1])[part[2]]
+    rawset(M, name, value)
+    return value
+  end,
+})
