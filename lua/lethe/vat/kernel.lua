@@ -1,0 +1,302 @@
+--- Kernels: several vats in one process, which hold each other's objects and never wait for each
+--- other.
+--
+-- A vat is a Lua state of its own, or, as a raw vat, a set of callbacks. All that passes between
+-- vats goes through the kernel's queue, one delivery (a crank) at a time: the kernel keeps a c-list
+-- for each vat, counts who holds what, and tells a vat when nobody reaches one of its objects any
+-- more. What a crank asks for is checked before anything of it leaves; a vat that breaks a rule
+-- ends, alone. Every crank has a record in the transcript, and the same deliveries give the same
+-- transcript.
+--
+--   local k = require("lethe").vat.kernel{}
+--   local bank = k:vat("bank", function() return { open = function() return 100 end } end)
+--   print(k:await(k:send(bank, "open")))
+--
+-- The kernel's own state is one table, `k` in the files beside this one.
+
+local base = require "lethe.core.base"
+local capdata = require "lethe.vat.capdata"
+local clist = require "lethe.vat.clist"
+local core = require "lethe.core.loop"
+local crank = require "lethe.vat.crank"
+local gc_actions = require "lethe.vat.gc_actions"
+local host = require "lethe.vat.host"
+local loop = require "lethe.loop"
+local options = require "lethe.spec.options"
+local order = require "lethe.vat.order"
+local promises = require "lethe.vat.promises"
+local queue = require "lethe.vat.queue"
+local raw = require "lethe.vat.raw"
+local reaping = require "lethe.vat.reaping"
+local refcounts = require "lethe.vat.refcounts"
+local transcript = require "lethe.vat.transcript"
+local work = require "lethe.vat.work"
+
+local M = {}
+
+---@class lethe.vat.Kernel
+local Kernel = {}
+local new_kernel, insides
+
+local OPTIONS <const> = { "transcript", "reap", "reap_at", "loop" }
+local BATCH <const> = 64 -- cranks that await runs before the loop's other tasks get their turn
+
+-- ---- arguments --------------------------------------------------------------------------------
+
+local function bad_argument(n, name, expected, value, level)
+  local message = "bad argument #%d to '%s' (%s expected, got %s)"
+  error(message:format(n, name, expected, base.type(value) or type(value)), level + 1)
+end
+
+local function check_string(n, name, value, level)
+  if type(value) ~= "string" then bad_argument(n, name, "string", value, level + 1) end
+end
+
+-- The kernel's state, for what must not happen in the midst of a crank.
+local function idle(self, name)
+  local k = insides(self)
+  if k.crank then error(("Kernel:%s cannot be called inside a crank"):format(name), 3) end
+  return k
+end
+
+local function find_vat(k, name, call, level)
+  check_string(1, call, name, level + 1)
+  local vat = k.vats[name]
+  if vat then return vat end
+  if k.ended[name] then return nil end
+  local hint = options.hint(name, order.keys(k.vats))
+  error(("there is no vat %q%s"):format(name, hint), level + 1)
+end
+
+-- ---- vats -------------------------------------------------------------------------------------
+
+local function check_name(k, name, call)
+  check_string(1, call, name, 3)
+  if k.names[name] then error(("the vat name %q is in use"):format(name), 3) end
+end
+
+local function new_vat(name)
+  return {
+    name = name, clist = clist.new(), driver = nil, root = nil, ended = nil, doomed = nil,
+    due = false, -- waits for its bringOutYourDead
+    deliveries = 0, gc_krefs = 0, -- since its last one
+  }
+end
+
+-- The vat joins with its root, o+0, which the kernel itself holds. The root's handle.
+local function join(k, vat, driver, bounds)
+  vat.driver = driver
+  vat.root = k.counts:new_object(vat.name)
+  vat.clist:export("o+0", vat.root)
+  k.counts:add(vat.root)
+  k.names[vat.name] = true
+  k.vats[vat.name] = vat
+  table.insert(k.living, vat)
+  k.transcript:vat(bounds)
+  local root = host.handle(k, vat.root)
+  k.roots[vat.name] = root
+  crank.end_doomed(k)
+  return root
+end
+
+--- A vat of the program's own making, without lethe's books: `setup(syscall)` returns its
+--- callbacks.
+---@param name string
+---@param setup fun(syscall: lethe.vat.Syscalls): lethe.vat.Callbacks
+---@return lethe.vat.Presence root
+function Kernel:raw_vat(name, setup)
+  local k = idle(self, "raw_vat")
+  check_name(k, name, "raw_vat")
+  if type(setup) ~= "function" then bad_argument(2, "raw_vat", "function", setup, 2) end
+  local vat = new_vat(name)
+  return join(k, vat, raw.new(setup, crank.syscalls(k, vat), 2), { name = name })
+end
+
+--- Ends a vat.
+---@param name string
+---@return boolean ended false if it had ended before
+function Kernel:terminate(name)
+  local k = idle(self, "terminate")
+  local vat = find_vat(k, name, "terminate", 2)
+  if not vat then return false end
+  crank.end_between(k, vat, "terminated", "ended by the program")
+  return true
+end
+
+-- ---- messages ---------------------------------------------------------------------------------
+
+--- Sends a message to an object, or to what a promise will be fulfilled with. Values are copied;
+--- presences and promises of this kernel go by reference.
+---@param target lethe.vat.Presence|lethe.vat.Promise
+---@param method string
+---@return lethe.vat.Promise
+function Kernel:send(target, method, ...)
+  local k = insides(self)
+  local kref = host.kref(k, target)
+  if not kref then bad_argument(1, "send", "presence or promise of this kernel", target, 2) end
+  check_string(2, "send", method, 2)
+  local ok, data, slots = pcall(host.encode, k, table.pack(...))
+  if not ok then error(data, 2) end
+  local result = k.counts:new_promise()
+  local handle = host.handle(k, result)
+  promises.send(k, {
+    target = kref, method = method, args = capdata.new(data, slots), result = result,
+  })
+  return handle
+end
+
+--- The next crank; nil when nothing is left to do.
+---@return lethe.vat.Record?
+function Kernel:step()
+  local record = work.step(idle(self, "step"))
+  return record and transcript.copy(record)
+end
+
+--- Runs cranks, all that are due or so many.
+---@param max_cranks integer?
+---@return integer cranks
+function Kernel:run(max_cranks)
+  local k = idle(self, "run")
+  if max_cranks ~= nil and math.type(max_cranks) ~= "integer" then
+    bad_argument(1, "run", "integer", max_cranks, 2)
+  end
+  local n = 0
+  while n ~= max_cranks and work.step(k) do
+    n = n + 1
+  end
+  return n
+end
+
+-- How a settled promise is answered.
+local function answer(k, promise)
+  local value = host.value(k, promise.args)
+  if promise.state == "fulfilled" then return value end
+  return nil, type(value) == "string" and value or tostring(value), "rejected"
+end
+
+--- Waits for a promise, running cranks.
+---@param promise lethe.vat.Promise
+---@return any value
+---@return string? message
+---@return "rejected"|"stalled"|nil code
+function Kernel:await(promise)
+  local k = idle(self, "await")
+  local kref = host.kref(k, promise, "p")
+  if not kref then bad_argument(1, "await", "promise of this kernel", promise, 2) end
+  local it, quiet = k.counts.promises[kref], 0
+  while it.state == "pending" do
+    local ran = 0
+    while ran < BATCH and it.state == "pending" and work.step(k) do
+      ran = ran + 1
+    end
+    if it.state == "pending" then
+      quiet = ran == 0 and quiet + 1 or 0
+      if quiet == 2 then
+        return nil, "nothing is left to run that could settle this promise", "stalled"
+      end
+      local ok, message, code = loop.wait(k.loop, function(wake)
+        core.send(k.loop, core.message(function() wake(true) end))
+      end)
+      if not ok then return nil, message, code end
+      if k.closed then return nil, "the kernel was closed", "closed" end
+    end
+  end
+  return answer(k, it)
+end
+
+-- ---- collections ------------------------------------------------------------------------------
+
+--- A bringOutYourDead crank for one vat; or for all, and a collection of the host's own heap, in
+--- which handles that it lost let go.
+---@param name string?
+---@return integer cranks
+function Kernel:reap(name)
+  local k = idle(self, "reap")
+  if name ~= nil then return work.reap(k, { find_vat(k, name, "reap", 2) }) end
+  host.collect(k)
+  return work.reap(k, table.move(k.living, 1, #k.living, 1, {}))
+end
+
+--- The c-list of a vat, oldest kernel name first; empty once it has ended.
+---@param name string
+---@return { kref: string, vref: string, reachable: boolean, recognizable: boolean }[]
+function Kernel:clist(name)
+  local vat = find_vat(insides(self), name, "clist", 2)
+  return vat and vat.clist:rows() or {}
+end
+
+-- ---- looking ----------------------------------------------------------------------------------
+
+--- Copies of the transcript's records.
+---@return lethe.vat.Record[]
+function Kernel:transcript()
+  return insides(self).transcript:records()
+end
+
+--- Figures.
+---@return lethe.vat.KernelStats
+function Kernel:stats()
+  local k = insides(self)
+  return {
+    cranks = k.cranks,
+    vats = #k.living,
+    queue = #k.queue,
+    gc_actions = gc_actions.count(k),
+    objects = k.counts.live.o,
+    promises = k.counts.live.p,
+    handles = k.handles.open,
+    ended = transcript.copy(k.ended),
+    output = transcript.copy(k.output),
+  }
+end
+
+-- ---- making -----------------------------------------------------------------------------------
+
+local function reap_at(given)
+  local value = given.reap_at
+  if value == nil then return 1000 end
+  if type(value) ~= "number" or value ~= value or value <= 0 then
+    error(("reap_at must be a number above 0 (got %s)"):format(tostring(value)), 3)
+  end
+  return value
+end
+
+local function loop_option(given)
+  local value = given.loop
+  if value == nil then return loop.default() end
+  if base.type(value) ~= "loop.Loop" or not core.is_open(value) then
+    error(("loop must be an open lethe.loop.Loop (got %s)"):format(tostring(value)), 3)
+  end
+  return value
+end
+
+--- A kernel without vats.
+---@param given lethe.vat.KernelOptions?
+---@return lethe.vat.Kernel?
+---@return string? message
+---@return string? code
+function M.new(given)
+  if given == nil then given = {} end
+  base.options(given, OPTIONS, 2)
+  local k = {
+    counts = refcounts.new(), actions = gc_actions.new(), handles = host.new(),
+    queue = queue.new(), reaps = queue.new(),
+    vats = {}, living = {}, names = {}, ended = {}, roots = {}, doomed = {}, output = {},
+    crank = nil, cranks = 0, closed = false,
+    reap = reaping.compile(given.reap == nil and "deliveries + 50*gc_krefs" or given.reap, 2),
+    reap_at = reap_at(given),
+    loop = loop_option(given),
+  }
+  k.transcript = transcript.new()
+  return new_kernel(k)
+end
+
+new_kernel, insides = base.class("vat.Kernel", Kernel, function(k)
+  k.closed = true
+  for _, vat in ipairs(k.living) do
+    vat.driver:close()
+  end
+  k.transcript:close()
+end, true, true)
+
+return M

@@ -1,0 +1,53 @@
+--- When a vat is due for a bringOutYourDead: an expression over what it has done since its last
+--- one.
+--
+-- `deliveries` counts its deliveries, `gc_krefs` the names in those that told it of collections
+-- elsewhere. The expression may hold numbers, these two names, arithmetic, comparisons, `and`,
+-- `or`, `not` and parentheses; true counts as 1, false as 0.
+
+local options = require "lethe.spec.options"
+
+local M = {}
+
+local NAMES <const> = { "deliveries", "gc_krefs" }
+local WORDS <const> = { ["and"] = true, ["or"] = true, ["not"] = true, deliveries = true,
+  gc_krefs = true }
+
+-- What is wrong with the text, if something is.
+local function complaint(text)
+  local rest = text:gsub("%d+%.?%d*[eE]?[+-]?%d*", " ")
+  for word in rest:gmatch("[%a_][%w_]*") do
+    if not WORDS[word] then
+      return ('unknown name "%s"%s'):format(word, options.hint(word, NAMES))
+    end
+  end
+  local stray = rest:gsub("[%a_][%w_]*", ""):match("[^%s%+%-%*/%%%^%(%)<>=~]")
+  return stray and ("unexpected %q"):format(stray)
+end
+
+local function number(value)
+  if value == true then return 1 end
+  return type(value) == "number" and value or 0
+end
+
+--- The expression as a function; raises at `level` for what is none.
+---@param text string
+---@param level integer
+---@return fun(deliveries: integer, gc_krefs: integer): number
+function M.compile(text, level)
+  if type(text) ~= "string" then
+    error(("reap must be an expression (got %s)"):format(type(text)), level + 1)
+  end
+  local message = complaint(text)
+  local chunk, why = load(("local deliveries, gc_krefs = ... return (%s)"):format(text), "=reap",
+    "t", {})
+  message = message or (not chunk and why:gsub("^reap:1: ", ""))
+  if not message and not pcall(chunk, 1, 1) then message = "no number comes of it" end
+  if message then error(("bad option reap: %s in %q"):format(message, text), level + 1) end
+  return function(deliveries, gc_krefs)
+    local ok, value = pcall(chunk, deliveries, gc_krefs)
+    return ok and number(value) or 0
+  end
+end
+
+return M
