@@ -4,6 +4,8 @@
 
 -- name = { module, field }
 local PARTS <const> = {
+  kernel = { "lethe.vat.kernel", "new" },
+  replay = { "lethe.vat.replay", "replay" },
   slots = { "lethe.vat.slots", "new" },
 }
 

@@ -12,6 +12,7 @@
 ---@field loop lethe.loop
 ---@field registry lethe.registry
 ---@field spec lethe.spec
+---@field vat lethe.vat
 local lethe = {}
 
 ---@alias lethe.Size integer|string

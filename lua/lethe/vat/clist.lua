@@ -58,6 +58,13 @@ function CList:import(kref)
   return add(self, kref, ("%s-%d"):format(kind, n), kind, false, false)
 end
 
+--- The same where the name was given by a kernel of the past; the entry's kref is that name.
+---@param vref string
+---@return lethe.vat.Entry
+function CList:adopt(vref)
+  return add(self, vref, vref, (parse(vref)), false, false)
+end
+
 ---@param entry lethe.vat.Entry
 function CList:remove(entry)
   self.by_kref[entry.kref] = nil

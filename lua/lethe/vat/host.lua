@@ -24,8 +24,10 @@ local KINDS <const> = { o = "vat.Presence", p = "vat.Promise" }
 local function let_go(handle)
   local k = handle.k
   if k.closed then return end
-  k.handles.open = k.handles.open - 1
-  k.counts:sub(handle.kref)
+  local handles, kref = k.handles, handle.kref
+  handles.open = handles.open - 1
+  handles.held[kref] = handles.held[kref] > 1 and handles.held[kref] - 1 or nil
+  k.counts:sub(kref)
 end
 
 -- The end of a handle: closed, or dead.
@@ -42,7 +44,12 @@ end
 --- What a kernel keeps of its host's handles.
 ---@return table
 function M.new()
-  return { by_kref = setmetatable({}, { __mode = "v" }), open = 0, dead = {}, kept = nil }
+  return {
+    by_kref = setmetatable({}, { __mode = "v" }), -- those that a program may still have
+    held = {}, open = 0, -- how many hold each kref, and all in all
+    dead = {}, -- collected, and not yet let go
+    kept = nil,
+  }
 end
 
 --- The host's handle for this kref; the same as long as there is one.
@@ -55,6 +62,7 @@ function M.handle(k, kref)
   handle = (kref:byte(2) == 112 and new_promise or new_presence){ k = k, kref = kref }
   k.counts:add(kref)
   handles.open = handles.open + 1
+  handles.held[kref] = (handles.held[kref] or 0) + 1
   handles.by_kref[kref] = handle
   if handles.kept then table.insert(handles.kept, handle) end
   return handle

@@ -14,6 +14,7 @@
 --
 -- The kernel's own state is one table, `k` in the files beside this one.
 
+local audit = require "lethe.vat.audit"
 local base = require "lethe.core.base"
 local capdata = require "lethe.vat.capdata"
 local clist = require "lethe.vat.clist"
@@ -248,6 +249,16 @@ function Kernel:stats()
     ended = transcript.copy(k.ended),
     output = transcript.copy(k.output),
   }
+end
+
+--- Compares the kernel's counts with what there is to be counted, and the rules that hold between
+--- two cranks: true, or nil and what is wrong.
+---@return true?
+---@return string? message
+function Kernel:check()
+  local message = audit.check(idle(self, "check"))
+  if message then return nil, message end
+  return true
 end
 
 -- ---- making -----------------------------------------------------------------------------------

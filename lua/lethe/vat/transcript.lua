@@ -7,6 +7,9 @@
 --
 -- Names in a record are the vat's own, so that a vat can be run again by itself.
 
+local capdata = require "lethe.vat.capdata"
+local marshal = require "lethe.vat.marshal"
+
 local M = {}
 
 ---@class lethe.vat.Transcript
@@ -26,6 +29,78 @@ end
 ---@param record table
 ---@return table
 M.copy = copy
+
+-- ---- comparing --------------------------------------------------------------------------------
+
+local function text(value)
+  return (marshal.encode{ value, n = 1 })
+end
+
+--- A syscall in one line; "nothing" for none.
+---@param call table?
+---@return string
+function M.call(call)
+  return call and text(call) or "nothing"
+end
+
+--- Whether two records of a crank say the same.
+---@param a table
+---@param b table
+---@return boolean
+function M.same(a, b)
+  return a.vat == b.vat and a.ended == b.ended and text(a.delivery) == text(b.delivery)
+    and text(a.syscalls) == text(b.syscalls)
+end
+
+-- ---- checking ---------------------------------------------------------------------------------
+
+local DELIVERIES <const> = {
+  deliver = "args", notify = "resolutions", dropExports = "names", retireExports = "names",
+  retireImports = "names", bringOutYourDead = "nothing", terminate = "nothing",
+}
+
+local function is_args(args)
+  return type(args) == "table" and capdata.list_of_names(args.slots, "slots") ~= nil
+end
+
+local function is_delivery(delivery)
+  local form = type(delivery) == "table" and DELIVERIES[delivery[1]]
+  if form == "args" then
+    return type(delivery[2]) == "string" and type(delivery[3]) == "string" and is_args(delivery[4])
+  elseif form == "resolutions" then
+    for _, each in ipairs(type(delivery[2]) == "table" and delivery[2] or {}) do
+      local is = type(each) == "table" and type(each[1]) == "string" and is_args(each[3])
+      if not is then return false end
+    end
+    return type(delivery[2]) == "table"
+  end
+  return form == "nothing" or form == "names"
+    and capdata.list_of_names(delivery[2], "names") ~= nil
+end
+
+--- What is wrong with the form of a transcript; nil if nothing is.
+---@param records any
+---@return string?
+function M.complaint(records)
+  local first = records[1]
+  if type(first) ~= "table" or type(first.vats) ~= "table" then
+    return "the first record does not name the vats"
+  end
+  for i, bounds in ipairs(first.vats) do
+    if type(bounds) ~= "table" or type(bounds.name) ~= "string" then
+      return ("the first record's vat %d has no name"):format(i)
+    end
+  end
+  for i = 2, #records do
+    local record = records[i]
+    if type(record) ~= "table" or type(record.vat) ~= "string"
+      or not is_delivery(record.delivery) or type(record.syscalls) ~= "table" then
+      return ("record %d is no record of a crank"):format(i)
+    end
+  end
+end
+
+-- ---- keeping ----------------------------------------------------------------------------------
 
 ---@return lethe.vat.Transcript
 function M.new()
