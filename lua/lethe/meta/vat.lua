@@ -268,4 +268,162 @@ function WeakStore:has(key) end
 ---@return boolean found
 function WeakStore:delete(key) end
 
+-- ---- kernels ----------------------------------------------------------------------------------
+
+---@class lethe.vat.KernelOptions
+---@field transcript? string a file for the transcript, a line of JSON for each record
+---@field reap? string when a vat is due for bringOutYourDead: an expression over `deliveries` and
+---`gc_krefs` since its last ("deliveries + 50*gc_krefs")
+---@field reap_at? number what the expression must reach (1000)
+---@field loop? lethe.loop.Loop that `await` waits on (the default one)
+
+--- A kernel, as yet without vats.
+---@param options? lethe.vat.KernelOptions
+---@return lethe.vat.Kernel?
+---@return string? message
+---@return string? code
+function vat.kernel(options) end
+
+--- Several vats in one process, which hold each other's objects and never wait for each other. What
+--- passes between them goes through the kernel, one delivery (a crank) at a time.
+---@class lethe.vat.Kernel: lethe.Object
+local Kernel = {}
+
+---@class lethe.vat.Resolution { vpid, rejected, args }, by position or by name
+---@field vpid string
+---@field rejected boolean
+---@field args lethe.vat.Args
+
+--- What a raw vat is told; each may be left out.
+---@class lethe.vat.Callbacks
+---@field deliver? fun(vref: string, method: string, args: lethe.vat.Args, result: string?)
+---@field notify? fun(resolutions: lethe.vat.Resolution[])
+---@field drop_exports? fun(vrefs: string[])
+---@field retire_exports? fun(vrefs: string[])
+---@field retire_imports? fun(vrefs: string[])
+---@field bring_out_your_dead? fun()
+
+--- A vat of the program's own making, to try other ways of tracking imports. Its callbacks run in
+--- this state and cannot wait.
+---@param name string not yet in use
+---@param setup fun(syscall: lethe.vat.Syscalls): lethe.vat.Callbacks
+---@return lethe.vat.Presence root
+function Kernel:raw_vat(name, setup) end
+
+--- Sends a message. Values are copied, cycles and sharing kept; presences and promises of this
+--- kernel go by reference.
+---@param target lethe.vat.Presence|lethe.vat.Promise
+---@param method string
+---@return lethe.vat.Promise
+function Kernel:send(target, method, ...) end
+
+--- Waits for a promise, running cranks.
+---@param promise lethe.vat.Promise
+---@return any value
+---@return string? message
+---@return "rejected"|"stalled"|"cancelled"|"closed"|nil code
+function Kernel:await(promise) end
+
+--- Runs cranks: so many, or all that are due.
+---@param max_cranks? integer
+---@return integer cranks
+function Kernel:run(max_cranks) end
+
+--- Runs the next crank.
+---@return lethe.vat.Record? crank nil when nothing is left to do
+function Kernel:step() end
+
+--- A bringOutYourDead crank for one vat; or for all, and a full collection of this state, in which
+--- presences and promises that the program lost let go.
+---@param name? string
+---@return integer cranks
+function Kernel:reap(name) end
+
+---@class lethe.vat.Row
+---@field kref string the kernel's name
+---@field vref string the vat's
+---@field reachable boolean
+---@field recognizable boolean
+
+--- The c-list of a vat, oldest kernel name first; empty once the vat has ended.
+---@param name string
+---@return lethe.vat.Row[]
+function Kernel:clist(name) end
+
+--- Ends a vat: what it was to settle is rejected, and messages to its objects fail.
+---@param name string
+---@return boolean ended false if it had ended before
+function Kernel:terminate(name) end
+
+---@class lethe.vat.Record
+---@field vat string
+---@field delivery table { kind, ... }: deliver notify dropExports retireExports retireImports
+---bringOutYourDead terminate
+---@field syscalls table[] { name, ... }, in order
+---@field ended "meter"|"memory"|"illegal_syscall"|"terminated"|nil
+
+--- Copies of the transcript's records, the first of which names each vat with its meter and memory.
+---@return lethe.vat.Record[]
+function Kernel:transcript() end
+
+---@class lethe.vat.KernelStats
+---@field cranks integer in all
+---@field vats integer that live
+---@field queue integer messages and notifications that wait
+---@field gc_actions integer that wait
+---@field objects integer known to the kernel
+---@field promises integer known to the kernel
+---@field handles integer presences and promises of this program
+---@field ended table<string, { code: string, message: string }>
+---@field output { vat: string, line: string }[] what vats printed
+
+---@return lethe.vat.KernelStats
+function Kernel:stats() end
+
+--- Counts everything anew and compares.
+---@return true?
+---@return string? message what is wrong
+function Kernel:check() end
+
+--- Ends the kernel and its vats.
+---@return true
+function Kernel:close() end
+
+--- An object of some vat, as the program that made the kernel holds it.
+---@class lethe.vat.Presence: lethe.Object
+local Presence = {}
+
+--- Lets go of it at once. One that is collected lets go in `Kernel:reap()`.
+---@return true
+function Presence:close() end
+
+--- A promise of the kernel.
+---@class lethe.vat.Promise: lethe.Object
+local Promise = {}
+
+---@return "pending"|"fulfilled"|"rejected"
+function Promise:state() end
+
+--- What it was fulfilled with, or the reason of its rejection; nil while it is pending.
+---@return any
+function Promise:value() end
+
+--- Lets go of it at once. One that is collected lets go in `Kernel:reap()`.
+---@return true
+function Promise:close() end
+
+-- ---- replays ----------------------------------------------------------------------------------
+
+--- Gives each vat of a transcript its deliveries again, and compares what it asks for.
+---@param records lethe.vat.Record[]|string the records, or the path of a file of them
+---@param builds table<string, any> by name: what `Kernel:vat` was given; { raw = setup } for raw
+---vats
+---@return true?
+---@return string? message
+---@return "diverged"|"not_found"|"bad_format"|nil code
+---@return integer? index of the first record that differs
+---@return lethe.vat.Record? expected
+---@return lethe.vat.Record? got nil where the vat could not run
+function vat.replay(records, builds) end
+
 return vat

@@ -5,7 +5,7 @@
 local M = {}
 
 local NUMBER <const> = "^([opd])([+-])(%d+)$"
-local STORED <const> = { "^o%+[dv](%d+)$", "^o%+[dv](%d+)/(%d+)$", "^o%+[dv](%d+)/(%d+):(%d+)$" }
+local STORED <const> = { "^o%+[dv](%d+)/(%d+)$", "^o%+[dv](%d+)/(%d+):(%d+)$" }
 local DIGITS <const> = 15 -- of the longest number
 
 local function is_number(digits)
@@ -15,7 +15,7 @@ end
 local function is_stored(vref)
   for _, pattern in ipairs(STORED) do
     local a, b, c = vref:match(pattern)
-    if a then return is_number(a) and (not b or is_number(b)) and (not c or is_number(c)) end
+    if a then return is_number(a) and is_number(b) and (not c or is_number(c)) end
   end
   return false
 end
