@@ -195,9 +195,12 @@ static int spawn_and_join(lua_State *L) {
   lua_pushvalue(L, 1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key_task);
   lua_getfield(L, 1, "join");
-  lua_insert(L, 1);
+  lua_pushvalue(L, 1);
   lua_call(L, 1, LUA_MULTRET);
-  return lua_gettop(L);
+  lua_getfield(L, 1, "close"); /* else it would be a leak of the script's */
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 0);
+  return lua_gettop(L) - 1;
 }
 
 int lethe_run_task(lua_State *L, int nargs) {

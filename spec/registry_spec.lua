@@ -618,6 +618,8 @@ describe("lethe.registry", function()
     assert.matches(":3: in [%l ]+'careless'", out)
     out, err, code = program.run("lethe " .. script)
     assert.are.same({ "loop.Loop\nnil\n", "", 0 }, { out, err, code })
+    out = program.run("LUA_INIT='local x = 1' lethe " .. script) -- a task of the executable's own
+    assert.are.equal("loop.Loop\nnil\n", out)
     program.clean()
   end)
 

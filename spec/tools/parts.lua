@@ -238,10 +238,13 @@ end
 
 local function torture_part(subject)
   local part = { name = subject.name .. ", torture" }
-  for _, variant in ipairs({ VARIANTS.plain, VARIANTS.address, VARIANTS.thread }) do
+  for _, variant in ipairs({ VARIANTS.plain, VARIANTS.address }) do
     add(part, build(variant), c_tests(subject.c_tests, variant, 7200),
       specs(subject.specs, variant, 7200))
   end
+  local thread <const> = VARIANTS.thread
+  add(part, build(thread), c_tests(threaded(subject.c_tests), thread, 7200),
+    specs(subject.specs, thread, 7200))
   local plain <const> = VARIANTS.plain
   return add(part,
     briefly(c_tests(subject.c_tests, plain, 7200, VALGRIND)),
