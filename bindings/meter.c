@@ -15,6 +15,7 @@
  *   M4  The call hook sees every call. It charges the start of each coroutine, and after the end it
  *       stops calls at once, while the count hook of a thread may be up to an interval away:
  *       without it, coroutines that start coroutines would multiply. */
+#include <stdio.h>
 #include <time.h>
 
 #include <lauxlib.h>
@@ -62,6 +63,25 @@ void lethe_meter_note(int64_t n) {
   if (active) take(active, n);
 }
 
+/* ---- tracebacks ------------------------------------------------------------------------------ */
+
+/* Where the code is, from a level on, into the meter's room. Nothing is allocated, nothing raised. */
+static void trace(lua_State *L, struct lethe_meter *m, int level) {
+  lua_Debug ar;
+  size_t n = 0;
+  if (!m->trace || m->trace[0]) return;
+  for (; n + 1 < m->trace_size && lua_getstack(L, level, &ar); level++) {
+    char at[96] = "", name[64] = "";
+    lua_getinfo(L, "nSl", &ar);
+    if (ar.currentline > 0) snprintf(at, sizeof at, "%s:%d: ", ar.short_src, ar.currentline);
+    if (ar.name) snprintf(name, sizeof name, " '%s'", ar.name);
+    int more = snprintf(m->trace + n, m->trace_size - n, "%s%sin %s%s%s", n ? "\n" : "", at,
+                        *ar.what == 'm' ? "the text itself" : "function", name,
+                        *ar.what == 'C' ? " of the library" : "");
+    n += more < 0 ? 0 : (size_t)more;
+  }
+}
+
 /* ---- stopping -------------------------------------------------------------------------------- */
 
 static void hook(lua_State *L, lua_Debug *ar);
@@ -96,7 +116,8 @@ static void strip(lua_State *L) {
   }
 }
 
-static void stop(lua_State *L, const struct lethe_meter *m, int event) {
+static void stop(lua_State *L, struct lethe_meter *m, int event) {
+  trace(L, m, 0);
   set_interval(L, 1);
   if (lua_isyieldable(L)) {
     if (event == LUA_HOOKCOUNT)
@@ -129,6 +150,7 @@ void lethe_meter_charge(lua_State *L, int64_t n) {
   if (!active) return;
   take(active, n);
   if (!active->spent) return;
+  trace(L, active, 0);
   set_interval(L, 1);
   raise_spent(L);
 }
@@ -143,6 +165,7 @@ static int to_string(lua_State *L) {
 /* The message handler: whatever was raised becomes a string of bounded length. */
 static int message(lua_State *L) {
   size_t n;
+  if (active) trace(L, active, 1);
   if (lua_type(L, 1) != LUA_TSTRING) {
     const char *type = luaL_typename(L, 1);
     if (lua_isnumber(L, 1) || luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL) {

@@ -37,6 +37,8 @@ struct lethe_meter {
   bool late;       /* spent by the clock */
   unsigned fires;  /* of the hook, for looking at the clock now and then */
   lua_State *base; /* the thread of the call under way */
+  char *trace;     /* NULL, or room for a traceback of the first failure, "" before it */
+  size_t trace_size;
 };
 
 /* A fresh meter. The caller owns it; nothing needs to be undone. */

@@ -260,6 +260,11 @@ int lethe_expr_compile(struct lethe_expr **out, const struct lethe_alloc *a, con
   return lethe_expr_compile_with(out, a, text, fields, 0, why, n);
 }
 
+bool lethe_expr_same(const struct lethe_expr *a, const struct lethe_expr *b) {
+  if (!a || !b) return a == b;
+  return a->size == b->size && memcmp(a->code, b->code, a->size - size_of(0)) == 0;
+}
+
 void lethe_expr_delete(struct lethe_expr *e) {
   if (e) lethe_free(e->alloc, e, e->size);
 }
