@@ -30,7 +30,7 @@ BUILD_PACKAGES := gcc libc6-dev make lua5.4 liblua5.4-dev libevent-dev libhiredi
   libxxhash-dev lua-dkjson
 TEST_PACKAGES := lua-unit lua-luassert lua-busted lua-check libcmocka-dev clang libclang-rt-dev \
   clang-format shellcheck luarocks libxml2-utils pkg-config mandoc zsh liburcu-dev libck-dev \
-  python3-prometheus-client redis-server
+  python3-prometheus-client redis-server chromium
 TORTURE_PACKAGES := valgrind
 
 # A variant builds into a folder of its own, so that they stand beside each other.

@@ -165,6 +165,21 @@ for family in parse(open(sys.argv[1]).read()):
     assert.is_nil(parsed:find("Traceback"))
   end)
 
+  it("draws in a browser what there is, and escapes it", function()
+    local tracker <close> = assert(quota.new{ max = "1M", low_water = "512K" })
+    server:watch(tracker, "the tracker")
+    local p = assert(tracker:account{ name = "<b>big</b>" }:participant{
+      get_oldest = function() end, reclaim = function() end })
+    assert(p:claim(300 * 1024 - tracker:used()))
+    local dom = outside(("timeout 60 chromium --headless --no-sandbox --disable-gpu "
+      .. "--virtual-time-budget=4000 --dump-dom %s 2>/dev/null"):format(server:url()))
+    assert.is_truthy(dom:find("<h2>the tracker ", 1, true))
+    assert.is_truthy(dom:find('<polyline class="used" points="%d+,%d'))
+    assert.is_truthy(dom:find("used 300.0 KiB, max 1.0 MiB, low water 512.0 KiB", 1, true))
+    assert.is_truthy(dom:find("&lt;b&gt;big&lt;/b&gt;", 1, true))
+    assert.is_nil(dom:find("<b>big", 1, true))
+  end)
+
   it("goes on though nobody keeps it, and keeps its loop going", function()
     local out, err, code = program.script [[
       local inspect, loop = require "lethe.inspect", require "lethe.loop".default()

@@ -36,7 +36,7 @@ local function answer(view, path)
     return 200, "application/json", json.encode({
       title = view.title,
       time = view.loop:now(),
-      objects = watch.figures(view.watched),
+      objects = json.array(watch.figures(view.watched)),
     })
   end
   return 404, "text/plain; charset=utf-8", NOT_FOUND
