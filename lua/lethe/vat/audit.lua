@@ -55,6 +55,11 @@ local function check_counts(k)
         object.recognizable, reach[kref] or 0, know[kref] or 0)
     end
   end
+  for kref, object in pairs(k.counts.objects) do
+    local owner = object.owner and k.vats[object.owner]
+    if owner and not owner.clist.by_kref[kref] then return kref .. ": unknown to its owner" end
+    if not owner and object.reachable == 0 then return kref .. ": of nobody, and nobody's" end
+  end
   for kref, n in pairs(reach) do
     if not k.counts.objects[kref] then return ("%s is gone, but %d reach it"):format(kref, n) end
   end

@@ -123,8 +123,7 @@ end
 
 -- ---- methods ----------------------------------------------------------------------------------
 
-local function promise(self)
-  local handle = promise_of(self)
+local function promise(handle)
   if handle.k.closed then error("attempt to use a closed lethe.vat.Kernel", 3) end
   return handle.k.counts.promises[handle.kref], handle.k
 end
@@ -132,13 +131,13 @@ end
 --- How it stands.
 ---@return "pending"|"fulfilled"|"rejected"
 function Promise:state()
-  return promise(self).state
+  return promise(promise_of(self)).state
 end
 
 --- What it was fulfilled with, or the reason of its rejection; nil while it is pending.
 ---@return any
 function Promise:value()
-  local it, k = promise(self)
+  local it, k = promise(promise_of(self))
   if it.state == "pending" then return nil end
   return M.value(k, it.args)
 end

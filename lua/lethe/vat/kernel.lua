@@ -54,8 +54,7 @@ local function check_string(n, name, value, level)
 end
 
 -- The kernel's state, for what must not happen in the midst of a crank.
-local function idle(self, name)
-  local k = insides(self)
+local function idle(k, name)
   if k.crank then error(("Kernel:%s cannot be called inside a crank"):format(name), 3) end
   return k
 end
@@ -106,7 +105,7 @@ end
 ---@param setup fun(syscall: lethe.vat.Syscalls): lethe.vat.Callbacks
 ---@return lethe.vat.Presence root
 function Kernel:raw_vat(name, setup)
-  local k = idle(self, "raw_vat")
+  local k = idle(insides(self), "raw_vat")
   check_name(k, name, "raw_vat")
   if type(setup) ~= "function" then bad_argument(2, "raw_vat", "function", setup, 2) end
   local vat = new_vat(name)
@@ -117,7 +116,7 @@ end
 ---@param name string
 ---@return boolean ended false if it had ended before
 function Kernel:terminate(name)
-  local k = idle(self, "terminate")
+  local k = idle(insides(self), "terminate")
   local vat = find_vat(k, name, "terminate", 2)
   if not vat then return false end
   crank.end_between(k, vat, "terminated", "ended by the program")
@@ -149,7 +148,7 @@ end
 --- The next crank; nil when nothing is left to do.
 ---@return lethe.vat.Record?
 function Kernel:step()
-  local record = work.step(idle(self, "step"))
+  local record = work.step(idle(insides(self), "step"))
   return record and transcript.copy(record)
 end
 
@@ -157,7 +156,7 @@ end
 ---@param max_cranks integer?
 ---@return integer cranks
 function Kernel:run(max_cranks)
-  local k = idle(self, "run")
+  local k = idle(insides(self), "run")
   if max_cranks ~= nil and math.type(max_cranks) ~= "integer" then
     bad_argument(1, "run", "integer", max_cranks, 2)
   end
@@ -181,7 +180,7 @@ end
 ---@return string? message
 ---@return "rejected"|"stalled"|nil code
 function Kernel:await(promise)
-  local k = idle(self, "await")
+  local k = idle(insides(self), "await")
   local kref = host.kref(k, promise, "p")
   if not kref then bad_argument(1, "await", "promise of this kernel", promise, 2) end
   local it, quiet = k.counts.promises[kref], 0
@@ -212,7 +211,7 @@ end
 ---@param name string?
 ---@return integer cranks
 function Kernel:reap(name)
-  local k = idle(self, "reap")
+  local k = idle(insides(self), "reap")
   if name ~= nil then return work.reap(k, { find_vat(k, name, "reap", 2) }) end
   host.collect(k)
   return work.reap(k, table.move(k.living, 1, #k.living, 1, {}))
@@ -256,7 +255,7 @@ end
 ---@return true?
 ---@return string? message
 function Kernel:check()
-  local message = audit.check(idle(self, "check"))
+  local message = audit.check(idle(insides(self), "check"))
   if message then return nil, message end
   return true
 end
@@ -285,7 +284,7 @@ end
 ---@param given lethe.vat.KernelOptions?
 ---@return lethe.vat.Kernel?
 ---@return string? message
----@return string? code
+---@return "not_writable"|nil code
 function M.new(given)
   if given == nil then given = {} end
   base.options(given, OPTIONS, 2)
@@ -298,7 +297,12 @@ function M.new(given)
     reap_at = reap_at(given),
     loop = loop_option(given),
   }
-  k.transcript = transcript.new()
+  if given.transcript ~= nil and type(given.transcript) ~= "string" then
+    error(("transcript must be a path (got %s)"):format(type(given.transcript)), 2)
+  end
+  local message, code
+  k.transcript, message, code = transcript.new(given.transcript)
+  if not k.transcript then return nil, message, code end
   return new_kernel(k)
 end
 

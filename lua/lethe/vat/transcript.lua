@@ -8,6 +8,7 @@
 -- Names in a record are the vat's own, so that a vat can be run again by itself.
 
 local capdata = require "lethe.vat.capdata"
+local files = require "lethe.vat.transcript_file"
 local marshal = require "lethe.vat.marshal"
 
 local M = {}
@@ -40,7 +41,7 @@ end
 ---@param call table?
 ---@return string
 function M.call(call)
-  return call and text(call) or "nothing"
+  return call and files.call(call) or "nothing"
 end
 
 --- Whether two records of a crank say the same.
@@ -102,9 +103,27 @@ end
 
 -- ---- keeping ----------------------------------------------------------------------------------
 
----@return lethe.vat.Transcript
-function M.new()
-  return setmetatable({ list = { { vats = {} } } }, Transcript)
+--- A transcript, in memory; or in a file, which then holds it alone.
+---@param path string?
+---@return lethe.vat.Transcript?
+---@return string? message
+---@return "not_writable"|nil code
+function M.new(path)
+  local self = setmetatable({ list = { { vats = {} } }, path = path, file = nil }, Transcript)
+  if path then
+    local file, message = io.open(path, "wb")
+    if not file then return nil, message, "not_writable" end
+    file:setvbuf("line")
+    self.file = file
+  end
+  return self
+end
+
+-- The vats that no line names yet.
+local function write_vats(self)
+  if not self.list[1].vats[1] then return end
+  self.file:write(files.line(self.list[1]), "\n")
+  self.list[1].vats = {}
 end
 
 --- A vat was made.
@@ -116,15 +135,42 @@ end
 --- A crank is over.
 ---@param record table
 function Transcript:add(record)
-  self.list[#self.list + 1] = record
+  if self.file then
+    write_vats(self)
+    self.file:write(files.line(record), "\n")
+  else
+    self.list[#self.list + 1] = record
+  end
 end
 
 --- Copies of all records.
 ---@return table[]
 function Transcript:records()
-  return copy(self.list)
+  if not self.file then return copy(self.list) end
+  write_vats(self)
+  self.file:flush()
+  return assert(files.read(self.path))
 end
 
-function Transcript.close() end
+--- Nothing is added any more.
+function Transcript:close()
+  if not self.file then return end
+  write_vats(self)
+  self.file:close()
+  self.file = nil
+end
+
+--- The records of a file, looked through.
+---@param path string
+---@return table[]?
+---@return string? message
+---@return "not_found"|"bad_format"|nil code
+function M.read(path)
+  local records, message, code = files.read(path)
+  if not records then return nil, message, code end
+  message = M.complaint(records)
+  if message then return nil, ("%s: %s"):format(path, message), "bad_format" end
+  return records
+end
 
 return M
