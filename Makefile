@@ -243,8 +243,12 @@ check-gc-classes: build/lethe ## every __gc only notes a death; planted offender
 	@build/lethe spec/tools/gc_classes_run.lua
 
 .PHONY: docscov
-docscov: build/lethe ## each exported name has a LuaLS stub or annotation, and each stub a name
+docscov: build/lethe reference ## each exported name has a LuaLS stub or annotation, each stub a name
 	@build/lethe spec/tools/docscov.lua
+
+.PHONY: reference
+reference: ## write the reference in Markdown, from the stubs, into build/reference
+	@$(LUA) spec/tools/reference.lua build/reference
 
 .PHONY: check-pages
 check-pages: build/lethe ## the README files' code runs; their links and make targets exist
@@ -280,7 +284,7 @@ page = $(patsubst %.1,man/man1/%.1,$(patsubst %.bash,bash-completion/completions
   _%,zsh/site-functions/_%,$(notdir $(1)))))
 
 .PHONY: install
-install: all $(B)/liblethe.a $(MANUAL) ## into PREFIX (/usr/local), below DESTDIR
+install: all $(B)/liblethe.a $(MANUAL) reference ## into PREFIX (/usr/local), below DESTDIR
 	@$(INSTALL) -d $(foreach d,$(BINDIR) $(LIBDIR)/pkgconfig $(INST_LIBDIR) $(INCDIR)/lethe,$(call to,$d))
 	$(INSTALL) -m 755 $(B)/lethe $(call to,$(BINDIR))/lethe
 	$(INSTALL) -m 755 $(B)/lethe.so $(call to,$(INST_LIBDIR))/lethe.so
@@ -291,6 +295,7 @@ install: all $(B)/liblethe.a $(MANUAL) ## into PREFIX (/usr/local), below DESTDI
 	  >$(call to,$(LIBDIR)/pkgconfig/lethe.pc)
 	@spec/tools/copy.sh lua $(call to,$(INST_LUADIR)) $(LUA_FILES:lua/%=%)
 	@spec/tools/copy.sh lua/lethe/meta $(call to,$(SHAREDIR)/lethe/types) $(notdir $(STUBS))
+	@spec/tools/copy.sh build/reference $(call to,$(SHAREDIR)/doc/lethe) $$(ls build/reference)
 	@$(foreach f,$(MANUAL),$(INSTALL) -D -m 644 $f $(call to,$(SHAREDIR)/$(call page,$f)) &&) true
 
 .PHONY: uninstall
@@ -299,13 +304,14 @@ uninstall: ## remove what install put there
 	  $(call to,$(LIBDIR))/liblethe.a \
 	  $(call to,$(LIBDIR)/pkgconfig/lethe.pc) \
 	  $(foreach f,$(MANUAL),$(call to,$(SHAREDIR)/$(call page,$f)))
-	rm -rf $(call to,$(INCDIR)/lethe) $(call to,$(INST_LUADIR)/lethe) $(call to,$(SHAREDIR)/lethe)
+	rm -rf $(call to,$(INCDIR)/lethe) $(call to,$(INST_LUADIR)/lethe) $(call to,$(SHAREDIR)/lethe) \
+	  $(call to,$(SHAREDIR)/doc/lethe)
 ifeq ($(DESTDIR),)
 	@rmdir --ignore-fail-on-non-empty $(foreach d,$(INST_LIBDIR) $(INST_LUADIR), \
 	  $d $(filter %/lua/,$(dir $d))) 2>/dev/null || true
 else
 	@cd '$(DESTDIR)' && for d in $(BINDIR) $(INST_LIBDIR) $(LIBDIR)/pkgconfig $(INCDIR) $(INST_LUADIR) \
-	  $(patsubst %/,$(SHAREDIR)/%,$(dir $(foreach f,$(MANUAL),$(call page,$f)))); do rmdir -p --ignore-fail-on-non-empty .$$d 2>/dev/null || true; done
+	  $(SHAREDIR)/doc $(patsubst %/,$(SHAREDIR)/%,$(dir $(foreach f,$(MANUAL),$(call page,$f)))); do rmdir -p --ignore-fail-on-non-empty .$$d 2>/dev/null || true; done
 endif
 
 .PHONY: dist

@@ -24,7 +24,8 @@ $make install DESTDIR="$dest" PREFIX=/opt/lethe >"$root/log" 2>&1 || {
 }
 
 for file in bin/lethe lib/lua/5.4/lethe.so lib/liblethe.a lib/pkgconfig/lethe.pc include/lethe/base.h \
-  share/lua/5.4/lethe/init.lua share/lethe/types/lethe.lua; do
+  share/lua/5.4/lethe/init.lua share/lethe/types/lethe.lua \
+  share/man/man1/lethe.1 share/doc/lethe/lethe.quota.md; do
   [ -f "$prefix/$file" ] || fail "$file was not installed"
 done
 

@@ -4,7 +4,11 @@
 -- lua/lethe/meta/ nor an annotation where it is written; for a parameter of a stub or of a public
 -- module without `---@param`; and for a stub of something that does not exist.
 package.path = "./?.lua;" .. package.path
+local annotations = require "spec.tools.annotations"
 local sources = require "spec.tools.sources"
+
+local each_function <const>, module_of <const> = annotations.each_function,
+  annotations.module_of
 
 -- Classes that no program gets to see.
 local INTERNAL <const> = {
@@ -27,11 +31,6 @@ end
 
 -- ---- reading annotations ----------------------------------------------------------------------
 
-local function module_of(path)
-  return (path:gsub("^lua/", ""):gsub("/meta/lethe%.lua$", ""):gsub("/meta/", "/")
-    :gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."))
-end
-
 -- Parameters that the comment block above a function does not name.
 local function unnamed(parameters, block)
   local list = {}
@@ -40,30 +39,6 @@ local function unnamed(parameters, block)
     if name ~= "self" and name:sub(1, 1) ~= "_" and not said then list[#list + 1] = name end
   end
   return list
-end
-
--- Calls fn(class, name, block, parameters, line) for each `function Var.name(...)` of a file. A
--- variable stands for the class annotated above it; M, unannotated, for the module of the file.
-local function each_function(path, fn)
-  local class_of, block, class, line = { M = module_of(path) }, {}, nil, 0
-  for text in (sources.read(".", path) .. "\n"):gmatch("([^\n]*)\n") do
-    line = line + 1
-    if text:find("^%-%-") then
-      block[#block + 1] = text
-      class = text:match("^%-%-%-@class%s+([%w_.]+)") or class
-    else
-      local var = text:match("^local%s+([%w_]+)")
-      if var and class then class_of[var] = class end
-      local owner, name, parameters = text:match("^function%s+([%w_]+)[.:]([%w_]+)%((.-)%)")
-      if not owner then
-        owner, name, parameters = text:match("^([%w_]+)%.([%w_]+)%s*=%s*function%((.-)%)")
-      end
-      if owner and class_of[owner] and name:sub(1, 1) ~= "_" then
-        fn(class_of[owner], name, table.concat(block, "\n"), parameters, line)
-      end
-      block, class = {}, nil
-    end
-  end
 end
 
 local documented, stubs = {}, {}
