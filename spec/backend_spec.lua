@@ -1,5 +1,5 @@
--- Backends without a cache: files on the thread pool, memory, and one that makes another fail. Redis
--- is in backend_redis_spec.lua, what a crash leaves in cache_crash_spec.lua.
+-- Backends without a cache: files on the thread pool, memory, and one that makes another fail.
+-- Redis is in backend_redis_spec.lua, what a crash leaves in cache_crash_spec.lua.
 local at_its_line = require "spec.support.errors".at_its_line
 local backend = require "lethe.backend"
 local lethe = require "lethe"

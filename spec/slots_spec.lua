@@ -63,7 +63,8 @@ describe("vat.slots", function()
   it("refuses what is no vref", function()
     for _, text in ipairs{ "", "o", "o-", "x-1", "o*1", "o-01", "o-1/2", "o+d1", "o+v3/4:", "o-1|2",
       "o-1 ", "o+1,2", "o-1234567890123456" } do
-      assert.matches('^bad argument #1 to \'import\' %("' .. text:gsub("%p", "%%%0") .. '" is no vref',
+      local quoted = text:gsub("%p", "%%%0")
+      assert.matches('^bad argument #1 to \'import\' %("' .. quoted .. '" is no vref',
         errors.at_its_line(function() slots:import(text) end))
     end
   end)

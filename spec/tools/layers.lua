@@ -252,7 +252,8 @@ end
 -- The whole core links without Lua.
 local function check_link(build)
   local command = ("%s -shared -o /dev/null -Wl,--whole-archive %s/liblethe.a "
-    .. "-Wl,--no-whole-archive -Wl,-z,defs -lhiredis -levent_core -levent_extra -levent_pthreads -lm "
+    .. "-Wl,--no-whole-archive -Wl,-z,defs -lhiredis "
+    .. "-levent_core -levent_extra -levent_pthreads -lm "
     .. "-pthread 2>&1")
     :format(os.getenv("CC") or "gcc", build)
   local complaints = sources.lines(command)

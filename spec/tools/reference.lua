@@ -209,7 +209,8 @@ assert(os.execute(("mkdir -p '%s'"):format(directory)))
 
 -- lethe and the modules that are its fields.
 local public = { lethe = true }
-for module in sources.read(".", "lua/lethe/init.lua"):gmatch("%-%-%-@field [%w_]+ (lethe%.[%w_]+)") do
+local faces <const> = sources.read(".", "lua/lethe/init.lua")
+for module in faces:gmatch("%-%-%-@field [%w_]+ (lethe%.[%w_]+)") do
   public[module] = true
 end
 
