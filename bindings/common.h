@@ -157,6 +157,7 @@ struct lethe_loop *lethe_checkloop(lua_State *L, int arg);
 
 LETHE_EXPORT int luaopen_lethe_core_backend(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_base(lua_State *L);
+LETHE_EXPORT int luaopen_lethe_core_cache(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_epoch(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_inspect(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_loop(lua_State *L);

@@ -18,6 +18,7 @@ extern const char *const lethe_embedded[]; /* name, chunk name, source, ..., NUL
 static const luaL_Reg modules[] = {{"lethe.core.backend", luaopen_lethe_core_backend},
                                    {"lethe.core.base", luaopen_lethe_core_base},
                                    {"lethe.core.cli", luaopen_lethe_core_cli},
+                                   {"lethe.core.cache", luaopen_lethe_core_cache},
                                    {"lethe.core.epoch", luaopen_lethe_core_epoch},
                                    {"lethe.core.loop", luaopen_lethe_core_loop},
                                    {"lethe.core.policy", luaopen_lethe_core_policy},

@@ -8,6 +8,7 @@ local base = require "lethe.core.base"
 
 ---@class lethe
 ---@field backend lethe.backend
+---@field cache lethe.cache
 ---@field epoch lethe.epoch
 ---@field inspect lethe.inspect
 ---@field quota lethe.quota
@@ -21,8 +22,8 @@ local base = require "lethe.core.base"
 local M = { _VERSION = base.version }
 
 local MODULES <const> = {
-  backend = true, epoch = true, inspect = true, loop = true, policy = true, quota = true,
-  registry = true, shared = true, spec = true, vat = true, worker = true,
+  backend = true, cache = true, epoch = true, inspect = true, loop = true, policy = true,
+  quota = true, registry = true, shared = true, spec = true, vat = true, worker = true,
 }
 
 --- The lethe type of a value, such as "quota.Tracker"; nil for what is not lethe's.

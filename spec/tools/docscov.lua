@@ -13,6 +13,8 @@ local each_function <const>, module_of <const> = annotations.each_function,
 -- Classes that no program gets to see.
 local INTERNAL <const> = {
   ["lethe.backend.Call"] = "an operation that a waiting call of lua/lethe/backend.lua waits for",
+  ["lethe.cache.Call"] = "a call of a backend under way, held by its task",
+  ["lethe.cache.Wait"] = "a waiting call of lua/lethe/cache.lua",
   ["lethe.quota.Call"] = "a reclaim request under way, held by the port of lua/lethe/quota.lua",
   ["lethe.quota.Grave"] = "tells the tracker that a condemned participant's object is gone",
   ["lethe.registry.Note"] = "hangs on a registered object, inside a weak table",
@@ -83,7 +85,11 @@ local function methods_of(class)
     local slots = require("lethe.vat").slots()
     mt = debug.getmetatable(slots[MADE_BY[class]](slots))
   end
-  return type(mt) == "table" and type(mt.__index) == "table" and mt.__index or nil
+  local index = type(mt) == "table" and mt.__index
+  if type(index) == "function" then -- what has fields too keeps its methods in an upvalue
+    index = select(2, debug.getupvalue(index, 1))
+  end
+  return type(index) == "table" and index or nil
 end
 
 -- The functions that are documented where they are written, and exported elsewhere too.

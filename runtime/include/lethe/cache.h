@@ -74,8 +74,7 @@ LETHE_API struct lethe_cache_value *lethe_cache_bytes(const struct lethe_alloc *
 struct lethe_cache_call {
   struct lethe_cache_key key;      /* of load, flush and evict */
   struct lethe_cache_value *value; /* of flush and evict, else NULL */
-  struct lethe_loop *loop;         /* the cache's, open or closed: answers come on its thread */
-  struct lethe_cache *cache;       /* that answers: not the backend's business */
+  struct lethe_cache *cache;       /* that made it; see lethe_cache_loop and lethe_cache_ud */
   void *ud;                        /* the backend's */
 };
 
@@ -141,8 +140,8 @@ struct lethe_cache_hooks {
 struct lethe_cache_config {
   struct lethe_cache_backend *backend;   /* a reference is taken */
   struct lethe_loop *loop;               /* likewise */
-  struct lethe_evict *policy;            /* is taken over; see lethe/evict.h */
-  int64_t limit, bytes;                  /* LETHE_CACHE_NO_LIMIT: none */
+  struct lethe_evict *policy;            /* is taken over; counts entries, or bytes where they are limited */
+  int64_t limit, bytes;                  /* LETHE_CACHE_NO_LIMIT: none; at least one is limited */
   double ttl, idle, error_ttl;           /* seconds; 0: none */
   double wait;                           /* seconds for room when all is in use */
   uint32_t write_depth;                  /* writes under way at once; 0: 32 */
@@ -182,9 +181,9 @@ struct lethe_cache_wait {
   /* The engine's. */
   struct lethe_list node;
   struct lethe_cache *cache, *other;
-  struct lethe_cache_entry *entry;
-  uint64_t version;
   struct lethe_cache_value *given;
+  uint64_t version;
+  int64_t size, *freed;
   int code;
   uint8_t kind, state;
   bool forced;
@@ -248,17 +247,18 @@ LETHE_API int lethe_cache_invalidate(struct lethe_cache *c,
                                      void *ud);
 /* Other limits; -1 leaves one as it is. What is too much leaves now, or once it is written or free. */
 LETHE_API void lethe_cache_resize(struct lethe_cache *c, int64_t limit, int64_t bytes);
-/* Another policy, taken over with the entries in it; the one before is given back. LETHE_ENOMEM: as it
- * was. */
+/* Another policy, empty, is taken over with all entries in it, the likeliest victims first; the one
+ * before is given back, with its own. LETHE_ENOMEM: as it was. */
 LETHE_API int lethe_cache_swap_policy(struct lethe_cache *c, struct lethe_evict *policy,
                                       struct lethe_evict **before);
 LETHE_API struct lethe_evict *lethe_cache_policy(struct lethe_cache *c);
+/* Open or closed: answers come on its thread. */
 LETHE_API struct lethe_loop *lethe_cache_loop(const struct lethe_cache *c);
+LETHE_API void *lethe_cache_ud(const struct lethe_cache *c);
 /* Loop seconds of the access that is longest ago, false when nothing is there. */
 LETHE_API bool lethe_cache_oldest(const struct lethe_cache *c, double *seconds);
-/* The key of an entry by its handle in the policy, borrowed; false for a handle of nothing. */
-LETHE_API bool lethe_cache_key_of(struct lethe_cache *c, uint32_t handle,
-                                  struct lethe_cache_key *key);
+/* The key of an entry, which is the owner of its node in the policy; borrowed. */
+LETHE_API const struct lethe_cache_key *lethe_cache_key_of(const struct lethe_cache_entry *owner);
 
 struct lethe_cache_stats {
   uint64_t hits, misses, loads, load_failures, evictions, flushes, flush_failures;

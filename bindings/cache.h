@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT
+ * What the files of the cache binding share: a cache with the Lua values in it.
+ *
+ * Beside each cache stands a table, its own, in the Lua registry, by the cache's address: what its
+ * Lua side keeps (the backend, functions, the loop) under names, and the values by slot. It is there
+ * as long as the cache in C is, which outlives its object where something is still to be written. So a
+ * value, or a backend, that refers to the Cache keeps it from being collected. */
+#ifndef LETHE_BINDINGS_CACHE_H
+#define LETHE_BINDINGS_CACHE_H
+
+#include "common.h"
+#include "lethe/cache.h"
+#include "quota.h"
+
+/* A value of Lua's. A string's bytes can be read without Lua. */
+struct lcache_value {
+  struct lethe_cache_value value;
+  struct lcache *cache;
+  struct lcache_value *next; /* among the spare ones */
+  lua_Integer slot;
+};
+
+/* Somebody who sees every access: a recorder, a shadow. Caller's memory while it is in the list. */
+struct lcache_watcher {
+  struct lcache_watcher *next;
+  void (*seen)(struct lcache_watcher *w, const struct lethe_cache_key *key, int64_t size, bool hit);
+  void (*gone)(struct lcache_watcher *w); /* the cache is; it is out of the list */
+};
+
+/* What Lua is still to be told. */
+struct lcache_notice {
+  struct lethe_list node;
+  int kind; /* reason of an eviction, or one of the next */
+  struct lethe_cache_key key;
+  struct lethe_cache_value *value, *message;
+};
+enum { NOTICE_FAILED = 100, NOTICE_DROPPED };
+
+struct settler;
+
+struct lcache {
+  struct lethe_cache *c;
+  struct lethe_state *state;
+  struct lethe_cache_backend backend; /* that calls Lua */
+  struct lcache_value *spare;
+  lua_Integer slots;
+  struct lethe_list node, notices; /* among the state's caches that have some */
+  struct settler *settler;
+  struct lcache_watcher *watchers;
+  bool weighs, listens;
+  bool gone;         /* c is: what is left are notices */
+  struct port *port; /* of the account */
+  struct lethe_quota_handle handle;
+  char name[64];
+};
+
+extern const struct lethe_class lcache_class, lcache_hold_class, lcache_wait_class,
+    lcache_call_class;
+
+/* The open cache at `arg`; raises for anything else. */
+struct lcache *lcache_check(lua_State *L, int arg);
+/* While the core may call Lua back it does so on L. */
+static inline lua_State *lcache_enter(lua_State *L, struct lcache *k) {
+  lua_State *outer = k->state->turning;
+  k->state->turning = L;
+  return outer;
+}
+static inline void lcache_leave(struct lcache *k, lua_State *outer) { k->state->turning = outer; }
+
+/* ---- cache_value.c --------------------------------------------------------------------------- */
+
+/* Pushes the cache's own table. */
+void lcache_push_own(lua_State *L, const struct lcache *k);
+/* Makes the table at stack index i that. May raise. */
+void lcache_set_own(lua_State *L, const struct lcache *k, int i);
+/* The key at `arg`, borrowed from the stack; false for what is none. */
+bool lcache_tokey(lua_State *L, int arg, struct lethe_cache_key *key);
+/* The same, and raises where `level` says. */
+void lcache_checkkey(lua_State *L, int arg, int level, struct lethe_cache_key *key);
+void lcache_push_key(lua_State *L, const struct lethe_cache_key *key);
+bool lcache_copy_key(struct lethe_cache_key *to, const struct lethe_cache_key *from);
+void lcache_free_key(struct lethe_cache_key *key);
+/* A value for what is at stack index i. Raises without memory. */
+struct lethe_cache_value *lcache_value(lua_State *L, struct lcache *k, int i);
+void lcache_push_value(lua_State *L, const struct lethe_cache_value *v);
+/* All is given back. */
+void lcache_free_values(struct lcache *k);
+
+/* ---- the others ------------------------------------------------------------------------------ */
+
+/* The calls of a backend in Lua. */
+void lcache_backend_init(struct lcache *k, bool evicts, bool bars);
+/* upcalls[name] of lua/lethe/cache, pushed. */
+void lcache_push_upcall(lua_State *L, const char *name);
+void lcache_drop_notices(struct lcache *k);
+/* Its notices are delivered in this state. */
+void lcache_attend(lua_State *L, struct lcache *k);
+extern const struct lethe_cache_hooks lcache_hooks, lcache_charged_hooks;
+/* lcache.c: after c is gone and all notices are told. */
+void lcache_free(struct lcache *k);
+
+/* Each adds what it has to the module's table on top. */
+void lcache_open_value(lua_State *L);
+void lcache_open_backend(lua_State *L);
+void lcache_open_wait(lua_State *L);
+void lcache_open_hooks(lua_State *L);
+
+#endif

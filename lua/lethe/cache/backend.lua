@@ -1,0 +1,107 @@
+-- The calls of a cache's backend, as tasks of the cache's loop, and what a cache tells: evictions,
+-- writes that failed while nobody waited, dirty entries that close dropped.
+
+local base = require "lethe.core.base"
+local core = require "lethe.core.cache"
+local core_loop = require "lethe.core.loop"
+local task = require "lethe.loop.task"
+
+local M = {}
+
+local function text_of(err)
+  if type(err) == "string" then return err end
+  local ok, text = pcall(tostring, err)
+  return ok and text or ("(error object is a %s value)"):format(type(err))
+end
+
+-- A load that returns nil alone has found nothing; of the others nil with a message is a failure.
+local function answer(call, name, ok, value, message)
+  if not ok then return core.answer(call, false, text_of(value)) end
+  if value == nil and message ~= nil then return core.answer(call, false, text_of(message)) end
+  if name ~= "load" then return core.answer(call, true) end
+  if value == nil then return core.answer(call, nil) end
+  core.answer(call, true, value)
+end
+
+local function run(own, call, name, ...)
+  local _ <close> = call -- answers that it failed, should the task end here
+  local backend = own.backend
+  local method = backend[name]
+  if method == nil then
+    return core.answer(call, false, ("the backend has no function %s"):format(name))
+  end
+  answer(call, name, pcall(method, backend, ...))
+end
+
+local function begin(own, ...)
+  task.resume(task.make(own.loop, run, own, ...))
+end
+
+-- ---- what is told -----------------------------------------------------------------------------
+
+local function evicted(own, key, value, reason)
+  local fn = own.on_evict
+  local inner = task.make(own.loop, function()
+    local ok, message = xpcall(fn, debug.traceback, key, value, reason)
+    if not ok then
+      base.report(message, { callback = "on_evict", key = key, reason = reason })
+    end
+  end)
+  core_loop.send(own.loop, inner.message)
+end
+
+local function named(own)
+  return own.name and ('cache "%s"'):format(own.name) or "a cache"
+end
+
+local function failed(own, key, message)
+  base.report(("%s could not write key %s: %s"):format(named(own), tostring(key), message),
+    { cache = own.name, key = key, code = "flush_failed" })
+end
+
+local MOST <const> = 10 -- keys in a message
+
+local function dropped(own, keys)
+  local names = {}
+  for i = 1, math.min(#keys, MOST) do
+    names[i] = tostring(keys[i])
+  end
+  if #keys > MOST then names[#names + 1] = "..." end
+  base.report(("%s was closed with %d dirty %s, now dropped: %s"):format(named(own), #keys,
+    #keys == 1 and "entry" or "entries", table.concat(names, ", ")),
+    { cache = own.name, keys = keys, code = "dropped" })
+end
+
+M.upcalls = { call = begin, evicted = evicted, failed = failed, dropped = dropped }
+
+-- ---- checking ---------------------------------------------------------------------------------
+
+local function is_callable(value)
+  if type(value) == "function" then return true end
+  local meta = getmetatable(value)
+  return type(meta) == "table" and type(meta.__call) == "function"
+end
+
+--- Raises unless `backend` can be one: `load` must be there, the others may be. `level` is where
+--- misuse is reported.
+---@return boolean evicts
+---@return boolean bars
+function M.check(backend, level)
+  local kind = type(backend)
+  if kind ~= "table" and kind ~= "userdata" then
+    local got = base.type(backend)
+    error(("backend must be an object with a method load (got %s)"):format(got or kind), level + 1)
+  end
+  local has = {}
+  for _, name in ipairs{ "load", "flush", "evict", "barrier" } do
+    local value = backend[name]
+    if value ~= nil and not is_callable(value) then
+      error(("backend.%s must be a function (got %s)"):format(name, type(value)), level + 1)
+    end
+    has[name] = value ~= nil
+  end
+  if not has.load then error("backend must have a function load (got nil)", level + 1) end
+  return has.evict, has.barrier
+end
+
+return M

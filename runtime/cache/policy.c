@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT
+ * What the cache asks of its eviction policy, which counts bytes where these are limited, else
+ * entries. While it is asked nobody may call the cache: a policy may be a script. */
+#include "cache_internal.h"
+
+static int64_t size_of(const struct lethe_cache *c, const struct lethe_cache_entry *e) {
+  return c->weighted ? e->size : 1;
+}
+
+static struct lethe_evict_request request(const struct lethe_cache *c,
+                                          struct lethe_cache_entry *e) {
+  return (struct lethe_evict_request){.key = e->hash,
+                                      .size = size_of(c, e),
+                                      .cost = (double)e->cost,
+                                      .owner = e,
+                                      .found = e->p.found};
+}
+
+bool cache_policy_admit(struct lethe_cache *c, struct lethe_cache_entry *e) {
+  struct lethe_evict_request r = request(c, e);
+  c->deciding = true;
+  bool worth = lethe_evict_admit(c->policy, &r);
+  c->deciding = false;
+  e->p.found = r.found;
+  return worth;
+}
+
+bool cache_policy_full(struct lethe_cache *c, struct lethe_cache_entry *e) {
+  struct lethe_evict_request r = request(c, e);
+  c->deciding = true;
+  bool full = lethe_evict_full(c->policy, &r);
+  c->deciding = false;
+  return full;
+}
+
+int cache_policy_insert(struct lethe_cache *c, struct lethe_cache_entry *e) {
+  struct lethe_evict_request r = request(c, e);
+  c->deciding = true;
+  e->handle = 0;
+  e->refused = false;
+  int code = lethe_evict_insert(c->policy, &r, &e->handle);
+  c->deciding = false;
+  return code;
+}
+
+void cache_policy_hit(struct lethe_cache *c, struct lethe_cache_entry *e) {
+  c->deciding = true;
+  lethe_evict_hit(c->policy, e->handle);
+  c->deciding = false;
+}
+
+struct lethe_cache_entry *cache_policy_victim(struct lethe_cache *c,
+                                              struct lethe_cache_entry *into) {
+  struct lethe_evict_request r = {0};
+  if (into) r = request(c, into);
+  c->deciding = true;
+  uint64_t handle = lethe_evict_victim(c->policy, into ? &r : NULL);
+  c->deciding = false;
+  const struct lethe_evict_node *node = lethe_evict_get(c->policy, handle);
+  return node ? node->owner : NULL;
+}
+
+void cache_policy_refuse(struct lethe_cache *c, struct lethe_cache_entry *e) {
+  c->deciding = true;
+  lethe_evict_refuse(c->policy, e->handle);
+  c->deciding = false;
+  e->refused = true;
+}
+
+void cache_policy_offer(struct lethe_cache *c, struct lethe_cache_entry *e) {
+  c->deciding = true;
+  lethe_evict_offer(c->policy, e->handle);
+  c->deciding = false;
+  e->refused = false;
+}
+
+void cache_policy_resized(struct lethe_cache *c, struct lethe_cache_entry *e) {
+  c->deciding = true;
+  if (c->weighted) lethe_evict_weigh(c->policy, e->handle, e->size);
+  c->deciding = false;
+}
+
+void cache_policy_limits(struct lethe_cache *c) {
+  c->deciding = true;
+  lethe_evict_resize(c->policy, c->weighted ? c->max_bytes : c->limit);
+  c->deciding = false;
+}
+
+void cache_policy_removed(struct lethe_cache *c, struct lethe_cache_entry *e, bool evicted) {
+  c->deciding = true;
+  lethe_evict_remove(c->policy, e->handle, evicted);
+  c->deciding = false;
+  e->handle = 0;
+  e->refused = false;
+}
+
+void cache_policy_destroy(struct lethe_cache *c) { lethe_evict_delete(c->policy); }
+
+/* ---- another one ------------------------------------------------------------------------------- */
+
+struct move {
+  struct lethe_cache *c;
+  struct lethe_evict *to;
+  int code;
+};
+
+static void copy_node(void *ud, const struct lethe_evict_node *node) {
+  struct move *m = ud;
+  struct lethe_cache_entry *e = node->owner;
+  struct lethe_evict_request r = {node->key, size_of(m->c, e), (double)e->cost, e, 0};
+  uint64_t handle;
+  if (m->code == LETHE_OK) m->code = lethe_evict_insert(m->to, &r, &handle);
+  if (m->code == LETHE_ELIMIT) m->code = LETHE_OK; /* homeless */
+}
+
+static void take_handle(void *ud, const struct lethe_evict_node *node) {
+  const struct move *m = ud;
+  struct lethe_cache_entry *e = node->owner;
+  uint32_t slot = (uint32_t)(((const char *)node - m->to->nodes) / m->to->stride);
+  e->handle = lethe_evict_handle(m->to, slot);
+  lethe_list_remove(&e->aside);
+}
+
+/* Those that neither policy knows are homeless by now. */
+static void let_go(void *ud, const struct lethe_evict_node *node) {
+  struct move *m = ud;
+  struct lethe_cache_entry *e = node->owner;
+  e->handle = 0;
+  e->refused = false;
+  lethe_list_remove(&e->aside);
+  lethe_list_push(&m->c->homeless, &e->aside);
+}
+
+int lethe_cache_swap_policy(struct lethe_cache *c, struct lethe_evict *policy,
+                            struct lethe_evict **before) {
+  struct move m = {c, policy, LETHE_OK};
+  if (c->closed) return LETHE_ECLOSED;
+  if (c->deciding) return LETHE_EINVAL;
+  c->deciding = true;
+  lethe_evict_resize(policy, c->weighted ? c->max_bytes : c->limit);
+  lethe_evict_each(c->policy, copy_node, &m);
+  if (m.code == LETHE_OK) {
+    lethe_evict_each(c->policy, let_go, &m);
+    lethe_evict_each(policy, take_handle, &m);
+    *before = c->policy;
+    c->policy = policy;
+  } else {
+    lethe_evict_clear(policy);
+  }
+  c->deciding = false;
+  c->trim = c->room = true;
+  cache_pump(c);
+  return m.code;
+}
+
+struct lethe_evict *lethe_cache_policy(struct lethe_cache *c) {
+  return c->policy;
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT
+ * The cache, call by call, on a backend that answers when it is told to. */
+#include "cache_world.h"
+
+static struct world w;
+
+static int setup(void **state) {
+  (void)state;
+  world_open(&w);
+  return 0;
+}
+static int teardown(void **state) {
+  (void)state;
+  world_close(&w);
+  return 0;
+}
+static void end(struct lethe_cache *c) {
+  check_cache(c);
+  lethe_cache_close(c);
+  lethe_cache_put(c);
+}
+
+/* ---- loading ----------------------------------------------------------------------------------- */
+
+static void a_miss_loads_and_a_hit_does_not(void **state) {
+  struct lethe_cache *c = world_cache(&w, 10);
+  struct asked a;
+  (void)state;
+  assert_int_equal(ask_get(c, 1, &a), LETHE_OK);
+  assert_int_equal(a.number, 1001);
+  assert_int_equal(ask_get(c, 1, &a), LETHE_OK);
+  assert_int_equal(a.number, 1001);
+  struct lethe_cache_stats s = stats_of(c);
+  assert_int_equal(s.hits, 1);
+  assert_int_equal(s.misses, 1);
+  assert_int_equal(s.loads, 1);
+  assert_int_equal(s.entries, 1);
+  end(c);
+}
+
+static void a_thousand_waiters_are_one_load(void **state) {
+  static struct asked a[1000];
+  struct lethe_cache *c = world_cache(&w, 10);
+  (void)state;
+  w.disk.gated[ON_LOAD] = true;
+  for (int i = 0; i < 1000; i++) assert_int_equal(ask_get(c, 1, &a[i]), LETHE_CACHE_WAITS);
+  assert_int_equal(w.disk.count[ON_LOAD], 1);
+  disk_answer(&w.disk, 0);
+  for (int i = 0; i < 1000; i++) assert_int_equal(a[i].number, 1001);
+  assert_int_equal(w.disk.count[ON_LOAD], 1);
+  end(c);
+}
+
+static void a_failure_is_shared(void **state) {
+  static struct asked a[100];
+  struct lethe_cache *c = world_cache(&w, 10);
+  (void)state;
+  w.disk.gated[ON_LOAD] = true;
+  for (int i = 0; i < 100; i++) ask_get(c, 1, &a[i]);
+  disk_fail(&w.disk, 0, LETHE_ESYSTEM, "broken");
+  for (int i = 0; i < 100; i++) assert_int_equal(a[i].code, LETHE_ELOAD);
+  assert_int_equal(w.disk.count[ON_LOAD], 1);
+  end(c);
+}
+
+/* ---- eviction ---------------------------------------------------------------------------------- */
+
+static void the_least_recently_used_leaves(void **state) {
+  struct lethe_cache *c = world_cache(&w, 2);
+  struct asked a;
+  (void)state;
+  ask_get(c, 1, &a);
+  ask_get(c, 2, &a);
+  ask_get(c, 1, &a);
+  ask_get(c, 3, &a);
+  assert_int_equal(do_peek(c, 1), 1001);
+  assert_int_equal(do_peek(c, 2), 0);
+  assert_int_equal(do_peek(c, 3), 1003);
+  end(c);
+}
+
+static void a_dirty_victim_stays_readable_until_it_is_written(void **state) {
+  struct lethe_cache *c = world_cache(&w, 1);
+  struct asked a, b;
+  (void)state;
+  w.disk.gated[ON_FLUSH] = true;
+  assert_int_equal(ask_insert(&w, c, 1, 7, &a), LETHE_OK);
+  assert_int_equal(ask_get(c, 2, &b), LETHE_CACHE_WAITS);
+  assert_int_equal(do_peek(c, 1), 7);
+  disk_answer(&w.disk, 0);
+  assert_int_equal(b.code, LETHE_OK);
+  assert_int_equal(b.number, 1002);
+  assert_int_equal(do_peek(c, 1), 0);
+  assert_int_equal(w.disk.stored[1], 7);
+  end(c);
+}
+
+static void when_all_is_in_use_it_waits_in_turn(void **state) {
+  struct lethe_cache *c = world_cache(&w, 1);
+  struct asked h, a, b;
+  (void)state;
+  assert_int_equal(ask_hold(c, 1, &h), LETHE_OK);
+  assert_int_equal(ask_get(c, 2, &a), LETHE_CACHE_WAITS);
+  assert_int_equal(ask_get(c, 3, &b), LETHE_CACHE_WAITS);
+  lethe_loop_advance(w.loop, 3);
+  lethe_cache_release(c, h.w.held);
+  assert_int_equal(a.number, 1002);
+  assert_int_equal(b.number, 1003);
+  assert_int_equal(ask_hold(c, 1, &h), LETHE_OK);
+  assert_int_equal(ask_get(c, 2, &a), LETHE_CACHE_WAITS);
+  lethe_loop_advance(w.loop, 5);
+  assert_int_equal(a.code, LETHE_EALLINUSE);
+  lethe_cache_release(c, h.w.held);
+  end(c);
+}
+
+/* ---- flushing ---------------------------------------------------------------------------------- */
+
+static void a_change_during_a_write_stays_dirty(void **state) {
+  struct lethe_cache *c = world_cache(&w, 4);
+  struct asked h, f;
+  (void)state;
+  assert_int_equal(ask_hold(c, 1, &h), LETHE_OK);
+  lethe_cache_set(c, h.w.held, value_of(&w, 5));
+  w.disk.gated[ON_FLUSH] = true;
+  assert_int_equal(ask_flush(c, &f), LETHE_CACHE_WAITS);
+  lethe_cache_set(c, h.w.held, value_of(&w, 6));
+  disk_answer(&w.disk, 0);
+  assert_int_equal(f.code, LETHE_OK);
+  assert_int_equal(w.disk.stored[1], 5);
+  assert_int_equal(stats_of(c).dirty, 1);
+  assert_int_equal(ask_flush(c, &f), LETHE_CACHE_WAITS);
+  disk_answer(&w.disk, 0);
+  assert_int_equal(w.disk.stored[1], 6);
+  assert_int_equal(stats_of(c).dirty, 0);
+  lethe_cache_release(c, h.w.held);
+  end(c);
+}
+
+static void every_entry_is_tried_whatever_another_does(void **state) {
+  struct lethe_cache *c = world_cache(&w, 10);
+  struct asked a;
+  (void)state;
+  for (int k = 1; k <= 5; k++) ask_insert(&w, c, k, k, &a);
+  w.disk.broken[1] = w.disk.broken[3] = true;
+  assert_int_equal(ask_flush(c, &a), LETHE_EFLUSH);
+  assert_int_equal(a.failed, 2);
+  assert_int_equal(stats_of(c).dirty, 2);
+  w.disk.broken[1] = w.disk.broken[3] = false;
+  assert_int_equal(ask_flush(c, &a), LETHE_OK);
+  assert_int_equal(stats_of(c).dirty, 0);
+  end(c);
+}
+
+/* ---- order ------------------------------------------------------------------------------------- */
+
+static void what_it_depends_on_is_written_first(void **state) {
+  struct lethe_cache *x = world_cache(&w, 10), *y = world_cache(&w, 10);
+  struct asked a;
+  (void)state;
+  ask_insert(&w, x, 1, 1, &a);
+  ask_insert(&w, y, 2, 2, &a);
+  assert_int_equal(ask_depend(x, y, &a), LETHE_OK);
+  assert_int_equal(ask_flush(x, &a), LETHE_OK);
+  assert_string_equal(w.disk.log, "f2 b f1");
+  end(x);
+  end(y);
+}
+
+static void a_cycle_is_flushed_first(void **state) {
+  struct lethe_cache *c[3];
+  struct asked a;
+  (void)state;
+  for (int i = 0; i < 3; i++) {
+    c[i] = world_cache(&w, 10);
+    ask_insert(&w, c[i], i, i + 1, &a);
+  }
+  for (int i = 0; i < 3; i++) assert_int_equal(ask_depend(c[i], c[(i + 1) % 3], &a), LETHE_OK);
+  assert_string_equal(w.disk.log, "f2 b f1 b f0");
+  assert_int_equal(ask_flush(c[2], &a), LETHE_OK);
+  for (int i = 0; i < 3; i++) end(c[i]);
+}
+
+static void itself_is_flushed(void **state) {
+  struct lethe_cache *c = world_cache(&w, 10);
+  struct asked a;
+  (void)state;
+  ask_insert(&w, c, 1, 1, &a);
+  assert_int_equal(ask_depend(c, c, &a), LETHE_OK);
+  assert_string_equal(w.disk.log, "f1");
+  end(c);
+}
+
+/* ---- the end ----------------------------------------------------------------------------------- */
+
+static void a_shutdown_writes_and_closes(void **state) {
+  struct lethe_cache *c = world_cache(&w, 10);
+  struct asked a;
+  (void)state;
+  ask_insert(&w, c, 1, 1, &a);
+  w.disk.broken[1] = true;
+  assert_int_equal(ask_shutdown(c, &a), LETHE_EFLUSH);
+  assert_false(lethe_cache_is_closed(c));
+  w.disk.broken[1] = false;
+  assert_int_equal(ask_shutdown(c, &a), LETHE_OK);
+  assert_true(lethe_cache_is_closed(c));
+  assert_int_equal(ask_get(c, 1, &a), LETHE_ECLOSED);
+  lethe_cache_put(c);
+}
+
+static void an_abandoned_cache_writes_what_is_dirty(void **state) {
+  struct lethe_cache *c = world_cache(&w, 10);
+  struct asked a;
+  (void)state;
+  ask_insert(&w, c, 1, 5, &a);
+  w.disk.gated[ON_FLUSH] = true;
+  lethe_cache_abandon(c);
+  lethe_cache_put(c);
+  disk_answer(&w.disk, 0);
+  assert_int_equal(w.disk.stored[1], 5);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(a_miss_loads_and_a_hit_does_not, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_thousand_waiters_are_one_load, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_failure_is_shared, setup, teardown),
+      cmocka_unit_test_setup_teardown(the_least_recently_used_leaves, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_dirty_victim_stays_readable_until_it_is_written, setup,
+                                      teardown),
+      cmocka_unit_test_setup_teardown(when_all_is_in_use_it_waits_in_turn, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_change_during_a_write_stays_dirty, setup, teardown),
+      cmocka_unit_test_setup_teardown(every_entry_is_tried_whatever_another_does, setup, teardown),
+      cmocka_unit_test_setup_teardown(what_it_depends_on_is_written_first, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_cycle_is_flushed_first, setup, teardown),
+      cmocka_unit_test_setup_teardown(itself_is_flushed, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_shutdown_writes_and_closes, setup, teardown),
+      cmocka_unit_test_setup_teardown(an_abandoned_cache_writes_what_is_dirty, setup, teardown),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
