@@ -302,6 +302,8 @@ local Kernel = {}
 ---@field retire_exports? fun(vrefs: string[])
 ---@field retire_imports? fun(vrefs: string[])
 ---@field bring_out_your_dead? fun()
+---@field edges? fun(): { roots: string[], exports: table<string, string[]> } the imports that hang
+---on each export, and those that hang on anything else; for `Kernel:cycles`
 
 --- A vat of the program's own making, to try other ways of tracking imports. Its callbacks run in
 --- this state and cannot wait.
@@ -349,6 +351,21 @@ function Kernel:reap(name) end
 ---@param name string
 ---@return lethe.vat.Row[]
 function Kernel:clist(name) end
+
+---@class lethe.vat.Member
+---@field kref string
+---@field vat string its owner
+---@field vref string
+
+--- Cycles of objects of several vats that nothing outside them holds. A vat that cannot say what
+--- it holds (a raw vat without `edges`) counts as holding all that it imports.
+---@return lethe.vat.Member[][] cliques
+function Kernel:cycles() end
+
+--- Tells the vats that nobody reaches the members; they go as the vats bring out their dead, for
+--- which each is due.
+---@return integer cliques
+function Kernel:drop_cycles() end
 
 --- Ends a vat: what it was to settle is rejected, and messages to its objects fail.
 ---@param name string

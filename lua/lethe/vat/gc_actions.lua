@@ -45,12 +45,9 @@ local function unreachable(k, kref, object)
   if object.recognizable == 0 then note(k, owner, "retireExports", kref) end
 end
 
--- Nothing names it, so nothing can settle it, and nobody would hear.
+-- Nothing names it. So it is settled: until then its decider does, or the message whose result it
+-- is.
 local function forget(k, kref, promise)
-  for _, message in ipairs(promise.queue) do
-    k.counts:sub_all(message.args.slots)
-    if message.result then k.counts:sub(message.result) end
-  end
   if promise.args then k.counts:sub_all(promise.args.slots) end
   k.counts:delete(kref)
 end

@@ -20,6 +20,7 @@ local capdata = require "lethe.vat.capdata"
 local clist = require "lethe.vat.clist"
 local core = require "lethe.core.loop"
 local crank = require "lethe.vat.crank"
+local cycles = require "lethe.vat.cycles"
 local gc_actions = require "lethe.vat.gc_actions"
 local host = require "lethe.vat.host"
 local loop = require "lethe.loop"
@@ -215,6 +216,19 @@ function Kernel:reap(name)
   if name ~= nil then return work.reap(k, { find_vat(k, name, "reap", 2) }) end
   host.collect(k)
   return work.reap(k, table.move(k.living, 1, #k.living, 1, {}))
+end
+
+--- Cycles of objects of several vats that nothing outside them holds; see lethe.vat.cycles.
+---@return { kref: string, vat: string, vref: string }[][] cliques
+function Kernel:cycles()
+  return cycles.find(idle(insides(self), "cycles"))
+end
+
+--- Tells the vats that nobody reaches these; they go as the vats bring out their dead, for which
+--- each is due.
+---@return integer cliques
+function Kernel:drop_cycles()
+  return cycles.drop(idle(insides(self), "drop_cycles"))
 end
 
 --- The c-list of a vat, oldest kernel name first; empty once it has ended.

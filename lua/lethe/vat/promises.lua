@@ -27,6 +27,7 @@ function M.settle(k, kref, rejected, args)
   for _, message in ipairs(promise.queue) do
     k.counts:add(kref)
     message.target = kref
+    if message.result then k.counts.promises[message.result].waits = nil end
     k.queue:push(message)
   end
   promise.subscribers, promise.queue = {}, {}
@@ -79,12 +80,29 @@ function M.release(k, message)
   if message.result then k.counts:sub(message.result) end
 end
 
+-- Whether the message would wait for its own result, through however many others: only if something
+-- waits for that already.
+local function waits_for_itself(k, message)
+  local kref, result = message.target, message.result
+  if kref == result then return true end
+  if not result or not k.counts.promises[result].queue[1] then return false end
+  while kref and kref ~= result do
+    kref = k.counts.promises[kref].waits
+  end
+  return kref ~= nil
+end
+
+local function wait(k, message, promise)
+  if message.result then k.counts.promises[message.result].waits = message.target end
+  k.counts:sub(message.target)
+  message.target = nil
+  table.insert(promise.queue, message)
+end
+
 -- What is to become of a message to a promise: the object to go to instead; or nil.
 local function onward(k, message, promise)
-  if promise.state == "pending" then
-    k.counts:sub(message.target)
-    message.target = nil
-    table.insert(promise.queue, message)
+  if promise.state == "pending" and not waits_for_itself(k, message) then
+    wait(k, message, promise)
     return nil
   end
   if promise.state == "fulfilled" then
@@ -96,6 +114,8 @@ local function onward(k, message, promise)
       return slot
     end
     M.reject(k, message.result, "cannot send to what is no object")
+  elseif promise.state == "pending" then
+    M.reject(k, message.result, "promises that wait for each other")
   elseif message.result and k.counts.promises[message.result].state == "pending" then
     M.settle(k, message.result, true, promise.args)
   end

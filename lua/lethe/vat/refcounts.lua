@@ -53,6 +53,7 @@ function Refcounts:new_promise(decider)
   local promise = {
     kref = kref, refs = 0, state = "pending", decider = decider, subscribers = {}, queue = {},
     args = nil,
+    waits = nil, -- it is the result of a message in this promise's queue
   }
   self.promises[kref] = promise
   self.touched[kref] = true

@@ -37,11 +37,26 @@ local function text(value)
   return (marshal.encode{ value, n = 1 })
 end
 
+-- As JSON; what is out of shape, as somebody changed it, as plain text.
+local function readable(write, value)
+  local ok, line = pcall(write, value)
+  if ok then return line end
+  ok, line = pcall(text, value)
+  return ok and line or "something unreadable"
+end
+
+--- A record in one line.
+---@param record table
+---@return string
+function M.line(record)
+  return readable(files.line, record)
+end
+
 --- A syscall in one line; "nothing" for none.
 ---@param call table?
 ---@return string
 function M.call(call)
-  return call and files.call(call) or "nothing"
+  return call and readable(files.call, call) or "nothing"
 end
 
 --- Whether two records of a crank say the same.
