@@ -31,7 +31,7 @@ BUILD_PACKAGES := gcc libc6-dev make lua5.4 liblua5.4-dev libevent-dev libhiredi
 TEST_PACKAGES := lua-unit lua-luassert lua-busted lua-check libcmocka-dev clang libclang-rt-dev \
   clang-format shellcheck luarocks libxml2-utils pkg-config mandoc zsh liburcu-dev libck-dev \
   python3-prometheus-client redis-server chromium
-TORTURE_PACKAGES := valgrind
+TORTURE_PACKAGES := valgrind gcovr
 
 # A variant builds into a folder of its own, so that they stand beside each other.
 ifeq ($(SAN),)
@@ -43,8 +43,11 @@ SANFLAGS := -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-r
 else ifeq ($(SAN),thread)
 B := build/thread
 SANFLAGS := -fsanitize=thread -DLETHE_FAULTS
+else ifeq ($(SAN),cover)
+B := build/cover
+SANFLAGS := --coverage -fprofile-update=atomic -DLETHE_FAULTS
 else
-$(error SAN is address, thread or empty)
+$(error SAN is address, thread, cover or empty)
 endif
 
 WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
@@ -214,6 +217,15 @@ check: ## the same without set-up
 torture: ## long: full sweeps (WORK=10: ten times the work), valgrind, a restless collector
 	@spec/tools/setup.sh $(BUILD_PACKAGES) $(TEST_PACKAGES) $(TORTURE_PACKAGES)
 	@LETHE_WORK='$(or $(WORK),10)' $(suite) torture
+
+.PHONY: cover
+cover: ## which lines of runtime/ and bindings/ the tests reach; build/cover/report.html
+	@spec/tools/setup.sh $(BUILD_PACKAGES) $(TEST_PACKAGES) $(TORTURE_PACKAGES)
+	@find build/cover -name '*.gcda' -delete 2>/dev/null || true
+	@$(suite) variant cover
+	@gcovr --root . --filter runtime/ --filter bindings/ --exclude-throw-branches \
+	  --html-details build/cover/report.html --txt build/cover/report.txt --sort-percentage \
+	  --print-summary --fail-under-line 90 build/cover
 
 .PHONY: fuzz
 fuzz: ## run each fuzzer for FUZZ_SECONDS=30

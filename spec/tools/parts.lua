@@ -75,6 +75,7 @@ local VARIANTS <const> = {
     san = "SAN=thread ",
     env = "TSAN_OPTIONS=second_deadlock_stack=1 " .. STILL,
   },
+  cover = { name = "cover", build = "build/cover", san = "SAN=cover ", env = "" },
 }
 
 -- ---- steps ------------------------------------------------------------------------------------
@@ -262,7 +263,7 @@ local function fuzz_part(seconds)
 end
 
 ---@param mode "test"|"variant"|"torture"|"fuzz"
----@param san "address"|"thread"|nil
+---@param san "address"|"thread"|"cover"|nil
 return function(mode, san)
   if mode == "variant" then return variant_parts(assert(VARIANTS[san], "no such variant")) end
   if mode == "torture" then return each_subject(torture_part) end
