@@ -1,4 +1,5 @@
--- Every tutorial runs from its first block to its last, in one environment, and prints what it says.
+-- Every tutorial runs from its first block to its last, in one environment, and prints what it
+-- says.
 
 local snippets = require "spec.support.snippets"
 

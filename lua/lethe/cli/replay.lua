@@ -14,8 +14,8 @@ function M.help()
   return "usage: lethe replay TRANSCRIPT BUILDFILE\n\n"
     .. "Gives each vat of the transcript its deliveries again and compares what it asks for. The\n"
     .. "build file is a Lua script that returns the vats' builds by name, as Kernel:vat takes\n"
-    .. "them ({ raw = setup } for raw vats). The exit code is 0 when every record came again; else\n"
-    .. "the first that did not is shown, and the code is 1.\n\n" .. options.describe(OPTIONS)
+    .. "them ({ raw = setup } for raw ones). The exit code is 0 when every record came again,\n"
+    .. "else the first that did not is shown, and the code is 1.\n\n" .. options.describe(OPTIONS)
 end
 
 local function failed(message)

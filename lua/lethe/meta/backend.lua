@@ -1,7 +1,7 @@
 ---@meta lethe.backend
 
---- Backends of a cache: a file of blocks, Redis, memory, and one that makes another fail. Their calls
---- wait. Of a key that is none, or a value that is no string, they raise.
+--- Backends of a cache: a file of blocks, Redis, memory, and one that makes another fail. Their
+--- calls wait. Of a key that is none, or a value that is no string, they raise.
 
 ---@class lethe.backend.File: lethe.Object
 local File = {}
@@ -41,7 +41,7 @@ local Redis = {}
 ---@param k string|integer
 ---@return string? value
 ---@return string? message
----@return string? code "timeout" | "unavailable" | "system" (an error of the server's) | "cancelled"
+---@return string? code "timeout" | "unavailable" | "system" (the server's error) | "cancelled"
 function Redis:load(k) end
 
 ---@param k string|integer
