@@ -178,7 +178,8 @@ static int l_begin(lua_State *L) {
 
 /* The modules, in the script's state and in those of its workers. */
 static int install(lua_State *L) {
-  static const luaL_Reg preload[] = {{"lethe.core.base", luaopen_lethe_core_base},
+  static const luaL_Reg preload[] = {{"lethe.core.backend", luaopen_lethe_core_backend},
+                                     {"lethe.core.base", luaopen_lethe_core_base},
                                      {"lethe.core.epoch", luaopen_lethe_core_epoch},
                                      {"lethe.core.loop", luaopen_lethe_core_loop},
                                      {"lethe.core.quota", luaopen_lethe_core_quota},

@@ -28,6 +28,7 @@
 #include <pthread.h>
 #include <sys/types.h>
 
+#include "lethe/cache.h"
 #include "lethe/loop.h"
 #include "lethe/pool.h"
 
@@ -82,6 +83,10 @@ LETHE_API void lethe_backend_value_free(struct lethe_backend_op *op);
 /* Counted references; an operation under way holds one. What a backend holds goes with the last. */
 LETHE_API struct lethe_backend *lethe_backend_get(struct lethe_backend *b);
 LETHE_API void lethe_backend_put(struct lethe_backend *b);
+
+/* As what a cache asks: a backend with one reference, which holds b. Loaded values are bytes; a value
+ * without bytes cannot be flushed. Nothing is done when a value is evicted. */
+LETHE_API int lethe_backend_for_cache(struct lethe_cache_backend **out, struct lethe_backend *b);
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
