@@ -53,11 +53,10 @@ struct place {
 };
 
 static int make_redis(struct place *p) {
-  return lethe_redis_new(&p->redis, &p->alloc.alloc, p->loop,
-                         &(struct lethe_redis_config){.port = p->servers[0].port,
-                                                      .prefix = "p:",
-                                                      .prefix_length = 2,
-                                                      .timeout = 4});
+  return lethe_redis_new(
+      &p->redis, &p->alloc.alloc, p->loop,
+      &(struct lethe_redis_config){
+          .port = p->servers[0].port, .prefix = "p:", .prefix_length = 2, .timeout = 4});
 }
 
 static void open_place(struct place *p) {
@@ -512,7 +511,7 @@ static void a_node_that_is_gone_is_asked_for_at_the_first(void **state) {
 }
 
 static void redirects_that_make_no_sense_are_errors(void **state) {
-  static const char *const texts[] = {"MOVED",          "MOVED 1",      "MOVED 1 nowhere",
+  static const char *const texts[] = {"MOVED",          "MOVED 1",       "MOVED 1 nowhere",
                                       "MOVED 1 host:0", "ASK 1 h:70000", "MOVED x y z"};
   struct place p;
   (void)state;
@@ -550,7 +549,8 @@ static void any_one_allocation_may_fail(void **state) {
         turn(&p);
         if (a.ended) break;
         for (int k = 0; k < SERVERS; k++)
-          if (p.servers[k].fd < 0 && readable(p.servers[k].listens, 0)) accept_one(&p, &p.servers[k]);
+          if (p.servers[k].fd < 0 && readable(p.servers[k].listens, 0))
+            accept_one(&p, &p.servers[k]);
         for (int k = 0; k < SERVERS; k++)
           if (p.servers[k].fd >= 0 && readable(p.servers[k].fd, 1)) at = &p.servers[k];
         if (at->fd < 0 || !readable(at->fd, 1)) continue;

@@ -24,8 +24,8 @@ static struct {
   bool zero;           /* writes write nothing */
   _Atomic int inside;
   _Atomic bool crowded; /* there were more than two at once */
-  _Atomic bool gate; /* nobody gets through while it is closed */
-  pthread_t loops;   /* the thread that must never come here */
+  _Atomic bool gate;    /* nobody gets through while it is closed */
+  pthread_t loops;      /* the thread that must never come here */
   _Atomic bool came;
 } sys;
 
@@ -81,9 +81,9 @@ static void reset(void) {
 }
 
 static int open_file(struct place *p, unsigned queue) {
-  return lethe_file_new(&p->file, &p->alloc.alloc, p->pool,
-                        &(struct lethe_file_config){
-                            .path = p->path, .block = BLOCK, .queue = queue, .io = &io});
+  return lethe_file_new(
+      &p->file, &p->alloc.alloc, p->pool,
+      &(struct lethe_file_config){.path = p->path, .block = BLOCK, .queue = queue, .io = &io});
 }
 
 static void open_place(struct place *p, unsigned queue) {
@@ -254,8 +254,7 @@ static void a_loop_that_closes_waits_for_what_is_in_the_pool(void **state) {
   (void)state;
   open_place(&p, 3);
   filled(&p, 'c');
-  for (int i = 0; i < N; i++)
-    start_flush(p.file, p.loop, &ops[i], number_key(i), p.block, BLOCK);
+  for (int i = 0; i < N; i++) start_flush(p.file, p.loop, &ops[i], number_key(i), p.block, BLOCK);
   lethe_backend_put(p.file); /* the operations hold it */
   p.file = NULL;
   end_loop(p.loop);

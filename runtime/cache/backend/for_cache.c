@@ -47,7 +47,7 @@ static void cross(struct lethe_cache_backend *b, struct lethe_cache_call *call,
     x->op.data = call->value->data;
     x->op.size = call->value->size;
   }
-  if (lethe_backend_start(to, call->loop, &x->op)) return;
+  if (lethe_backend_start(to, lethe_cache_loop(call->cache), &x->op)) return;
   lethe_free(x->alloc, x, sizeof *x);
   lethe_cache_answer(call, LETHE_ECLOSED, "the loop was closed", NULL);
 }

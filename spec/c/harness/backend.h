@@ -49,8 +49,7 @@ static inline void start_flush(struct lethe_backend *b, struct lethe_loop *l, st
                                struct lethe_backend_key key, const void *data, size_t size) {
   start_op(b, l, t, LETHE_BACKEND_FLUSH, key, data, size);
 }
-static inline void start_barrier(struct lethe_backend *b, struct lethe_loop *l,
-                                 struct test_op *t) {
+static inline void start_barrier(struct lethe_backend *b, struct lethe_loop *l, struct test_op *t) {
   start_op(b, l, t, LETHE_BACKEND_BARRIER, number_key(0), NULL, 0);
 }
 
