@@ -4,6 +4,7 @@
 
 -- name = { module, field }
 local PARTS <const> = {
+  fuzz = { "lethe.vat.fuzz", "fuzz" },
   kernel = { "lethe.vat.kernel", "new" },
   replay = { "lethe.vat.replay", "replay" },
   slots = { "lethe.vat.slots", "new" },

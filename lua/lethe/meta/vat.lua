@@ -341,6 +341,11 @@ function Kernel:step() end
 ---@return integer cranks
 function Kernel:reap(name) end
 
+--- Collections everywhere until nothing more is due: of this state, of every vat through
+--- bringOutYourDead, and what follows from these. Messages wait.
+---@return integer cranks
+function Kernel:collect() end
+
 ---@class lethe.vat.Row
 ---@field kref string the kernel's name
 ---@field vref string the vat's
@@ -393,9 +398,20 @@ function Kernel:transcript() end
 ---@field handles integer presences and promises of this program
 ---@field ended table<string, { code: string, message: string }>
 ---@field output { vat: string, line: string }[] what vats printed
+---@field schedule table<string, integer> how often gc_schedule did each: alloc boyd mode delay
+---reorder partial
 
 ---@return lethe.vat.KernelStats
 function Kernel:stats() end
+
+--- When the vats' heaps are really collected from now on: drawn from a seed, or as a function
+--- answers; nil: as Lua sees fit. Whatever happens, no transcript shows it, an end for want of
+--- memory apart. Before each crank the function is called with "alloc" (in the midst of some
+--- allocation), "mode", "delay", "reorder" and "partial" (what the notes of finalizers do), or, for
+--- a bringOutYourDead, with "boyd", "mode" and "reorder"; it answers with the word of what is to
+--- happen, or nil. Raw vats live in this state: theirs is collected with its other objects.
+---@param how integer|(fun(point: string): string?)|nil
+function Kernel:gc_schedule(how) end
 
 --- Counts everything anew and compares.
 ---@return true?
@@ -442,5 +458,32 @@ function Promise:close() end
 ---@return lethe.vat.Record? expected
 ---@return lethe.vat.Record? got nil where the vat could not run
 function vat.replay(records, builds) end
+
+-- ---- fuzzing ----------------------------------------------------------------------------------
+
+---@class lethe.vat.FuzzOptions
+---@field builds table<string, any> by name: what `Kernel:vat` takes; { raw = setup } for raw vats
+---@field play fun(kernel: lethe.vat.Kernel, roots: table, random: fun(n: integer): integer) does
+---something with a kernel; roots by name; `random(n)` gives 1..n, the same for a seed
+---@field seeds integer? 100 by default
+---@field schedules integer? 16 by default
+
+--- A call that was made: a send, or another in its field `call`.
+---@class lethe.vat.Send
+---@field to string? the vat whose root it went to, or "n of i": what the i-th call brought forth
+---@field method string?
+---@field call string?
+---@field args any[]
+
+--- Plays with a new kernel for each seed, repeats what was done under so many schedules of
+--- collections, and compares the transcripts. Where one differs, calls are left out as long as
+--- that stays so.
+---@param options lethe.vat.FuzzOptions
+---@return true?
+---@return string? message
+---@return "diverged"|nil code
+---@return { seed: integer, schedule: integer, sends: lethe.vat.Send[] }? found `schedule` is what
+---`gc_schedule` takes
+function vat.fuzz(options) end
 
 return vat

@@ -3,6 +3,7 @@
 local options = require "lethe.spec.options"
 local outcome = require "lethe.spec.outcome"
 local pressure = require "lethe.spec.pressure"
+local vats = require "lethe.spec.vats"
 
 local M = {}
 
@@ -13,7 +14,7 @@ Scenario.__index = Scenario
 
 local function new(seed)
   local loop = require("lethe.loop").new{ clock = "virtual" }
-  return setmetatable({ loop = loop, _seed = seed, _events = {}, _owned = {} }, Scenario)
+  return setmetatable({ loop = loop, _seed = seed, _events = {}, _owned = {}, _kernels = {} }, Scenario)
 end
 
 ---Moves the virtual clock, running what falls due.
@@ -22,8 +23,12 @@ function Scenario:advance(seconds)
   return self.loop:advance(seconds)
 end
 
----Collects until nothing more is due; afterwards every death is known to its engine.
-function Scenario.collect()
+---Collects until nothing more is due; afterwards every death is known to its engine. In a kernel
+---every vat brings out its dead, and hears of those elsewhere; messages wait.
+function Scenario:collect()
+  for _, kernel in ipairs(self._kernels) do
+    if require("lethe.core.base").open(kernel) then kernel:collect() end
+  end
   return require("lethe.registry").default():collect()
 end
 
@@ -106,7 +111,35 @@ end
 ---@param given table? what vat.kernel takes
 function Scenario:kernel(given)
   local vat = engine("vat", "kernel")
-  return own_if_made(self, vat.kernel(with_defaults(given or {}, "kernel", { loop = self.loop })))
+  local kernel, message, code = vat.kernel(with_defaults(given or {}, "kernel",
+    { loop = self.loop }))
+  if kernel then table.insert(self._kernels, self:own(kernel)) end
+  return kernel, message, code
+end
+
+---What a vat imports: "reachable" or "recognizable", by name.
+---@param kernel lethe.vat.Kernel
+---@param name string
+---@return table<string, "reachable"|"recognizable">
+function Scenario.imports(_, kernel, name)
+  return vats.flags(kernel, name, "^o%-")
+end
+
+---What a vat exports, its root left out: likewise.
+---@param kernel lethe.vat.Kernel
+---@param name string
+---@return table<string, "reachable"|"recognizable">
+function Scenario.exports(_, kernel, name)
+  return vats.flags(kernel, name, "^o%+[1-9dv]")
+end
+
+---What passed between a vat and the kernel about objects that nobody needs, in order, such as
+---"dropImports o-1" (it says so) and "dispatch.dropExports o+1" (it is told).
+---@param kernel lethe.vat.Kernel
+---@param name string
+---@return string[]
+function Scenario.collected(_, kernel, name)
+  return vats.collected(kernel, name)
 end
 
 ---What the scenario's trackers told, in order.

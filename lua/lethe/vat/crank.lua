@@ -66,6 +66,9 @@ end
 -- Runs one. `delivery` is what the record says, the rest what the vat's driver is called with.
 local function run(k, vat, delivery, method, ...)
   k.crank = vat
+  if k.schedule and vat.driver.plan then
+    vat.driver:plan(k.schedule:plan(delivery[1] == COLLECT))
+  end
   local result = turn.run(vat, method, ...)
   k.crank = nil
   k.cranks = k.cranks + 1

@@ -37,6 +37,7 @@ local function ended(handle, closed)
     k.handles.dead[#k.handles.dead + 1] = handle
     return
   end
+  if k.recording then k.recording:closed(handle) end
   let_go(handle)
   if not k.crank and not k.closed then gc_actions.settle(k) end
 end
@@ -65,6 +66,7 @@ function M.handle(k, kref)
   handles.held[kref] = (handles.held[kref] or 0) + 1
   handles.by_kref[kref] = handle
   if handles.kept then table.insert(handles.kept, handle) end
+  if k.recording then k.recording:made(handle) end
   return handle
 end
 
@@ -86,16 +88,23 @@ end
 
 -- ---- values -----------------------------------------------------------------------------------
 
+--- What stands for an open handle as long as that lives, and when it ends; nil for any other value.
+---@param value any
+---@return table?
+function M.key(value)
+  local class = base.type(value)
+  if class ~= KINDS.o and class ~= KINDS.p or not base.open(value) then return nil end
+  return (class == KINDS.o and presence_of or promise_of)(value)
+end
+
 --- The kref of an open handle of this kernel; nil for any other value.
 ---@param value any
 ---@param kind "o"|"p"|nil
 ---@return string?
 function M.kref(k, value, kind)
-  local class = base.type(value)
-  if class ~= KINDS.o and class ~= KINDS.p or not base.open(value) then return nil end
-  if kind and class ~= KINDS[kind] then return nil end
-  local handle = (class == KINDS.o and presence_of or promise_of)(value)
-  return handle.k == k and handle.kref or nil
+  local handle = M.key(value)
+  if not handle or handle.k ~= k then return nil end
+  return (not kind or handle.kref:sub(2, 2) == kind) and handle.kref or nil
 end
 
 --- The arguments of a message; raises, without a position, for what cannot be sent.
@@ -139,6 +148,7 @@ end
 function Promise:value()
   local it, k = promise(promise_of(self))
   if it.state == "pending" then return nil end
+  if k.recording then k.recording:call("value", self) end
   return M.value(k, it.args)
 end
 

@@ -31,6 +31,7 @@ local queue = require "lethe.vat.queue"
 local raw = require "lethe.vat.raw"
 local reaping = require "lethe.vat.reaping"
 local refcounts = require "lethe.vat.refcounts"
+local schedule = require "lethe.vat.schedule"
 local transcript = require "lethe.vat.transcript"
 local work = require "lethe.vat.work"
 
@@ -58,6 +59,11 @@ end
 local function idle(k, name)
   if k.crank then error(("Kernel:%s cannot be called inside a crank"):format(name), 3) end
   return k
+end
+
+-- Writes down what the program does, if that is wanted.
+local function note(k, name, handle, ...)
+  if k.recording then k.recording:call(name, handle, ...) end
 end
 
 local function find_vat(k, name, call, level)
@@ -120,6 +126,7 @@ function Kernel:terminate(name)
   local k = idle(insides(self), "terminate")
   local vat = find_vat(k, name, "terminate", 2)
   if not vat then return false end
+  note(k, "terminate", nil, name)
   crank.end_between(k, vat, "terminated", "ended by the program")
   return true
 end
@@ -138,6 +145,7 @@ function Kernel:send(target, method, ...)
   check_string(2, "send", method, 2)
   local ok, data, slots = pcall(host.encode, k, table.pack(...))
   if not ok then error(data, 2) end
+  note(k, "send", target, method, ...)
   local result = k.counts:new_promise()
   local handle = host.handle(k, result)
   promises.send(k, {
@@ -149,7 +157,9 @@ end
 --- The next crank; nil when nothing is left to do.
 ---@return lethe.vat.Record?
 function Kernel:step()
-  local record = work.step(idle(insides(self), "step"))
+  local k = idle(insides(self), "step")
+  note(k, "step")
+  local record = work.step(k)
   return record and transcript.copy(record)
 end
 
@@ -161,6 +171,7 @@ function Kernel:run(max_cranks)
   if max_cranks ~= nil and math.type(max_cranks) ~= "integer" then
     bad_argument(1, "run", "integer", max_cranks, 2)
   end
+  note(k, "run", nil, max_cranks)
   local n = 0
   while n ~= max_cranks and work.step(k) do
     n = n + 1
@@ -184,6 +195,7 @@ function Kernel:await(promise)
   local k = idle(insides(self), "await")
   local kref = host.kref(k, promise, "p")
   if not kref then bad_argument(1, "await", "promise of this kernel", promise, 2) end
+  note(k, "await", promise)
   local it, quiet = k.counts.promises[kref], 0
   while it.state == "pending" do
     local ran = 0
@@ -213,9 +225,20 @@ end
 ---@return integer cranks
 function Kernel:reap(name)
   local k = idle(insides(self), "reap")
-  if name ~= nil then return work.reap(k, { find_vat(k, name, "reap", 2) }) end
+  local one = name ~= nil and { find_vat(k, name, "reap", 2) }
+  note(k, "reap", nil, name)
+  if one then return work.reap(k, one) end
   host.collect(k)
   return work.reap(k, table.move(k.living, 1, #k.living, 1, {}))
+end
+
+--- Collections everywhere until nothing more is due: of the host's heap, of every vat through
+--- bringOutYourDead, and what follows from these. Messages wait.
+---@return integer cranks
+function Kernel:collect()
+  local k = idle(insides(self), "collect")
+  note(k, "collect")
+  return work.collect_all(k)
 end
 
 --- Cycles of objects of several vats that nothing outside them holds; see lethe.vat.cycles.
@@ -228,7 +251,9 @@ end
 --- each is due.
 ---@return integer cliques
 function Kernel:drop_cycles()
-  return cycles.drop(idle(insides(self), "drop_cycles"))
+  local k = idle(insides(self), "drop_cycles")
+  note(k, "drop_cycles")
+  return cycles.drop(k)
 end
 
 --- The c-list of a vat, oldest kernel name first; empty once it has ended.
@@ -237,6 +262,14 @@ end
 function Kernel:clist(name)
   local vat = find_vat(insides(self), name, "clist", 2)
   return vat and vat.clist:rows() or {}
+end
+
+--- When the vats' heaps are really collected from now on: drawn from a seed, or as a function
+--- answers; nil: as Lua sees fit. No transcript shows it. See lethe.vat.schedule.
+---@param how integer|fun(point: string): string?
+function Kernel:gc_schedule(how)
+  local k = idle(insides(self), "gc_schedule")
+  k.schedule = how ~= nil and schedule.new(how, 2) or nil
 end
 
 -- ---- looking ----------------------------------------------------------------------------------
@@ -261,6 +294,7 @@ function Kernel:stats()
     handles = k.handles.open,
     ended = transcript.copy(k.ended),
     output = transcript.copy(k.output),
+    schedule = schedule.counts(k.schedule),
   }
 end
 
@@ -327,5 +361,12 @@ new_kernel, insides = base.class("vat.Kernel", Kernel, function(k)
   end
   k.transcript:close()
 end, true, true)
+
+--- The state of a kernel, for the files beside this one.
+---@param kernel lethe.vat.Kernel
+---@return table
+function M.state(kernel)
+  return insides(kernel)
+end
 
 return M

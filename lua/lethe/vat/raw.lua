@@ -57,6 +57,22 @@ function Driver:bring_out_your_dead()
   return call(self.callbacks.bring_out_your_dead)
 end
 
+--- How the host's heap is to be collected in the next crank: before the callback, or at one of its
+--- syscalls. The collector's mode is the host's own business, and notes are the vat's.
+---@param plan lethe.vat.Plan
+function Driver:plan(plan)
+  self.collect_at = plan.boyd and 0 or plan.alloc and plan.alloc % 4 or nil
+  M.turn(self)
+end
+
+--- A moment of the crank at which the heap may be collected.
+function M.turn(self)
+  local left = self.collect_at
+  if not left then return end
+  self.collect_at = left > 0 and left - 1 or nil
+  if left == 0 then collectgarbage() end
+end
+
 --- What a vat says of who holds what inside it; see lethe.vat.cycles.
 function Driver:edges()
   local ok, value, code = call(self.callbacks.edges)
@@ -74,7 +90,15 @@ end
 ---@param level integer
 ---@return lethe.vat.Driver
 function M.new(setup, syscall, level)
-  local callbacks = setup(syscall)
+  local self = setmetatable({ callbacks = {}, collect_at = nil }, Driver)
+  local watched = {}
+  for name, fn in pairs(syscall) do
+    watched[name] = function(...)
+      M.turn(self)
+      return fn(...)
+    end
+  end
+  local callbacks = setup(watched)
   if type(callbacks) ~= "table" then
     error(("setup must return a table of callbacks (got %s)"):format(type(callbacks)), level + 1)
   end
@@ -85,7 +109,8 @@ function M.new(setup, syscall, level)
       error(("%s must be a function (got %s)"):format(name, type(fn)), level + 1)
     end
   end
-  return setmetatable({ callbacks = callbacks }, Driver)
+  self.callbacks = callbacks
+  return self
 end
 
 return M

@@ -2,9 +2,12 @@
 
 local crank = require "lethe.vat.crank"
 local gc_actions = require "lethe.vat.gc_actions"
+local host = require "lethe.vat.host"
 local promises = require "lethe.vat.promises"
 
 local M = {}
+
+local ROUNDS <const> = 200 -- of vats that never come to rest
 
 --- A crank that tells a vat of collections elsewhere, if one is due.
 ---@return table? record
@@ -48,19 +51,44 @@ function M.step(k)
   end
 end
 
+-- Calls fn(record) for each.
+local function reap_each(k, vats, fn)
+  for _, vat in ipairs(vats) do
+    while M.collect(k) do end
+    if not vat.ended then fn(crank.bring_out_your_dead(k, vat)) end
+  end
+end
+
 --- A bringOutYourDead for each of these vats, in turn, the collections that are due before each.
 ---@param vats table[]
 ---@return integer cranks of bringOutYourDead
 function M.reap(k, vats)
   local n = 0
-  for _, vat in ipairs(vats) do
-    while M.collect(k) do end
-    if not vat.ended then
-      crank.bring_out_your_dead(k, vat)
-      n = n + 1
-    end
-  end
+  reap_each(k, vats, function() n = n + 1 end)
   return n
+end
+
+local function is_quiet(record)
+  for _, call in ipairs(record.syscalls) do
+    if type(call[2]) ~= "table" or call[2][1] ~= nil then return false end
+  end
+  return true
+end
+
+--- Every vat's, again and again, until in a whole round none says anything.
+---@return integer cranks
+function M.collect_all(k)
+  local before = k.cranks
+  for _ = 1, ROUNDS do
+    local quiet = true
+    host.collect(k)
+    reap_each(k, table.move(k.living, 1, #k.living, 1, {}), function(record)
+      quiet = quiet and is_quiet(record)
+    end)
+    while M.collect(k) do end
+    if quiet then break end
+  end
+  return k.cranks - before
 end
 
 return M
