@@ -82,4 +82,8 @@ void lethe_host_loop(struct lethe_host *h, int flags) {
     event_base_loop(h->events, flags);
 }
 
-void lethe_loop_sockets(struct lethe_loop *loop, int by) { loop->host->sockets += (unsigned)by; }
+void lethe_loop_sockets(struct lethe_loop *loop, int by) {
+  if (loop->closed) return;
+  loop->sockets += by;
+  loop->host->sockets += (unsigned)by;
+}

@@ -237,7 +237,7 @@ int lethe_http_start(struct lethe_http **out, const struct lethe_alloc *a, struc
     put(h);
     return rc;
   }
-  h->host->sockets++;
+  lethe_loop_sockets(loop, 1);
   lethe_loop_hold(loop);
   *out = h;
   return LETHE_OK;
@@ -261,7 +261,7 @@ void lethe_http_stop(struct lethe_http *h) {
     forget(lethe_container_of(h->connections.next, struct connection, node));
   evhttp_free(h->server);
   h->server = NULL;
-  h->host->sockets--;
+  lethe_loop_sockets(h->loop, -1);
   lethe_loop_release(h->loop);
   put(h);
 }

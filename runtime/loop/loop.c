@@ -111,7 +111,10 @@ void lethe_loop_close(struct lethe_loop *l) {
   lethe_signals_end(l);
   if (l->timeout) event_free(l->timeout);
   l->timeout = NULL;
-  if (l->host) lethe_host_put(l->host);
+  if (l->host) {
+    l->host->sockets -= (unsigned)l->sockets;
+    lethe_host_put(l->host);
+  }
   l->host = NULL;
 }
 

@@ -38,6 +38,7 @@ struct lethe_loop {
   unsigned busy_timers; /* those that keep it alive */
   uint64_t seq;
   struct lethe_list signals;
+  int sockets;     /* its part of the host's */
   unsigned raised; /* signals caught by libevent, whose callbacks have not run yet */
 };
 

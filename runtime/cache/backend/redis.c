@@ -263,6 +263,7 @@ static void free_redis(struct lethe_backend *b) {
   if (r->slots) lethe_free(a, r->slots, REDIS_SLOTS);
   lethe_free(a, r->key, r->key_room);
   if (r->prefix) lethe_free(a, r->prefix, r->prefix_length + 1);
+  lethe_loop_sockets(r->loop, -1);
   lethe_loop_put(r->loop);
   lethe_free(a, r, sizeof *r);
 }
@@ -298,6 +299,7 @@ int lethe_redis_new(struct lethe_backend **out, const struct lethe_alloc *a,
   if (!r) return LETHE_ENOMEM;
   lethe_backend_init(&r->base, &redis_class, a);
   r->loop = lethe_loop_get(loop);
+  lethe_loop_sockets(loop, 1);
   r->timeout = config->timeout > 0 ? config->timeout : 5;
   r->guard = (struct lethe_timer){.idle = true, .closed = on_loop_closed};
   lethe_timer_start(loop, &r->guard, HUGE_VAL, 0, never);

@@ -50,8 +50,8 @@ LETHE_API void lethe_loop_hold(struct lethe_loop *loop);
 LETHE_API void lethe_loop_release(struct lethe_loop *loop);
 
 /* Sockets that write from within the loop's turns (libevent's, hiredis') come, by > 0, and go: while
- * there are any, a peer that has closed makes no SIGPIPE there. On the loop's thread, while it is
- * open. */
+ * there are any, a peer that has closed makes no SIGPIPE there. On the loop's thread; of a
+ * closed loop it does nothing. */
 LETHE_API void lethe_loop_sockets(struct lethe_loop *loop, int by);
 
 /* ---- timers ---------------------------------------------------------------------------------- */
