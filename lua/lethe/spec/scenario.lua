@@ -14,7 +14,9 @@ Scenario.__index = Scenario
 
 local function new(seed)
   local loop = require("lethe.loop").new{ clock = "virtual" }
-  return setmetatable({ loop = loop, _seed = seed, _events = {}, _owned = {}, _kernels = {} }, Scenario)
+  return setmetatable({
+    loop = loop, _seed = seed, _events = {}, _owned = {}, _kernels = {},
+  }, Scenario)
 end
 
 ---Moves the virtual clock, running what falls due.
