@@ -8,6 +8,7 @@ local PARTS <const> = {
   kernel = { "lethe.vat.kernel", "new" },
   replay = { "lethe.vat.replay", "replay" },
   slots = { "lethe.vat.slots", "new" },
+  unpack = { "lethe.vat.unpack", "unpack" },
 }
 
 ---@class lethe.vat

@@ -445,6 +445,12 @@ function Promise:value() end
 ---@return true
 function Promise:close() end
 
+--- The arguments that came with a message to a raw vat; objects and promises among them are their
+--- names.
+---@param args lethe.vat.Args
+---@return any ...
+function vat.unpack(args) end
+
 -- ---- replays ----------------------------------------------------------------------------------
 
 --- Gives each vat of a transcript its deliveries again, and compares what it asks for.
