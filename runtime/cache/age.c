@@ -14,8 +14,9 @@ static struct lethe_cache_entry *entry_of_recent(struct lethe_list *node) {
 }
 
 static bool is_old(const struct lethe_cache *c, const struct lethe_cache_entry *e, double now) {
-  if (e->state == ENTRY_FAILED) return e->expires <= now;
-  return (c->ttl > 0 && e->expires <= now) || (c->idle > 0 && e->used_at + c->idle <= now);
+  if (e->state == ENTRY_FAILED) return is_due(e->expires, now);
+  return (c->ttl > 0 && is_due(e->expires, now)) ||
+         (c->idle > 0 && is_due(e->used_at + c->idle, now));
 }
 
 bool cache_is_stale(const struct lethe_cache *c, const struct lethe_cache_entry *e) {
@@ -114,7 +115,7 @@ void cache_expire(struct lethe_cache *c) {
   double now = cache_now(c);
   while (!lethe_list_empty(&c->failures) && is_old(c, entry_of_age(c->failures.next), now))
     forget_oldest_failure(c);
-  while (!lethe_list_empty(&c->ttls) && entry_of_age(c->ttls.next)->expires <= now) {
+  while (!lethe_list_empty(&c->ttls) && is_due(entry_of_age(c->ttls.next)->expires, now)) {
     struct lethe_cache_entry *e = entry_of_age(c->ttls.next);
     lethe_list_remove(&e->age);
     lethe_list_push(&c->late, &e->age);
@@ -123,8 +124,11 @@ void cache_expire(struct lethe_cache *c) {
   if (c->idle > 0) {
     LETHE_LIST_EACH_SAFE(node, &c->recent) {
       struct lethe_cache_entry *e = entry_of_recent(node);
-      if (e->used_at + c->idle > now) break;
-      if (e->s.retry_at == 0) expire(c, e);
+      if (!is_due(e->used_at + c->idle, now)) break;
+      if (e->pins > 0)
+        cache_touch(c, e); /* what is in use is used */
+      else if (e->s.retry_at == 0)
+        expire(c, e);
     }
   }
   lethe_timer_stop(&c->age_timer);

@@ -108,6 +108,7 @@ void cache_sweep(struct lethe_cache *c) {
     if (e) end_entry(c, e);
   }
   c->ready = c->pinned = c->claims = c->free = c->free_dirty = c->free_bad = c->ndirty = 0;
+  c->nfailing = 0;
   c->taken = c->taken_bytes = c->bytes = 0;
   cache_drop_flushes(c, LETHE_ECLOSED);
   cache_drop_syncs(c, LETHE_ECLOSED);
@@ -148,7 +149,7 @@ const struct lethe_cache_key *lethe_cache_key_of(const struct lethe_cache_entry 
 /* ---- auditing ---------------------------------------------------------------------------------- */
 
 struct sums {
-  uint64_t keys, ready, pinned, claims, free, free_dirty, free_bad, dirty, writes;
+  uint64_t keys, ready, pinned, claims, free, free_dirty, free_bad, dirty, failing, writes;
   int64_t bytes, taken, taken_bytes;
 };
 
@@ -170,6 +171,7 @@ static const char *add_entry(const struct lethe_cache *c, const struct lethe_cac
   s->bytes += e->size;
   s->taken_bytes += e->size;
   s->dirty += is_dirty(e);
+  s->failing += e->s.failures > 0;
   s->pinned += e->pins > 0;
   s->claims += e->pins == 0 && e->claim;
   s->free += at_large;
@@ -191,6 +193,7 @@ static const char *compare(const struct lethe_cache *c, const struct sums *s) {
   if (s->free_dirty != c->free_dirty) return "free dirty entries";
   if (s->free_bad != c->free_bad) return "free entries that back off";
   if (s->dirty != c->ndirty) return "dirty entries";
+  if (s->failing != c->nfailing) return "failing entries";
   if (s->writes != c->writes) return "writes";
   if (s->bytes != c->bytes) return "bytes";
   if (s->taken != c->taken || s->taken_bytes != c->taken_bytes) return "reserved room";

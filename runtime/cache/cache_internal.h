@@ -139,6 +139,7 @@ struct lethe_cache {
   int64_t taken, taken_bytes; /* by entries that are ready, and reserved */
   int64_t bytes;              /* of those that are ready */
   uint64_t ready, pinned, ndirty;
+  uint64_t nfailing; /* dirty entries of which nobody knows what the last write has left */
   uint64_t free, free_dirty, free_bad; /* of those that are neither pinned nor claimed */
   double ttl, idle, error_ttl, wait;
   uint32_t write_depth, writes; /* writes: under way */
@@ -181,6 +182,8 @@ static inline struct lethe_cache_entry *entry_of_work(struct lethe_list *node) {
 static inline struct lethe_cache_wait *wait_of(struct lethe_list *node) {
   return lethe_container_of(node, struct lethe_cache_wait, node);
 }
+/* Clocks count in steps of their own: what is due so nearly is due, or its timer fires too early. */
+static inline bool is_due(double at, double now) { return at <= now + 1e-6; }
 static inline bool is_dirty(const struct lethe_cache_entry *e) {
   return e->state == ENTRY_READY && e->s.version != e->s.clean;
 }

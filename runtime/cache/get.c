@@ -21,7 +21,8 @@ void cache_restart(struct lethe_cache *c, struct lethe_cache_entry *e) {
   lethe_list_remove(&e->work);
   cache_end_age(c, e);
   lethe_cache_value_put(e->value);
-  e->value = NULL;
+  lethe_cache_value_put(e->said);
+  e->value = e->said = NULL;
   while (!lethe_list_empty(&e->waiters)) {
     struct lethe_cache_wait *w = wait_of(e->waiters.next);
     if (w->kind == WAIT_GET || w->kind == WAIT_HOLD) {

@@ -4,7 +4,8 @@
  * ready when it began.
  *
  * An edge is armed until somebody wants to write; then the other cache is flushed, then synced. If
- * it is wanted anew meanwhile, that begins once more; if either fails it is armed again. */
+ * it is wanted anew meanwhile, or a later write over there has failed and may have left anything, that
+ * begins once more; if either fails it is armed again. */
 #include "cache_internal.h"
 
 static struct edge *edge_of(struct lethe_list *node) {
@@ -102,7 +103,7 @@ static void edge_done(struct lethe_cache_wait *w, int code) {
     w->state = WAIT_WAITING;
     cache_pump(to);
   } else if (code == LETHE_OK || code == LETHE_ECLOSED) { /* of a closed cache nothing is left */
-    if (e->again && code == LETHE_OK)
+    if (code == LETHE_OK && (e->again || to->nfailing > 0))
       e->state = EDGE_ARMED;
     else
       free_edge(e);

@@ -94,7 +94,7 @@ void cache_stuck_fired(struct lethe_timer *t) {
   double now = cache_now(c);
   LETHE_LIST_EACH_SAFE(node, &c->stuck) {
     struct lethe_cache_entry *e = entry_of_work(node);
-    if (e->p.deadline > now) continue;
+    if (!is_due(e->p.deadline, now)) continue;
     if (c->pinned == 0 && c->claims > 0)
       e->p.deadline = now + c->wait;
     else

@@ -34,6 +34,11 @@ void cache_dirty(struct lethe_cache *c, struct lethe_cache_entry *e) {
   lay_down(c, e);
 }
 
+static void end_failures(struct lethe_cache *c, struct lethe_cache_entry *e) {
+  if (e->s.failures > 0) c->nfailing--;
+  e->s.failures = 0;
+}
+
 static void clear_bad(struct lethe_cache *c, struct lethe_cache_entry *e) {
   if (e->s.retry_at == 0) return;
   cache_count(c, e, -1);
@@ -46,8 +51,8 @@ static void clean(struct lethe_cache *c, struct lethe_cache_entry *e) {
   cache_count(c, e, -1);
   e->s.clean = e->s.version;
   e->s.retry_at = 0;
-  e->s.failures = 0;
   cache_count(c, e, 1);
+  end_failures(c, e);
   c->ndirty--;
   c->serial++;
   e->queued = false;
@@ -106,7 +111,7 @@ void cache_retry_fired(struct lethe_timer *t) {
   double now = cache_now(c);
   LETHE_LIST_EACH_SAFE(node, &c->bad) {
     struct lethe_cache_entry *e = entry_of_work(node);
-    if (e->s.retry_at > now) continue;
+    if (!is_due(e->s.retry_at, now)) continue;
     clear_bad(c, e);
     lay_down(c, e);
   }
@@ -119,7 +124,7 @@ static void back_off(struct lethe_cache *c, struct lethe_cache_entry *e) {
   unsigned doublings = e->s.failures < 16 ? e->s.failures : 16;
   double seconds = fmin(first_back_off * (double)(1u << doublings), last_back_off);
   cache_count(c, e, -1);
-  e->s.failures++;
+  if (e->s.failures++ == 0) c->nfailing++;
   e->s.failed_at = ++c->tick;
   e->s.retry_at = cache_now(c) + seconds;
   cache_count(c, e, 1);
@@ -169,7 +174,7 @@ static void written(struct lethe_cache *c, struct lethe_cache_entry *e) {
     c->serial++;
     e->s.clean = e->s.writing;
     e->s.since = e->s.again;
-    e->s.failures = 0;
+    end_failures(c, e);
     clear_bad(c, e);
     cache_flushed(c, e, since, e->s.again, LETHE_OK, NULL);
     e->queued = false;
