@@ -73,6 +73,8 @@ struct lethe_evict {
   int64_t used, limit;
   uint64_t now;    /* accesses so far: hits and admits */
   uint64_t random; /* state of lethe_evict_random */
+  bool surplus;    /* a hit has left too much in a list: see lethe_evict_full */
+  bool exact;      /* see lethe_evict_admit */
   int64_t next; /* when what is accessed now is accessed next, for belady; 0: never, or unknown */
 };
 
@@ -150,15 +152,20 @@ static inline void lethe_evict_hit(struct lethe_evict *e, uint64_t h) {
   else
     e->ops->hit(e, (uint32_t)h);
 }
-/* An access to what is not there: may it be stored? */
+/* An access to what is not there: may it be stored? Policies whose lists have limits of their own refuse
+ * what is larger than those if `exact` is set, as the published simulators do; else, in a live cache,
+ * they find another list for it. */
 static inline bool lethe_evict_admit(struct lethe_evict *e, struct lethe_evict_request *r) {
   e->now++;
   return e->ops->admit ? e->ops->admit(e, r) : r->size <= e->limit;
 }
 /* Must a victim leave before the request's entry may be inserted? A cache with an account of its own
- * of what is used asks that as well. */
+ * of what is used asks that as well. NULL: must one leave as it is? That may be so after a resize, and
+ * after a hit where `surplus` says so (slru, for entries of unequal sizes); it may wait until the next
+ * request is asked about. */
 static inline bool lethe_evict_full(struct lethe_evict *e, const struct lethe_evict_request *r) {
-  return e->len && (r->size > e->limit - e->used || (e->ops->full && e->ops->full(e, r)));
+  int64_t more = r ? r->size : 0;
+  return e->len && (more > e->limit - e->used || (e->ops->full && e->ops->full(e, r)));
 }
 /* Who should leave, for a request or (NULL) for no other reason than that room is wanted; 0 if all that
  * there is was refused. */
