@@ -29,7 +29,7 @@ VERSION := 0.1.0
 BUILD_PACKAGES := gcc libc6-dev make lua5.4 liblua5.4-dev libevent-dev libhiredis-dev libreadline-dev \
   libxxhash-dev lua-dkjson
 TEST_PACKAGES := lua-unit lua-luassert lua-busted lua-check libcmocka-dev clang libclang-rt-dev \
-  clang-format shellcheck luarocks libxml2-utils pkg-config mandoc zsh liburcu-dev libck-dev \
+  clang-format clang-tidy cppcheck shellcheck luarocks libxml2-utils pkg-config mandoc zsh liburcu-dev libck-dev \
   python3-prometheus-client redis-server chromium
 TORTURE_PACKAGES := valgrind gcovr
 
@@ -274,8 +274,18 @@ check-install: ## install somewhere, use it from a stock lua5.4, uninstall
 check-rock: ## lint the rockspec and build it into a tree of its own
 	@JOBS='$(JOBS)' LUA='$(LUA)' LUAROCKS='$(LUAROCKS)' spec/tools/check_rock.sh
 
+.PHONY: tidy
+tidy: ## clang-tidy (.clang-tidy says which checks) and cppcheck over runtime/ and bindings/
+	@clang-tidy --quiet --warnings-as-errors='*' $(RUNTIME) $(BINDINGS) $(PROGRAM) -- \
+	  -std=c11 -D_GNU_SOURCE -Iruntime/include -I$(LUA_INCDIR) 2>&1 | \
+	  { ! grep -A3 -E 'warning:|error:'; }
+	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
+	  --suppress=missingIncludeSystem --suppress=nullPointerRedundantCheck \
+	  --suppress=ctunullpointer --suppress=internalAstError --inline-suppr \
+	  -Iruntime/include runtime bindings
+
 .PHONY: lint
-lint: ## luacheck and shellcheck
+lint: tidy ## luacheck, shellcheck, clang-tidy, cppcheck
 	@luacheck -q --no-color lua spec bindings --exclude-files lua/lethe/meta
 	@luacheck -q --no-color lua/lethe/meta --ignore 212 241
 	@shellcheck .ci/run spec/tools/*.sh

@@ -65,10 +65,11 @@ static int l_look(lua_State *L) {
   if (state == LETHE_SLOT_IS_UP && slots_pushbody(L, slot) == LUA_TNIL)
     state = LETHE_SLOT_IS_COLLECTED;
   lua_pushstring(L, state_names[state]);
-  lua_pushboolean(L, s->bits & LETHE_SLOT_REACHABLE);
-  lua_pushboolean(L, s->bits & LETHE_SLOT_RECOGNIZABLE);
-  lua_pushboolean(L, s->bits & (LETHE_SLOT_DEAD | LETHE_SLOT_DROP | LETHE_SLOT_RETIRE_OWN));
-  lua_pushboolean(L, s->bits & LETHE_SLOT_RETIRED);
+  lua_pushboolean(L, (s->bits & LETHE_SLOT_REACHABLE) != 0);
+  lua_pushboolean(L, (s->bits & LETHE_SLOT_RECOGNIZABLE) != 0);
+  const unsigned ending = LETHE_SLOT_DEAD | LETHE_SLOT_DROP | LETHE_SLOT_RETIRE_OWN;
+  lua_pushboolean(L, (s->bits & ending) != 0);
+  lua_pushboolean(L, (s->bits & LETHE_SLOT_RETIRED) != 0);
   lua_pushinteger(L, s->recognizers);
   lua_pushinteger(L, s->vdata);
   return 7;

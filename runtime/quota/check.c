@@ -115,7 +115,7 @@ static int classes(const struct audit *a) {
   struct lethe_quota *t = a->t;
   int64_t listed = 0;
   int rc = LETHE_OK;
-  for (uint8_t c = 0; c <= CLASSES; c++)
+  for (unsigned c = 0; c <= CLASSES; c++)
     for (slot_t s = t->classes[c]; rc == LETHE_OK && s; s = account_at(t, s)->class_next) {
       const struct account *acc = account_at(t, s);
       rc = differs(a, "size class of account", lethe_slab_id(acc, s), c, quota_class_of(acc->used));

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 enum { MIB = 1 << 20 };
-static const int64_t least_low_water = 10 * LETHE_QUOTA_CACHE;
+static const int64_t least_low_water = INT64_C(10) * LETHE_QUOTA_CACHE;
 static const double greatest_ratio = 0.98;
 
 int64_t lethe_quota_auto_max(int64_t memory) {

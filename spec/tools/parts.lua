@@ -201,7 +201,8 @@ end
 
 local function packaging()
   return add({ name = "packaging and pages" },
-    make("luacheck, shellcheck", "lint"),
+    make("luacheck, shellcheck, clang-tidy, cppcheck", "lint"),
+    make("the layout of C files", "check-format"),
     make("stubs and annotations", "docscov"),
     make("the README files' code, links and targets", "check-pages"),
     make("install, a stock lua5.4, uninstall", "check-install"),

@@ -97,7 +97,7 @@ static void end_proxy(struct proxy *p, bool closed) {
 }
 
 static void fail(struct proxy *p, int rc, const char *what, bool closed) {
-  lethe_op_wrong(p->outer, rc, "call %llu %s", (unsigned long long)(p->record + 1), what);
+  lethe_op_wrong(p->outer, rc, "call %llu %s", (unsigned long long)p->record + 1, what);
   end_proxy(p, closed);
 }
 

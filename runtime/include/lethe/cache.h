@@ -138,14 +138,14 @@ struct lethe_cache_hooks {
 };
 
 struct lethe_cache_config {
-  struct lethe_cache_backend *backend;   /* a reference is taken */
-  struct lethe_loop *loop;               /* likewise */
-  struct lethe_evict *policy;            /* is taken over; counts entries, or bytes where they are limited */
-  int64_t limit, bytes;                  /* LETHE_CACHE_NO_LIMIT: none; at least one is limited */
-  double ttl, idle, error_ttl;           /* seconds; 0: none */
-  double wait;                           /* seconds for room when all is in use */
-  uint32_t write_depth;                  /* writes under way at once; 0: 32 */
-  uint64_t seed;                         /* of hashes */
+  struct lethe_cache_backend *backend; /* a reference is taken */
+  struct lethe_loop *loop;             /* likewise */
+  struct lethe_evict *policy;  /* is taken over; counts entries, or bytes where they are limited */
+  int64_t limit, bytes;        /* LETHE_CACHE_NO_LIMIT: none; at least one is limited */
+  double ttl, idle, error_ttl; /* seconds; 0: none */
+  double wait;                 /* seconds for room when all is in use */
+  uint32_t write_depth;        /* writes under way at once; 0: 32 */
+  uint64_t seed;               /* of hashes */
   const struct lethe_cache_hooks *hooks; /* borrowed for good; may be NULL */
   void *ud;
 };
