@@ -346,6 +346,25 @@ static void nobody_listens(void **state) {
   close_place(&p);
 }
 
+/* No Redis: whatever comes in goes out again. */
+static void an_echo_is_no_server(void **state) {
+  struct place p;
+  struct test_op a, b, c;
+  (void)state;
+  open_place(&p);
+  struct server *s = &p.servers[0];
+  start_flush(p.redis, p.loop, &a, text_key("a"), "1", 1);
+  load(&p, &b, "b");
+  start_barrier(p.redis, p.loop, &c);
+  for (int i = 0; i < 3; i++) command(&p, s);
+  answer(s, "*3\r\n$3\r\nSET\r\n$3\r\np:a\r\n$1\r\n1\r\n");
+  answer(s, "*2\r\n$3\r\nGET\r\n$3\r\np:b\r\n*1\r\n$4\r\nPING\r\n");
+  ends(&p, &a, LETHE_ESYSTEM, NULL);
+  ends(&p, &b, LETHE_ESYSTEM, NULL);
+  ends(&p, &c, LETHE_ESYSTEM, NULL);
+  close_place(&p);
+}
+
 static void a_connection_that_never_comes_about_times_out(void **state) {
   struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
   struct place p;
@@ -579,6 +598,7 @@ int main(void) {
       cmocka_unit_test(what_was_under_way_is_sent_on_the_next_connection),
       cmocka_unit_test(lost_twice_is_unavailable),
       cmocka_unit_test(nobody_listens),
+      cmocka_unit_test(an_echo_is_no_server),
       cmocka_unit_test(a_connection_that_never_comes_about_times_out),
       cmocka_unit_test(a_loop_that_closes_ends_all),
       cmocka_unit_test(moved_is_followed_and_remembered_by_slot),

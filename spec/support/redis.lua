@@ -32,7 +32,7 @@ local function folder_and_port()
   local name = os.tmpname()
   local port = 0
   for i = 1, #name do
-    port = (port * 31 + name:byte(i)) % 20000
+    port = (port * 31 + name:byte(i)) % 12000 -- below what clients get
   end
   return name, 20000 + port
 end
@@ -41,6 +41,12 @@ end
 local function runs(pid)
   local state = contents(("/proc/%s/stat"):format(pid)):match("%) (%a)")
   return state ~= nil and state ~= "Z"
+end
+
+-- Whether anybody listens on the port of the loopback. Of a process that was killed it is the last of
+-- its threads that lets go of it.
+local function is_taken(port)
+  return contents("/proc/net/tcp"):find((": 0100007F:%04X %%x+:%%x+ 0A "):format(port)) ~= nil
 end
 
 function Server:signal(name)
@@ -75,7 +81,7 @@ function Server:kill()
   self:signal("KILL")
   self.pipe:close()
   self.pipe = nil
-  eventually(function() return not runs(self.pid) end)
+  eventually(function() return not runs(self.pid) and not is_taken(self.port) end)
 end
 
 --- What redis-cli prints for a command.

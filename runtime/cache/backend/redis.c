@@ -122,19 +122,17 @@ static void next_node(struct redis *r, struct lethe_backend_op *op) {
 
 static void on_value(struct redis_node *node, struct lethe_backend_op *op,
                      const redisReply *reply) {
-  bool whole = reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS;
-  if (op->kind == LETHE_BACKEND_BARRIER) {
+  bool loads = op->kind == LETHE_BACKEND_LOAD, status = reply->type == REDIS_REPLY_STATUS;
+  if (op->kind == LETHE_BACKEND_BARRIER && status) {
     next_node(node->redis, op);
     return;
   }
-  if (op->kind == LETHE_BACKEND_LOAD) {
-    if (whole)
-      lethe_op_value(op, reply->str, reply->len);
-    else if (reply->type == REDIS_REPLY_NIL)
-      op->rc = LETHE_ENOTFOUND;
-    else
-      lethe_op_wrong(op, LETHE_ESYSTEM, "Redis answered with no string");
-  }
+  if (loads && reply->type == REDIS_REPLY_STRING)
+    lethe_op_value(op, reply->str, reply->len);
+  else if (loads && reply->type == REDIS_REPLY_NIL)
+    op->rc = LETHE_ENOTFOUND;
+  else if (loads || !status)
+    lethe_op_wrong(op, LETHE_ESYSTEM, "what answers is no Redis");
   lethe_op_end(op);
 }
 

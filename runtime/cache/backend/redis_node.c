@@ -35,35 +35,49 @@ static void cleanup(void *ud) {
   node->connected = false;
 }
 
-/* The address of this end, as the server calls it; empty where it cannot be told. */
-static void note_address(struct redis_node *node, int fd) {
+/* The address of an end, as the server calls it; empty where it cannot be told. */
+static void address_of(char *text, size_t room, int fd,
+                       int (*get)(int fd, struct sockaddr *a, socklen_t *n)) {
   struct sockaddr_storage a;
   socklen_t n = sizeof a;
   char host[INET6_ADDRSTRLEN], port[8];
-  node->address[0] = '\0';
-  if (getsockname(fd, (struct sockaddr *)&a, &n) != 0) return;
+  text[0] = '\0';
+  if (get(fd, (struct sockaddr *)&a, &n) != 0) return;
   if (getnameinfo((struct sockaddr *)&a, n, host, sizeof host, port, sizeof port,
                   NI_NUMERICHOST | NI_NUMERICSERV) != 0)
     return;
-  snprintf(node->address, sizeof node->address, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host,
-           port);
+  snprintf(text, room, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
+}
+
+static void refuse(struct redis_node *node, const char *why) {
+  node->connected = false;
+  node->refused = true;
+  snprintf(node->why, sizeof node->why, "%s", why);
 }
 
 /* A server that was stalled may still have writes of the connection before in its buffers: before
- * anything else it is told to forget that one. Whatever it answers to that is of no concern. */
+ * anything else it is told to forget that one. Whatever it answers to that is of no concern. A port
+ * of this host that nobody listens on may come to be connected with itself. */
 static void on_connect(const redisAsyncContext *context, int status) {
   struct redis_node *node = context->data;
-  node->connected = status == REDIS_OK;
-  node->refused = status != REDIS_OK;
-  if (node->refused) {
-    snprintf(node->why, sizeof node->why, "%s", context->c.errstr);
+  char address[sizeof node->address], other[sizeof node->address];
+  if (status != REDIS_OK) {
+    refuse(node, context->c.errstr);
     return;
   }
+  address_of(address, sizeof address, context->c.fd, getsockname);
+  address_of(other, sizeof other, context->c.fd, getpeername);
+  if (address[0] && strcmp(address, other) == 0) {
+    refuse(node, "nobody listens");
+    return;
+  }
+  node->connected = true;
+  node->refused = false;
   node->redis->stats.connections++;
-  if (node->fence && node->address[0])
+  if (node->fence && node->address[0] && strcmp(node->address, address) != 0)
     redisAsyncCommand(node->context, NULL, NULL, "CLIENT KILL ADDR %s", node->address);
   node->fence = false;
-  note_address(node, context->c.fd);
+  memcpy(node->address, address, sizeof address);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *ud) {
@@ -157,6 +171,7 @@ void redis_node_settle(struct redis_node *node) {
       redis_send(node, lethe_container_of(n, struct lethe_backend_op, node));
     return;
   }
+  if (node->context && node->refused) redis_node_drop(node);
   if (node->context || lethe_list_empty(&node->waiting)) return;
   if (!node->refused) connect_node(node);
   if (node->refused) refuse_waiting(node);
