@@ -17,6 +17,17 @@ local function has(text, words)
 end
 
 describe("the example of", function()
+  it("block caches over a file has no broken state, unless something is missing", function()
+    local results, out = run("cache_blocks", 30)
+    assert.is_true(results.file.ok)
+    assert.is_true(results.file.barriers > 5 and results.file.used > 0)
+    assert.are.equal(0, results["as it should be"].broken)
+    assert.is_true(results["as it should be"].states > 100)
+    assert.is_true(results["without barriers"].broken > 0)
+    assert.is_true(results["without order"].broken > 0)
+    has(out, " 0 broken")
+  end)
+
   it("periodic reclamation frees what its seed frees, operation by operation", function()
     local result, out = run("periodic")
     assert.are.same({ 1, 10, 10, 10, 10 }, result.counts)

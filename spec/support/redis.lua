@@ -43,8 +43,8 @@ local function runs(pid)
   return state ~= nil and state ~= "Z"
 end
 
--- Whether anybody listens on the port of the loopback. Of a process that was killed it is the last of
--- its threads that lets go of it.
+-- Whether anybody listens on the port of the loopback. Of a process that was killed it is the last
+-- of its threads that lets go of it.
 local function is_taken(port)
   return contents("/proc/net/tcp"):find((": 0100007F:%04X %%x+:%%x+ 0A "):format(port)) ~= nil
 end

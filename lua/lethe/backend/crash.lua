@@ -81,12 +81,15 @@ local function with_sector(old, new, i, sector)
   return old:sub(1, from) .. part .. old:sub(from + #part + 1)
 end
 
+-- In the place of a value that is not there.
+local NOTHING <const> = {}
+
 -- ---- one moment -------------------------------------------------------------------------------
 
 -- What is durable at a moment, and the choices that are pending: { key, value, sector }, in order.
 -- What had ended, well or not, before a write began that is durable is overwritten.
-local function situation(writes, at, sector)
-  local durable, since, possible, pending = {}, {}, {}, {}
+local function situation(writes, before, at, sector)
+  local durable, since, possible, pending = setmetatable({}, { __index = before }), {}, {}, {}
   for _, write in ipairs(writes) do
     if write.begun <= at and write.durable <= at then
       durable[write.key], since[write.key] = write.value, write.begun
@@ -94,9 +97,12 @@ local function situation(writes, at, sector)
   end
   for _, write in ipairs(writes) do
     if write.begun <= at and write.durable > at and write.ended > (since[write.key] or 0) then
-      local values = possible[write.key] or { durable[write.key] == nil and false
-        or durable[write.key] }
-      possible[write.key] = values
+      local values = possible[write.key]
+      if not values then
+        local old = durable[write.key]
+        values = { old == nil and NOTHING or old }
+        possible[write.key] = values
+      end
       for _, i in ipairs(choices(values, write.value, sector)) do
         pending[#pending + 1] = { key = write.key, value = write.value, sector = i }
       end
@@ -145,7 +151,7 @@ end
 -- ---- all moments ------------------------------------------------------------------------------
 
 --- An iterator of read, at.
-function M.states(log, limit, sector, seed)
+function M.states(log, before, limit, sector, seed)
   local writes <const> = writes_of(log)
   local moments, last = {}, 0
   for _, write in ipairs(writes) do
@@ -158,7 +164,7 @@ function M.states(log, limit, sector, seed)
   local bits <const> = random_bits(seed)
   return coroutine.wrap(function()
     for _, at in ipairs(moments) do
-      local durable, pending = situation(writes, at, sector)
+      local durable, pending = situation(writes, before, at, sector)
       each_state(durable, pending, sector, limit, bits, function(read)
         coroutine.yield(read, at)
       end)

@@ -206,15 +206,16 @@ function Faulty:calls()
   return #inside(self).log
 end
 
-local STATES <const> = { "limit", "sector", "seed" }
+local STATES <const> = { "before", "limit", "sector", "seed" }
 
 ---@class lethe.backend.CrashOptions
+---@field before table? what was stored before the first call, by key; nothing by default
 ---@field limit integer? how many states of one moment, 4096 by default
 ---@field sector integer? how much of a string is written whole, 512 bytes by default
 ---@field seed integer? of what is drawn at random
 
 --- Goes through what a crash may leave, at every moment of the log: `for read, at in ...`, where
---- read(k) is what is stored under a key then, nil where nothing was flushed to it. At each moment
+--- read(k) is what is stored under a key then, nil where nothing is. At each moment
 --- every choice of the writes that no barrier covers, and of their sectors; where there are more
 --- than `limit`, that many drawn at random.
 ---@param options lethe.backend.CrashOptions?
@@ -231,7 +232,12 @@ function Faulty:crash_states(options)
     end
     return value
   end
-  return crash.states(self_.log, count("limit", 4096), count("sector", 512), count("seed", 1))
+  local before = options.before
+  if before ~= nil and type(before) ~= "table" then
+    error(("before must be a table (got %s)"):format(type(before)), 2)
+  end
+  local limit, sector, seed = count("limit", 4096), count("sector", 512), count("seed", 1)
+  return crash.states(self_.log, before or {}, limit, sector, seed)
 end
 
 new_faulty, inside = base.class("backend.Faulty", Faulty, function() end, false, true)
