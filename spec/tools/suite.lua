@@ -72,9 +72,14 @@ end
 
 -- ---- running ----------------------------------------------------------------------------------
 
--- Starts a step; its output goes to a file, so that two may run beside each other.
+-- Starts a step; its output goes to a file of its own, so that two may run beside each other.
+local LOGS <const> = ("build/log/%.0f"):format(now() * 100)
+os.execute("mkdir -p " .. LOGS)
+local steps = 0
+
 local function start(step)
-  local log = os.tmpname()
+  steps = steps + 1
+  local log = ("%s/%d.txt"):format(LOGS, steps)
   local command = ("{ %s ; } </dev/null >%s 2>&1; code=$?; cat /proc/uptime; exit $code")
     :format(step.run, log)
   return { step = step, log = log, began = now(), pipe = assert(io.popen(command)) }
@@ -148,7 +153,7 @@ end
 io.write(("all parts: %.1f seconds\n"):format(now() - began))
 local skipped = total.skipped > 0 and (", %d skipped"):format(total.skipped) or ""
 local summary <const> = ("%d passed, %d failed%s\n"):format(total.passed, total.failed, skipped)
-os.execute("mkdir -p build")
+os.execute("rm -rf " .. LOGS)
 do
   local file <close> = assert(io.open("build/summary", "w")) -- for .ci/run
   file:write(summary)
