@@ -126,6 +126,11 @@ function Slots:weak_store() end
 ---@return string[]?
 function Slots:why(vref) end
 
+--- Which imports hang on which of the exports that the kernel reaches, and which on anything else.
+--- Nothing of userspace may run meanwhile.
+---@return { roots: string[], exports: table<string, string[]> }
+function Slots:edges() end
+
 --- Collects, and runs no callbacks. Engine "manual" may be told what to collect.
 ---@param names? string[] vrefs, and w1, w2, ... for weak collections
 ---@return string[] collected

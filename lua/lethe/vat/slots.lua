@@ -378,6 +378,13 @@ function Slots:why(vref)
   return walk.why(self, insides(self), vref)
 end
 
+--- Which imports hang on which of the exports that the kernel reaches, and which on anything else:
+--- what cycles across vats are found by. Nothing of userspace may run meanwhile.
+---@return { roots: string[], exports: table<string, string[]> }
+function Slots:edges()
+  return walk.edges(self, insides(self))
+end
+
 ---@return table
 function Slots:stats()
   return core.stats(self)

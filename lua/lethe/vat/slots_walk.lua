@@ -238,4 +238,63 @@ function M.why(self, of, vref)
   return (path[1] or recognizable and path[1]) and path or nil
 end
 
+-- ---- what hangs on what -----------------------------------------------------------------------
+
+-- Whether only the kernel holds it: an export that it reaches.
+local function is_export(self, slot)
+  local kind, own = core.parse(core.name(self, slot))
+  local _, reachable, _, _, _, _, vdata = core.look(self, slot)
+  return kind == "o" and own and reachable and vdata == 0 and core.name(self, slot) ~= "o+0"
+end
+
+-- The names of imports whose presences were reached, and with `stored` of those that data mentions.
+local function imports(self, label, stored)
+  local list = {}
+  for slot, object in next, (core.tables(self)) do
+    local name = core.name(self, slot)
+    local vdata = select(7, core.look(self, slot))
+    if name:find("^o%-") and (label[object] or stored and vdata > 0) then list[#list + 1] = name end
+  end
+  table.sort(list, base.less)
+  return list
+end
+
+-- Runs in a coroutine of its own, `co`, so that what it has in hand is held by nothing that it
+-- visits.
+local function find_edges(self, of, co)
+  local values, locals, pins = core.tables(self)
+  local skip = { [values] = true, [locals] = true, [of] = true, [pins] = true, [self] = true,
+    [co] = true }
+  local _, held = mark(function(visit)
+    for slot, object in next, pins do
+      if not is_export(self, slot) then visit(object, "a pin") end
+    end
+    if of.roots == nil then visit(debug.getregistry(), "the Lua state") end
+    for _, object in next, of.roots or {} do
+      visit(object, "a register")
+    end
+  end, skip)
+  local beyond = setmetatable({}, { __index = function(_, object)
+    return held[object] or skip[object]
+  end })
+  local exports = {}
+  for slot, object in next, pins do
+    if is_export(self, slot) then
+      local _, below = mark(function(visit) visit(object, "the export") end, beyond)
+      exports[core.name(self, slot)] = imports(self, below)
+    end
+  end
+  return { roots = imports(self, held, true), exports = exports }
+end
+
+--- Which imports hang on which of the exports that the kernel reaches, and which on anything else.
+--- To be called while nothing of userspace runs.
+---@return { roots: string[], exports: table<string, string[]> }
+function M.edges(self, of)
+  local co = coroutine.create(find_edges)
+  local ok, result = coroutine.resume(co, self, of, co)
+  if not ok then error(result, 0) end
+  return result
+end
+
 return M
