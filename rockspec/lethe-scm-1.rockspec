@@ -12,10 +12,11 @@ description = {
   summary = "Memory-reclamation engines for Lua, on libevent",
   detailed = [[
 lethe embeds memory-reclamation engines in Lua 5.4: a quota tracker whose policies are written in
-Lua, finalization registries, and tasks on a libevent loop with a clock that tests can own. It works
-from its own executable and from a stock Lua.]],
+Lua, epochs and lock-free structures for worker threads, weak maps, caches that write back in order,
+finalization registries, and vats whose transcripts replay. It works from its own executable and
+from a stock Lua.]],
   license = "MIT",
-  labels = { "memory", "quota", "libevent", "coroutines", "testing" },
+  labels = { "memory", "quota", "cache", "threads", "libevent", "testing" },
 }
 
 supported_platforms = { "linux" }
