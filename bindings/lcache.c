@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "cache.h"
+#include "quota_keys.h"
+
 #include "lethe/evict.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
@@ -69,15 +71,18 @@ static bool has_field(lua_State *L, const char *name) {
   return has;
 }
 
-/* Takes a handle on the participant of own.participation. */
-static void charge(lua_State *L, struct lcache *k) {
-  if (lua_getfield(L, 1, "participation") != LUA_TNIL) {
-    struct participation *p = lethe_check(L, -1, &quota_participation_class)->what;
-    k->port = p->port;
-    k->port->refs++;
-    lethe_quota_handle_clone(&k->handle, &p->handle);
-  }
+/* A participant of the account at stack index 6, whose object is in own.holder. */
+static int charge(lua_State *L, struct lcache *k) {
+  struct account_ref *a = lethe_check(L, 6, &quota_account_class)->what;
+  uint64_t id = 0;
+  int rc = lethe_quota_handle_open(&k->handle, a->port->member, a->id, NULL, false, &id);
+  if (rc) return rc;
+  k->port = a->port;
+  k->port->refs++;
+  lua_getfield(L, 1, "holder");
+  if (id) quota_hold(L, k->port, id, lua_gettop(L));
   lua_pop(L, 1);
+  return LETHE_OK;
 }
 
 static struct lcache *new_cache(lua_State *L) {
@@ -90,11 +95,12 @@ static struct lcache *new_cache(lua_State *L) {
   return k;
 }
 
-/* new(own, loop, evicts, bars, policy) -> Cache. own: what the Lua side keeps, checked: limit, bytes, ttl,
- * idle, error_ttl, wait, write_depth, name, weigh, participation */
+/* new(own, loop, evicts, bars, policy [, account]) -> Cache | nil, m, code. own: what the Lua side keeps,
+ * checked: limit, bytes, ttl, idle, error_ttl, wait, write_depth, name, weigh, holder */
 static int l_new(lua_State *L) {
   struct lethe_cache_config config = {.hooks = &lcache_hooks};
   const char *name = luaL_checkstring(L, 5);
+  bool charged = !lua_isnoneornil(L, 6);
   luaL_checktype(L, 1, LUA_TTABLE);
   lethe_safepoint(L);
   config.loop = lethe_checkloop(L, 2);
@@ -111,7 +117,7 @@ static int l_new(lua_State *L) {
   lcache_backend_init(k, lua_toboolean(L, 3), lua_toboolean(L, 4));
   config.backend = &k->backend;
   config.ud = k;
-  if (has_field(L, "participation")) config.hooks = &lcache_charged_hooks;
+  if (charged) config.hooks = &lcache_charged_hooks;
   int64_t limit = config.bytes != LETHE_CACHE_NO_LIMIT ? config.bytes : config.limit;
   int rc = lethe_evict_new(&config.policy, mem, name, limit, config.seed);
   if (rc == LETHE_OK) rc = lethe_cache_new(&k->c, mem, &config);
@@ -127,9 +133,10 @@ static int l_new(lua_State *L) {
   lua_getfield(L, 1, "name");
   if (lua_type(L, -1) == LUA_TSTRING) snprintf(k->name, sizeof k->name, "%s", lua_tostring(L, -1));
   lua_pop(L, 2);
-  charge(L, k);
+  if (charged) rc = charge(L, k);
+  if (rc) lethe_box_close(L, b, &lcache_class);
   lethe_settle(L);
-  return 1;
+  return rc ? lethe_fail(L, rc) : 1;
 }
 
 /* ---- the hot path ------------------------------------------------------------------------------- */

@@ -279,14 +279,10 @@ function M.new(options)
   local policy, why = policies.find(check.policy(options, 2))
   if not policy then return nil, why, "bad_policy" end
   local account = check.object(options, "account", "quota.Account", 2)
-  local kept
-  if account then
-    local participation, message, code = require("lethe.cache.account").participation(account)
-    if not participation then return nil, message, code end
-    own.participation, kept = participation, message
-  end
-  local cache = core.new(own, own.loop, evicts, bars, policy)
-  if kept then kept.cache = cache end
+  if account then own.holder = require("lethe.cache.account").holder() end
+  local cache, message, code = core.new(own, own.loop, evicts, bars, policy, account)
+  if not cache then return nil, message, code end
+  if account then own.holder[1].kept.cache = cache end
   return cache
 end
 

@@ -12,7 +12,7 @@ static const struct lethe_cache_hooks no_hooks;
 static void init_lists(struct lethe_cache *c) {
   struct lethe_list *const lists[] = {
       &c->starting, &c->answered, &c->over,      &c->again, &c->stuck,    &c->dirty, &c->bad,
-      &c->queue,    &c->flushes,  &c->reclaims,  &c->ttls,  &c->failures, &c->late,  &c->recent,
+      &c->queue, &c->urgent,    &c->flushes,  &c->reclaims,  &c->ttls,  &c->failures, &c->late,  &c->recent,
       &c->edges,    &c->sync_now, &c->sync_next, &c->aside, &c->homeless};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) lethe_list_init(lists[i]);
 }
@@ -30,6 +30,7 @@ int lethe_cache_new(struct lethe_cache **out, const struct lethe_alloc *a,
   c->ud = config->ud;
   c->refs = 1;
   c->seed = config->seed;
+  c->granted = LETHE_CACHE_NO_LIMIT;
   c->limit = config->limit;
   c->max_bytes = config->bytes;
   c->ttl = config->ttl;

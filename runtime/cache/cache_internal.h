@@ -7,7 +7,7 @@
  * a callback, it leaves the work to the pump that is running. So nothing nests, whatever callbacks do.
  *
  * An entry is in the index while its key is taken. Of the lists, `work` is one of starting, answered,
- * again, stuck, dirty, bad and queue; `age` one of ttls and failures; `recent` is that of accesses. */
+ * again, stuck, dirty, bad, urgent and queue; `age` one of ttls and failures; `recent` is that of accesses. */
 #ifndef LETHE_CACHE_INTERNAL_H
 #define LETHE_CACHE_INTERNAL_H
 
@@ -145,12 +145,15 @@ struct lethe_cache {
   uint32_t write_depth, writes; /* writes: under way */
   uint64_t tick, serial, places;
   bool keeps_ages, keeps_recent;
+  int64_t granted;    /* bytes: above that the quota refused the last time */
+  double granted_for; /* until then that counts: it is not asked again */
   int64_t unpaid; /* bytes that the quota did not grant to what grew while it was held */
 
   /* for the pump: entries whose calls begin and have ended, waits, placings */
   struct lethe_list starting, answered, over, again;
   struct lethe_list stuck;             /* placings that wait for what is in use, by order */
-  struct lethe_list dirty, bad, queue; /* entries to be written: when asked, not now, next */
+  struct lethe_list dirty, bad;    /* entries to be written when somebody asks, and not now */
+  struct lethe_list urgent, queue; /* next, and after that */
   struct lethe_list flushes, reclaims; /* struct flush; waits */
   struct lethe_list aside;             /* refused while clean ones are looked for */
   struct lethe_list homeless; /* the policy has no place for them: they leave as soon as they can */
@@ -308,6 +311,8 @@ void cache_dirty(struct lethe_cache *c, struct lethe_cache_entry *e);
 void cache_want(struct lethe_cache *c, struct lethe_cache_entry *e, bool soon);
 /* It will not be written any more. */
 void cache_undirty(struct lethe_cache *c, struct lethe_cache_entry *e);
+/* Whether anything waits to be written. */
+bool cache_has_queue(const struct lethe_cache *c);
 /* True if one began. */
 bool cache_start_write(struct lethe_cache *c);
 void cache_write_answered(struct lethe_cache *c, struct lethe_cache_entry *e);

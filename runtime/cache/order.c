@@ -120,7 +120,7 @@ static void edge_done(struct lethe_cache_wait *w, int code) {
 /* Where somebody wants to write. */
 bool cache_start_edge(struct lethe_cache *c) {
   if (lethe_list_empty(&c->edges)) return false;
-  if (lethe_list_empty(&c->queue) && !cache_flush_unordered(c)) return false;
+  if (!cache_has_queue(c) && !cache_flush_unordered(c)) return false;
   LETHE_LIST_EACH(node, &c->edges) {
     struct edge *e = edge_of(node);
     if (e->state != EDGE_ARMED) continue;

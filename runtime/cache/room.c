@@ -159,10 +159,24 @@ static void stand(struct lethe_cache *c, struct lethe_cache_entry *e) {
   cache_settle(c, e);
 }
 
+/* Every refusal starts a pass over the account: so for a while it is not asked for more than it gave. */
+static int claim(struct lethe_cache *c, const struct lethe_cache_entry *e) {
+  double now = cache_now(c);
+  if (c->bytes + e->size > c->granted && now < c->granted_for && c->free > 0) return LETHE_ELIMIT;
+  int code = c->hooks->claim(c->ud, e->size);
+  if (code == LETHE_ELIMIT) {
+    c->granted = c->bytes;
+    c->granted_for = now + 1;
+  } else if (c->bytes + e->size > c->granted) {
+    c->granted = LETHE_CACHE_NO_LIMIT;
+  }
+  return code;
+}
+
 /* All the room is there: the policy and the quota have a word. False: somebody must leave first. */
 static bool commit(struct lethe_cache *c, struct lethe_cache_entry *e) {
   if (cache_policy_full(c, e)) return false;
-  int code = c->hooks->claim ? c->hooks->claim(c->ud, e->size) : LETHE_OK;
+  int code = c->hooks->claim ? claim(c, e) : LETHE_OK;
   if (code == LETHE_ELIMIT) return false;
   if (code == LETHE_OK) {
     code = cache_policy_insert(c, e);

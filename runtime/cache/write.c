@@ -77,13 +77,18 @@ void cache_want(struct lethe_cache *c, struct lethe_cache_entry *e, bool soon) {
   if (e->queued && !soon) return;
   e->queued = true;
   lethe_list_remove(&e->work);
-  lethe_list_insert(soon ? c->queue.next : &c->queue, &e->work);
+  lethe_list_push(soon ? &c->urgent : &c->queue, &e->work);
+}
+
+bool cache_has_queue(const struct lethe_cache *c) {
+  return !lethe_list_empty(&c->urgent) || !lethe_list_empty(&c->queue);
 }
 
 bool cache_start_write(struct lethe_cache *c) {
-  if (lethe_list_empty(&c->queue) || !lethe_list_empty(&c->edges) || c->writes >= c->write_depth)
+  if (!cache_has_queue(c) || !lethe_list_empty(&c->edges) || c->writes >= c->write_depth)
     return false;
-  struct lethe_cache_entry *e = entry_of_work(lethe_list_shift(&c->queue));
+  struct lethe_list *from = lethe_list_empty(&c->urgent) ? &c->queue : &c->urgent;
+  struct lethe_cache_entry *e = entry_of_work(lethe_list_shift(from));
   e->queued = false;
   e->calling = CALL_FLUSH;
   e->s.writing = e->s.version;
@@ -202,9 +207,12 @@ void cache_write_answered(struct lethe_cache *c, struct lethe_cache_entry *e) {
 
 /* Each of them has been tried, as far as that goes. */
 void cache_fail_queue(struct lethe_cache *c, struct lethe_cache_value *said) {
-  struct lethe_list queue;
-  lethe_list_move(&queue, &c->queue);
-  while (!lethe_list_empty(&queue)) failed(c, entry_of_work(lethe_list_shift(&queue)), said);
+  struct lethe_list queues[2];
+  lethe_list_move(&queues[0], &c->urgent);
+  lethe_list_move(&queues[1], &c->queue);
+  for (int i = 0; i < 2; i++)
+    while (!lethe_list_empty(&queues[i]))
+      failed(c, entry_of_work(lethe_list_shift(&queues[i])), said);
 }
 
 /* ---- one key ------------------------------------------------------------------------------------ */

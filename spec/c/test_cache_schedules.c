@@ -551,8 +551,7 @@ static void schedules(void **state) {
   test_alloc_init(&s.alloc);
   s.r = test_seed("schedules");
   for (int i = 0; i < n; i++) {
-    uint64_t seed = s.r.state;
-    printf(getenv("VERBOSE") ? "SEED=%llu\n" : "", (unsigned long long)seed);
+    if (getenv("VERBOSE")) printf("SEED=%llu\n", (unsigned long long)s.r.state);
     schedule();
   }
   print_message("%d schedules: %llu failed writes, %llu cancelled, %llu evictions, %llu edges\n",

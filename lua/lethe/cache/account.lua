@@ -37,17 +37,11 @@ function Participant:reclaim(request)
   return "partial"
 end
 
---- What claims for a cache that is yet to be made, and a table whose field `cache` it goes to.
----@param account lethe.quota.Account
----@return lethe.quota.Participation?
----@return table|string kept or message
----@return string? code
-function M.participation(account)
-  local kept = setmetatable({}, WEAK)
-  local participation, message, code = account:participant(setmetatable({ kept = kept },
-    Participant))
-  if not participation then return nil, message, code end
-  return participation, kept
+--- What the tracker asks for a cache that is yet to be made, as it keeps it; the cache is to become
+--- `holder[1].kept.cache`.
+---@return table holder
+function M.holder()
+  return { setmetatable({ kept = setmetatable({}, WEAK) }, Participant) }
 end
 
 return M
