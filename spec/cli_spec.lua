@@ -402,10 +402,8 @@ describe("lethe help", function()
   it("lists what there is", function()
     local out, _, code = run("lethe help")
     assert.are.equal(0, code)
-    assert.matches("\n  spec  ", out, 1, true)
-    assert.matches("\n  help  ", out, 1, true)
-    for _, later in ipairs{ "sim", "check", "record", "vat", "replay" } do
-      assert.not_matches("\n  " .. later .. "  ", out, 1, true)
+    for _, word in ipairs(require("lethe.cli").WORDS) do
+      assert.matches(("\n  %s  "):format(word), out, 1, true)
     end
   end)
 

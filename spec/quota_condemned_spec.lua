@@ -16,10 +16,10 @@ describe("condemned bytes", function()
     p:claim("1M")
     t:reclaim("1M")
     assert.are.same({ 0, MIB }, { t:used(), t:stats().condemned })
-    s.collect()
+    s:collect()
     assert.are.equal(MIB, t:stats().condemned)
     object = nil
-    s.collect()
+    s:collect()
     assert.are.same({ 0, nil }, { t:stats().condemned, object })
     s:advance(10)
     assert.are.same({}, s:events("not_freed"))
@@ -34,7 +34,7 @@ describe("condemned bytes", function()
       p:claim("1M")
       t:reclaim("1M")
     end
-    s.collect()
+    s:collect()
     assert.are.equal(MIB, t:stats().condemned)
     assert.are.equal(1, #object.requests)
   end))
@@ -51,7 +51,7 @@ describe("condemned bytes", function()
     end
     p:claim("1M")
     t:reclaim("1M")
-    s.collect()
+    s:collect()
     assert.is_nil(gone[1])
     assert.are.same({ 0, 0 }, { t:stats().condemned, p:used() })
   end))
@@ -141,9 +141,9 @@ describe("condemned bytes", function()
     end
     t:close()
     t = nil
-    s.collect()
+    s:collect()
     object = nil
-    s.collect()
+    s:collect()
     assert.are.same({}, { t, object })
   end))
 end)
@@ -157,7 +157,7 @@ describe("a handle that is only collected", function()
       kept = a:participant(participants.object())
       kept:claim("1M")
     end
-    s.collect()
+    s:collect()
     local events = s:events("collected")
     assert.are.equal(1, #events)
     assert.are.same({ "quota.Account", "sessions", MIB },
@@ -172,7 +172,7 @@ describe("a handle that is only collected", function()
     do
       a:participant(participants.object()):claim("1M")
     end
-    s.collect()
+    s:collect()
     local event = s:events("collected")[1]
     assert.are.same({ "quota.Participation", "sessions", MIB, a:id() },
       { event.what, event.name, event.bytes, event.account })
@@ -187,7 +187,7 @@ describe("a handle that is only collected", function()
       a:clone()
       p:clone():claim(100000)
     end
-    s.collect()
+    s:collect()
     assert.are.same({ 0, 0 }, column(s:events("collected"), "bytes"))
     assert.are.equal(100000, p:used())
     assert.is_true(t:check())
@@ -200,7 +200,7 @@ describe("a handle that is only collected", function()
       loop = s.loop,
       on_event = function(e) events[#events + 1] = e.type end,
     }:account()
-    s.collect()
+    s:collect()
     assert.are.same({ "collected" }, events)
     local object = participants.object(1)
     local p = a:participant(object)
@@ -222,7 +222,7 @@ describe("a handle that is only collected", function()
       p:close()
       a:close()
     end
-    s.collect()
+    s:collect()
     assert.are.same({}, s:events("collected"))
   end))
 

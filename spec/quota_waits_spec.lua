@@ -120,7 +120,7 @@ describe("claim_wait", function()
     s:advance(2)
     local registry = require("lethe.registry").default()
     registry:sweep()
-    s.collect()
+    s:collect()
     for _, held in ipairs(registry:dead()) do
       assert.is_nil(held:match("^loop%.Timer"))
     end

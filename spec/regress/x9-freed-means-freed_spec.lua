@@ -25,7 +25,7 @@ describe("X9: memory that is said to be freed", function()
     s:advance(0)
     assert.are.same({ 9 << 20, 1 }, { t:stats().condemned, #object.requests })
     object = nil
-    s.collect()
+    s:collect()
     s:advance(5)
     assert.are.same({ 0, 0 }, { t:stats().condemned, #s:events("not_freed") })
     assert.is_nil(object)
