@@ -176,10 +176,11 @@ void lethe_evict_each(struct lethe_evict *e, void (*fn)(void *ud, const struct l
                       void *ud) {
   struct walk w = {.e = e, .fn = fn, .ud = ud};
   if (e->ops->each) e->ops->each(e, show, &w);
-  for (uint32_t slot = 1; slot <= e->high; slot++) {
-    const struct lethe_evict_node *n = lethe_evict_at(e, slot);
-    if (n->generation & 1 && (n->refused || !e->ops->each)) fn(ud, n);
-  }
+  for (int refused = e->ops->each != NULL; refused < 2; refused++)
+    for (uint32_t slot = 1; slot <= e->high; slot++) {
+      const struct lethe_evict_node *n = lethe_evict_at(e, slot);
+      if (n->generation & 1 && (n->refused > 0) == refused) fn(ud, n);
+    }
 }
 
 /* ---- the audit --------------------------------------------------------------------------------- */

@@ -174,7 +174,8 @@ static int check(const struct lethe_evict *e, char *why, size_t n) {
     return LETHE_EBROKEN;
   }
   for (uint32_t slot = 1; slot <= e->high; slot++) refused += lethe_evict_at(e, slot)->refused > 0;
-  if (len == e->len && chained + refused == len && f->classes[0].below == below) return LETHE_OK;
+  bool ends = !f->room || f->classes[0].below == below;
+  if (len == e->len && chained + refused == len && ends) return LETHE_OK;
   snprintf(why, n, "classes: %lu entries, %lu in chains, of %lu", (unsigned long)len,
            (unsigned long)chained, (unsigned long)e->len);
   return LETHE_EBROKEN;

@@ -81,10 +81,10 @@ static uint32_t small_victim(struct lethe_evict *e) {
 
 static uint32_t victim(struct lethe_evict *e, const struct lethe_evict_request *r) {
   bool from_main = list_at(e, MAIN)->used > e->limit - small_limit(e);
-  uint32_t slot = from_main ? main_victim(e) : small_victim(e);
+  uint32_t slot = from_main ? main_victim(e) : 0;
   (void)r;
-  if (slot) return slot;
-  return from_main ? small_victim(e) : main_victim(e);
+  if (!slot) slot = small_victim(e);
+  return slot ? slot : main_victim(e); /* where all that was in the small one has gone on */
 }
 
 static void leave(struct lethe_evict *e, uint32_t slot, bool evicted) {

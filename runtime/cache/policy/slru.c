@@ -11,7 +11,9 @@
 enum { SEGMENTS = 4 };
 _Static_assert((int)SEGMENTS <= (int)QUEUED_LISTS, "a list for each segment");
 
-static int64_t segment(const struct lethe_evict *e) { return e->limit / SEGMENTS; }
+static int64_t segment(const struct lethe_evict *e) {
+  return e->limit >= SEGMENTS || e->exact ? e->limit / SEGMENTS : 1;
+}
 
 static bool admit(struct lethe_evict *e, struct lethe_evict_request *r) {
   return r->size <= (e->exact ? segment(e) : e->limit); /* else it goes into the lowest list */
