@@ -9,7 +9,7 @@ static uint32_t mix(uint64_t id) {
   return (uint32_t)(id ^ id >> 32);
 }
 
-/* ---- the index --------------------------------------------------------------------------------- */
+/* ---- the index ------------------------------------------------------------------------------- */
 
 /* The cell of an id, or the empty one where it would be. Cells are never all taken. */
 static struct lethe_replay_cell *cell_of(const struct lethe_replay *r, uint64_t id, uint32_t hash) {
@@ -49,7 +49,7 @@ static void empty(struct lethe_replay *r, struct lethe_replay_cell *cell) {
   r->cells[hole].slot = 0;
 }
 
-/* ---- requests ---------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static int make_room(struct lethe_replay *r, const struct lethe_evict_request *q) {
   struct lethe_evict *e = r->policy;
@@ -102,7 +102,7 @@ int lethe_replay_run(struct lethe_replay *r, const struct lethe_request *request
   return code;
 }
 
-/* ---- making one -------------------------------------------------------------------------------- */
+/* ---- making one ------------------------------------------------------------------------------ */
 
 int lethe_replay_new(struct lethe_replay **out, struct lethe_evict *policy, bool unit) {
   struct lethe_replay *r = lethe_zalloc(policy->alloc, sizeof *r);
@@ -126,7 +126,7 @@ void lethe_replay_delete(struct lethe_replay *r) {
   lethe_free(a, r, sizeof *r);
 }
 
-/* ---- when a key comes next --------------------------------------------------------------------- */
+/* ---- when a key comes next ------------------------------------------------------------------- */
 
 /* From the end: where each id was seen last. */
 int lethe_replay_fill_next(struct lethe_request *requests, size_t n, const struct lethe_alloc *a) {

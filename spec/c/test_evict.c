@@ -25,7 +25,7 @@ static void sound(const struct lethe_evict *e) {
   if (lethe_evict_check(e, why, sizeof why) != LETHE_OK) fail_msg("%s: %s", e->ops->name, why);
 }
 
-/* ---- the trace --------------------------------------------------------------------------------- */
+/* ---- the trace ------------------------------------------------------------------------------- */
 
 enum { RECORD = 24, FOOTPRINT_OBJECTS = 48974 };
 static const int64_t footprint = 2029769728;
@@ -159,7 +159,7 @@ static void what_comes_next_is_found_from_the_end(void **state) {
   free(copy);
 }
 
-/* ---- names ------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static void names_are_those_of_the_contract(void **state) {
   (void)state;
@@ -178,7 +178,7 @@ static void names_are_those_of_the_contract(void **state) {
   assert_non_null(lethe_evict_find("belady", true));
 }
 
-/* ---- handles and victims, policy by policy ------------------------------------------------------ */
+/* ---- handles and victims, policy by policy --------------------------------------------------- */
 
 static uint64_t add(struct lethe_evict *e, uint64_t key) {
   struct lethe_evict_request r = {.key = key, .size = 1, .cost = 1};
@@ -291,7 +291,7 @@ static void a_victim_is_proposed_again_until_it_leaves(void **state) {
   each_policy(proposed_twice);
 }
 
-/* ---- limits ------------------------------------------------------------------------------------ */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static void shrunk_and_grown(struct lethe_evict *e, uint64_t *h) {
   for (int i = 1; i <= 40; i++) lethe_evict_hit(e, h[i]);
@@ -343,7 +343,8 @@ static void entries_are_shown_the_likeliest_victims_first(void **state) {
   each_policy(walked);
 }
 
-/* A cache of a few entries has no tenth for a queue of newcomers: entries go where there is room. */
+/* A cache of a few entries has no tenth for a queue of newcomers: entries go where there is room.
+ * */
 static void a_live_cache_stores_whatever_fits(void **state) {
   (void)state;
   for (int64_t limit = 1; limit < 30; limit++)
@@ -359,7 +360,7 @@ static void a_live_cache_stores_whatever_fits(void **state) {
     }
 }
 
-/* ---- want of memory ---------------------------------------------------------------------------- */
+/* ---- want of memory -------------------------------------------------------------------------- */
 
 /* 40 accesses of a replay; how many misses. */
 static uint64_t short_replay(struct test_alloc *t, const char *name, int *code) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Every built-in policy under random calls in any order: entries of all sizes come, are hit, refused,
- * offered, weighed and removed, limits change, memory runs out. After each call the policy is audited,
- * and its victim is one that is there and was not refused. SEED= repeats a run, LETHE_WORK multiplies its
- * length. */
+ * Every built-in policy under random calls in any order: entries of all sizes come, are hit,
+ * refused, offered, weighed and removed, limits change, memory runs out. After each call the policy
+ * is audited, and its victim is one that is there and was not refused. SEED= repeats a run,
+ * LETHE_WORK multiplies its length. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +32,7 @@ static struct {
 
 static uint64_t below(uint64_t n) { return test_below(&m.random, n); }
 
-/* ---- what is known ----------------------------------------------------------------------------- */
+/* ---- what is known --------------------------------------------------------------------------- */
 
 static unsigned index_of(uint64_t handle) {
   unsigned i = 0;
@@ -70,7 +70,7 @@ static unsigned victim(const struct lethe_evict_request *r) {
   return i;
 }
 
-/* ---- calls ------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 static int64_t random_size(void) {
   return (int64_t)(below(10) == 0 ? below(40) : below(3) == 0 ? below(8) : 1);

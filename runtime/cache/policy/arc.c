@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * arc, the adaptive replacement cache (Megiddo and Modha, FAST 2003), for entries that have sizes.
  *
- * T1 holds what was asked for once, T2 what was asked for again, both LRU; B1 and B2 remember the keys
- * of what left each. A miss that B1 knows says that T1 should have been larger, one that B2 knows the
- * opposite: p, the share that T1 should have, moves by how much longer the other list is, and by one
- * at least. A victim comes from T1 if that is above p, else from T2. T1 with B1 has at most the limit,
- * all four twice that. */
+ * T1 holds what was asked for once, T2 what was asked for again, both LRU; B1 and B2 remember the
+ * keys of what left each. A miss that B1 knows says that T1 should have been larger, one that B2
+ * knows the opposite: p, the share that T1 should have, moves by how much longer the other list is,
+ * and by one at least. A victim comes from T1 if that is above p, else from T2. T1 with B1 has at
+ * most the limit, all four twice that. */
 #include "builtin.h"
 #include "ghost.h"
 #include "order.h"

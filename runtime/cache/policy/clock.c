@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * clock and sieve: one list, and one bit for each entry, which a hit sets. Hits move nothing.
  *
- * clock (Corbato, 1968) looks at the tail: a marked entry goes back to the head, unmarked. sieve (Zhang et
- * al., NSDI 2024) leaves entries where they are and moves a hand instead, from the tail to the head and
- * over again, unmarking what it passes; so what came later than the survivors is looked at first.
+ * clock (Corbato, 1968) looks at the tail: a marked entry goes back to the head, unmarked. sieve
+ * (Zhang et al., NSDI 2024) leaves entries where they are and moves a hand instead, from the tail
+ * to the head and over again, unmarking what it passes; so what came later than the survivors is
+ * looked at first.
  *
  * I1 The hand is 0, which is the tail, or a node in the chain. */
 #include "builtin.h"
@@ -24,7 +25,7 @@ static int insert(struct lethe_evict *e, uint32_t slot, const struct lethe_evict
 
 static void mark(struct lethe_evict *e, uint32_t slot) { lethe_evict_at(e, slot)->mark = 1; }
 
-/* ---- clock ------------------------------------------------------------------------------------- */
+/* ---- clock ----------------------------------------------------------------------------------- */
 
 static uint32_t clock_victim(struct lethe_evict *e, const struct lethe_evict_request *r) {
   struct list *l = list_at(e, 0);
@@ -36,7 +37,7 @@ static uint32_t clock_victim(struct lethe_evict *e, const struct lethe_evict_req
   return l->tail;
 }
 
-/* ---- sieve ------------------------------------------------------------------------------------- */
+/* ---- sieve ----------------------------------------------------------------------------------- */
 
 static uint32_t sieve_victim(struct lethe_evict *e, const struct lethe_evict_request *r) {
   struct list *l = list_at(e, 0);

@@ -8,9 +8,10 @@
 
 enum { FIRST_ROOM = 64 };
 
-/* ---- the table --------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
-/* The policy's parallel arrays grow first: if the nodes then cannot, they merely have room to spare. */
+/* The policy's parallel arrays grow first: if the nodes then cannot, they merely have room to
+ * spare. */
 static int grow(struct lethe_evict *e) {
   uint64_t room = e->room ? (uint64_t)e->room * 2 : FIRST_ROOM;
   if (room > UINT32_MAX) return LETHE_ENOMEM;
@@ -48,7 +49,7 @@ static void give_slot(struct lethe_evict *e, uint32_t slot) {
   e->free = slot;
 }
 
-/* ---- making one -------------------------------------------------------------------------------- */
+/* ---- making one ------------------------------------------------------------------------------ */
 
 int lethe_evict_new_with(struct lethe_evict **out, const struct lethe_alloc *a,
                          const struct lethe_evict_ops *ops, void *arg, int64_t limit,
@@ -79,7 +80,7 @@ void lethe_evict_delete(struct lethe_evict *e) {
   lethe_free(e->alloc, e, e->ops->size);
 }
 
-/* ---- entries come and go ----------------------------------------------------------------------- */
+/* ---- entries come and go --------------------------------------------------------------------- */
 
 int lethe_evict_insert(struct lethe_evict *e, const struct lethe_evict_request *r,
                        uint64_t *handle) {
@@ -138,7 +139,7 @@ void lethe_evict_offer(struct lethe_evict *e, uint64_t h) {
   if (n && n->refused) offer(e, (uint32_t)h);
 }
 
-/* ---- what changes now and then ----------------------------------------------------------------- */
+/* ---- what changes now and then --------------------------------------------------------------- */
 
 void lethe_evict_weigh(struct lethe_evict *e, uint64_t h, int64_t size) {
   struct lethe_evict_node *n = lethe_evict_get(e, h);
@@ -183,7 +184,7 @@ void lethe_evict_each(struct lethe_evict *e, void (*fn)(void *ud, const struct l
     }
 }
 
-/* ---- the audit --------------------------------------------------------------------------------- */
+/* ---- the audit ------------------------------------------------------------------------------- */
 
 static int broken(char *why, size_t n, const char *what, int64_t counted, int64_t kept) {
   snprintf(why, n, "%s: %lld counted, %lld kept", what, (long long)counted, (long long)kept);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * gdsf and belady: a heap, the least at its root.
  *
- * gdsf, GreedyDual-Size with frequency (Cherkasova, 1998), gives each access the priority L + freq x
- * 10^6 / size, L being that of the last victim: who was not asked for since sinks below those who were.
- * Of equals the one that was accessed less recently leaves. belady (1966) knows when each key is asked for
- * next (lethe_evict.next) and takes the one that is longest ahead: no policy does better.
+ * gdsf, GreedyDual-Size with frequency (Cherkasova, 1998), gives each access the priority L + freq
+ * x 10^6 / size, L being that of the last victim: who was not asked for since sinks below those who
+ * were. Of equals the one that was accessed less recently leaves. belady (1966) knows when each key
+ * is asked for next (lethe_evict.next) and takes the one that is longest ahead: no policy does
+ * better.
  *
- * I1 heap[i] is not above heap[(i-1)/WAYS], and its node's `next` is i. Refused nodes are in no heap; they
- *    keep their priority. */
+ * I1 heap[i] is not above heap[(i-1)/WAYS], and its node's `next` is i. Refused nodes are in no
+ *    heap; they keep their priority. */
 #include <math.h>
 #include <stdio.h>
 
@@ -55,7 +56,7 @@ static void destroy(struct lethe_evict *e) {
   lethe_free(e->alloc, h->heap, h->room * sizeof *h->heap);
 }
 
-/* ---- the heap ---------------------------------------------------------------------------------- */
+/* ---- the heap -------------------------------------------------------------------------------- */
 
 static bool below(const struct item *a, const struct item *b) {
   return a->priority < b->priority || (a->priority == b->priority && a->last < b->last);
@@ -118,7 +119,7 @@ static void heap_change(struct heaped *h, uint32_t slot, double priority) {
     sink(h, i, item_of(h, slot));
 }
 
-/* ---- the policies ------------------------------------------------------------------------------ */
+/* ---- the policies ---------------------------------------------------------------------------- */
 
 static double worth(const struct heaped *h, const struct heaped_node *n) {
   return h->last_priority + (double)n->freq * 1e6 / (double)(n->node.size > 0 ? n->node.size : 1);
@@ -175,7 +176,7 @@ static void refuse(struct lethe_evict *e, uint32_t slot) { heap_remove(heaped_of
 static void offer(struct lethe_evict *e, uint32_t slot) { heap_add(heaped_of(e), slot); }
 static void forget(struct lethe_evict *e) { heaped_of(e)->last_priority = 0; }
 
-/* ---- the audit --------------------------------------------------------------------------------- */
+/* ---- the audit ------------------------------------------------------------------------------- */
 
 static int check(const struct lethe_evict *e, char *why, size_t n) {
   const struct heaped *h = (const struct heaped *)(const void *)e;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * hyperbolic (Blankstein, Sen and Freedman, ATC 2017): of 64 entries, drawn with repetitions, the one with
- * the least accesses per age leaves, age being counted in accesses since it came. Such a priority falls
- * with time, for each entry at a rate of its own, which no heap could keep.
+ * hyperbolic (Blankstein, Sen and Freedman, ATC 2017): of 64 entries, drawn with repetitions, the
+ * one with the least accesses per age leaves, age being counted in accesses since it came. Such a
+ * priority falls with time, for each entry at a rate of its own, which no heap could keep.
  *
- * Entries are hashed into cells, as many as there may be entries and 4096 at least, and a draw takes the
- * entry that came last into a cell. So what stands behind it is drawn later, and some of what is old
- * gets to live longer by chance, as in the published simulator; draws over all entries alike miss
- * 0.2 to 0.3 percent more on a trace of disk blocks.
+ * Entries are hashed into cells, as many as there may be entries and 4096 at least, and a draw
+ * takes the entry that came last into a cell. So what stands behind it is drawn later, and some of
+ * what is old gets to live longer by chance, as in the published simulator; draws over all entries
+ * alike miss 0.2 to 0.3 percent more on a trace of disk blocks.
  *
- * I1 A cell's chain goes by `next` from the node that came last to the first. Refused nodes are in none.
+ * I1 A cell's chain goes by `next` from the node that came last to the first. Refused nodes are in
+ *    none.
  * I2 taken[place[c]] is c where cell c has a chain; `ntaken` cells have. */
 #include <stdio.h>
 
@@ -40,7 +41,7 @@ static uint32_t cell_of(const struct hyperbolic *h, uint64_t key) {
   return (uint32_t)(key ^ key >> 32) & (h->ncells - 1);
 }
 
-/* ---- chains ------------------------------------------------------------------------------------ */
+/* ---- chains ---------------------------------------------------------------------------------- */
 
 static void add(struct lethe_evict *e, uint32_t slot) {
   struct hyperbolic *h = self(e);
@@ -99,7 +100,7 @@ static void destroy(struct lethe_evict *e) {
   lethe_free(e->alloc, self(e)->cells, (size_t)self(e)->ncells * 3 * sizeof *self(e)->cells);
 }
 
-/* ---- the policy -------------------------------------------------------------------------------- */
+/* ---- the policy ------------------------------------------------------------------------------ */
 
 static int insert(struct lethe_evict *e, uint32_t slot, const struct lethe_evict_request *r) {
   struct aged_node *n = at(e, slot);
@@ -143,7 +144,7 @@ static void leave(struct lethe_evict *e, uint32_t slot, bool evicted) {
   take(e, slot);
 }
 
-/* ---- the audit --------------------------------------------------------------------------------- */
+/* ---- the audit ------------------------------------------------------------------------------- */
 
 static int check(const struct lethe_evict *e, char *why, size_t n) {
   const struct hyperbolic *h = (const struct hyperbolic *)(const void *)e;

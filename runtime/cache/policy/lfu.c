@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * lfu: the entry that was accessed least often leaves, of equals the one that has been so for longest.
+ * lfu: the entry that was accessed least often leaves, of equals the one that has been so for
+ * longest.
  *
- * A class for each number of accesses that some entry has, in a list by that number; entries stand in
- * their class's list. A hit moves an entry into the next class, which is there or is made, so nothing
- * is ever searched (Shah, Mitra and Matani, 2010).
+ * A class for each number of accesses that some entry has, in a list by that number; entries stand
+ * in their class's list. A hit moves an entry into the next class, which is there or is made, so
+ * nothing is ever searched (Shah, Mitra and Matani, 2010).
  *
  * I1 Classes are ordered by freq, and none is empty; refused entries count.
  * I2 There is room for one class more than there is room for nodes: a hit takes no memory. */
@@ -56,7 +57,7 @@ static void destroy(struct lethe_evict *e) {
   lethe_free(e->alloc, f->classes, f->room * sizeof *f->classes);
 }
 
-/* ---- classes ----------------------------------------------------------------------------------- */
+/* ---- classes --------------------------------------------------------------------------------- */
 
 /* The class of `freq` just above another, 0 being below all. */
 static uint32_t class_above(struct lfu *f, uint32_t below, uint64_t freq) {
@@ -103,7 +104,7 @@ static void give_up(struct lfu *f, uint32_t c) {
   f->free = c;
 }
 
-/* ---- the policy -------------------------------------------------------------------------------- */
+/* ---- the policy ------------------------------------------------------------------------------ */
 
 static int insert(struct lethe_evict *e, uint32_t slot, const struct lethe_evict_request *r) {
   (void)r;
@@ -151,7 +152,7 @@ static void each(struct lethe_evict *e, void (*fn)(void *ud, uint32_t slot), voi
     for (uint32_t slot = f->classes[c].tail; slot; slot = at(f, slot)->prev) fn(ud, slot);
 }
 
-/* ---- the audit --------------------------------------------------------------------------------- */
+/* ---- the audit ------------------------------------------------------------------------------- */
 
 static int check(const struct lethe_evict *e, char *why, size_t n) {
   const struct lfu *f = (const struct lfu *)(const void *)e;

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * lirs (Jiang and Zhang, SIGMETRICS 2002): what counts is not when an entry was accessed last, but how much
- * else was accessed between its last two accesses.
+ * lirs (Jiang and Zhang, SIGMETRICS 2002): what counts is not when an entry was accessed last, but
+ * how much else was accessed between its last two accesses.
  *
- * A stack holds keys by their last access. Entries with short distances (LIR, 99 percent of the limit) are
- * all in it, one of them at its bottom; of the others (HIR) it holds those accessed since that bottom
- * was, among them keys whose entries have left. HIR entries, in the stack or not, stand in a queue of
- * one percent, from which victims come. An access to what is HIR and in the stack makes it LIR, and the
- * bottom of the stack HIR; the stack then ends at the next LIR. So that it stays bounded, what the stack
- * holds is at most twice the limit: keys of entries that left earliest are forgotten first.
+ * A stack holds keys by their last access. Entries with short distances (LIR, 99 percent of the
+ * limit) are all in it, one of them at its bottom; of the others (HIR) it holds those accessed
+ * since that bottom was, among them keys whose entries have left. HIR entries, in the stack or not,
+ * stand in a queue of one percent, from which victims come. An access to what is HIR and in the
+ * stack makes it LIR, and the bottom of the stack HIR; the stack then ends at the next LIR. So that
+ * it stays bounded, what the stack holds is at most twice the limit: keys of entries that left
+ * earliest are forgotten first.
  *
  * I1 The bottom of the stack is LIR, or the stack is empty.
- * I2 Each LIR entry has a place in the stack; a HIR entry has one or none; a place without an entry is in
- *    the hash and in the list of places that were left.
+ * I2 Each LIR entry has a place in the stack; a HIR entry has one or none; a place without an entry
+ *    is in the hash and in the list of places that were left.
  * I3 There are as many buckets as places may be: leaving takes no memory. */
 #include <stdio.h>
 
@@ -52,7 +53,7 @@ static int64_t hir_limit(const struct lethe_evict *e) {
 }
 static int64_t lir_limit(const struct lethe_evict *e) { return e->limit - hir_limit(e); }
 
-/* ---- places ------------------------------------------------------------------------------------ */
+/* ---- places ---------------------------------------------------------------------------------- */
 
 static uint32_t *bucket_of(const struct lirs *s, uint64_t key) {
   key = (key ^ key >> 32) * UINT64_C(0xd6e8feb86659fd93);
@@ -166,7 +167,7 @@ static void forget_oldest(struct lirs *s) {
   prune(s);
 }
 
-/* ---- HIR and LIR ------------------------------------------------------------------------------- */
+/* ---- HIR and LIR ----------------------------------------------------------------------------- */
 
 static void count_lir(struct lethe_evict *e, uint32_t slot, int by) {
   struct lethe_evict_node *n = lethe_evict_at(e, slot);
@@ -175,8 +176,8 @@ static void count_lir(struct lethe_evict *e, uint32_t slot, int by) {
   list_at(e, LIR)->used += by * n->size;
 }
 
-/* The bottom of the stack, which is LIR, becomes the last of the queue; a refused one is only counted
- * there. */
+/* The bottom of the stack, which is LIR, becomes the last of the queue; a refused one is only
+ * counted there. */
 static void demote(struct lethe_evict *e) {
   struct lirs *s = self(e);
   uint32_t slot = s->places[bottom(s)].slot;
@@ -191,7 +192,7 @@ static void demote_surplus(struct lethe_evict *e) {
   while (list_at(e, LIR)->len && list_at(e, LIR)->used > lir_limit(e)) demote(e);
 }
 
-/* ---- the policy -------------------------------------------------------------------------------- */
+/* ---- the policy ------------------------------------------------------------------------------ */
 
 /* A key of the stack whose entry has left is forgotten there: it comes back as LIR. */
 static bool admit(struct lethe_evict *e, struct lethe_evict_request *r) {
@@ -230,7 +231,7 @@ static int insert(struct lethe_evict *e, uint32_t slot, const struct lethe_evict
 static void hit(struct lethe_evict *e, uint32_t slot) {
   struct lirs *s = self(e);
   uint32_t p = *place_of(e, slot);
-  if (!p) {
+  if (!p) { /* nor does it come back into the stack by that: so the published simulator counts */
     list_to_head(e, list_at(e, HIR), slot);
     return;
   }
@@ -308,7 +309,7 @@ static void destroy(struct lethe_evict *e) {
   lethe_free(e->alloc, s->buckets, s->room * sizeof *s->buckets);
 }
 
-/* ---- the audit --------------------------------------------------------------------------------- */
+/* ---- the audit ------------------------------------------------------------------------------- */
 
 struct stack_census {
   uint32_t places, lir, left;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * lru and fifo: one list. Entries come at the head and leave at the tail; with lru a hit takes one to
- * the head again, with fifo it changes nothing. */
+ * lru and fifo: one list. Entries come at the head and leave at the tail; with lru a hit takes one
+ * to the head again, with fifo it changes nothing. */
 #include "builtin.h"
 #include "order.h"
 

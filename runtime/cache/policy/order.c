@@ -25,7 +25,7 @@ void queued_each(struct lethe_evict *e, void (*fn)(void *ud, uint32_t slot), voi
       fn(ud, slot);
 }
 
-/* ---- the audit --------------------------------------------------------------------------------- */
+/* ---- the audit ------------------------------------------------------------------------------- */
 
 /* The nodes of a list by the table, those of them that must be in the chain, and the chain. */
 struct census {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * What policies order entries with: lists linked by slot through the nodes themselves, which know how
- * many and how much stands in them, and a policy made of such lists.
+ * What policies order entries with: lists linked by slot through the nodes themselves, which know
+ * how many and how much stands in them, and a policy made of such lists.
  *
- * The head is where entries come, the tail is where they leave. A refused node is out of the chain but
- * counted in its list, and comes back at the tail. */
+ * The head is where entries come, the tail is where they leave. A refused node is out of the chain
+ * but counted in its list, and comes back at the tail. */
 #ifndef LETHE_CACHE_ORDER_H
 #define LETHE_CACHE_ORDER_H
 
@@ -29,7 +29,7 @@ static inline struct list *list_of(struct lethe_evict *e, uint32_t slot) {
   return list_at(e, lethe_evict_at(e, slot)->queue);
 }
 
-/* ---- the chain --------------------------------------------------------------------------------- */
+/* ---- the chain ------------------------------------------------------------------------------- */
 
 static inline void list_link_head(struct lethe_evict *e, struct list *l, uint32_t slot) {
   struct lethe_evict_node *n = lethe_evict_at(e, slot);
@@ -56,7 +56,7 @@ static inline void list_to_head(struct lethe_evict *e, struct list *l, uint32_t 
   list_link_head(e, l, slot);
 }
 
-/* ---- the chain and the counts ------------------------------------------------------------------ */
+/* ---- the chain and the counts ---------------------------------------------------------------- */
 
 /* A node in no list, into the list with that number. */
 static inline void list_push(struct lethe_evict *e, unsigned queue, uint32_t slot) {
@@ -78,7 +78,7 @@ static inline void list_move(struct lethe_evict *e, unsigned queue, uint32_t slo
   list_push(e, queue, slot);
 }
 
-/* ---- what policies of lists have in common ------------------------------------------------------ */
+/* ---- what policies of lists have in common --------------------------------------------------- */
 
 void queued_leave(struct lethe_evict *e, uint32_t slot, bool evicted);
 void queued_refuse(struct lethe_evict *e, uint32_t slot);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * s3fifo (Yang et al., SOSP 2023): three fifos. Newcomers go through a small one, a tenth of the limit,
- * so that what is asked for once leaves soon; what was hit twice there goes on to the main one when
- * its turn comes; of what leaves the small one the key is remembered for as long as nine tenths of the limit
- * last. A miss on such a key forgets it and enters main. In main, what was hit is reinserted.
+ * s3fifo (Yang et al., SOSP 2023): three fifos. Newcomers go through a small one, a tenth of the
+ * limit, so that what is asked for once leaves soon; what was hit twice there goes on to the main
+ * one when its turn comes; of what leaves the small one the key is remembered for as long as nine
+ * tenths of the limit last. A miss on such a key forgets it and enters main. In main, what was hit
+ * is reinserted.
  *
- * Hits only count. A newcomer as large as the small fifo makes room and is not stored: the published
- * simulator does so. In a live cache it goes to main. */
+ * Hits only count. A newcomer as large as the small fifo makes room and is not stored: the
+ * published simulator does so. In a live cache it goes to main. */
 #include "builtin.h"
 #include "ghost.h"
 #include "order.h"

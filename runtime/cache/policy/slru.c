@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * slru, segmented LRU (Karedla et al., 1994): four lists of a quarter of the limit each.
  *
- * A newcomer stands in the lowest one that has room, so a cold cache fills from below; a hit takes an
- * entry one list up, to the head. What is then too much in a list goes down, from its tail to the head
- * of the list below, and from the lowest one it leaves. Victims are at the tail of the lowest list that
- * is not empty. */
+ * A newcomer stands in the lowest one that has room, so a cold cache fills from below; a hit takes
+ * an entry one list up, to the head. What is then too much in a list goes down, from its tail to
+ * the head of the list below, and from the lowest one it leaves. Victims are at the tail of the
+ * lowest list that is not empty. */
 #include "builtin.h"
 #include "order.h"
 
@@ -37,8 +37,8 @@ static int insert(struct lethe_evict *e, uint32_t slot, const struct lethe_evict
   return LETHE_OK;
 }
 
-/* What is too much in that list and those below goes down; out of the lowest one, once something has
- * come into it from above. */
+/* What is too much in that list and those below goes down; out of the lowest one, once something
+ * has come into it from above. */
 static void cascade(struct lethe_evict *e, unsigned q) {
   for (; q > 0; q--) {
     struct list *l = list_at(e, q);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * twoq, 2Q (Johnson and Shasha, VLDB 1994): a fifo for what was asked for once (in, a quarter of the
- * limit), an LRU for what was asked for again after it had left that (main, the rest), and between
- * them the keys of what left (out, half the limit).
+ * twoq, 2Q (Johnson and Shasha, VLDB 1994): a fifo for what was asked for once (in, a quarter of
+ * the limit), an LRU for what was asked for again after it had left that (main, the rest), and
+ * between them the keys of what left (out, half the limit).
  *
  * A hit in `in` changes nothing: accesses that come close together count as one. A miss on a key in
  * `out` forgets it there and takes it into main, where room is made for it even if `in` has some.

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * wtinylfu, W-TinyLFU (Einziger, Friedman and Manes, 2017): an LRU window of one percent for newcomers;
- * what leaves it is let into the main part only if it was accessed more often than what it would drive
- * out. That part is an LRU in two, probation and protected, a hit in the former leading to the latter,
- * which has four fifths.
+ * wtinylfu, W-TinyLFU (Einziger, Friedman and Manes, 2017): an LRU window of one percent for
+ * newcomers; what leaves it is let into the main part only if it was accessed more often than what
+ * it would drive out. That part is an LRU in two, probation and protected, a hit in the former
+ * leading to the latter, which has four fifths.
  *
- * How often a key was accessed, also before it came, is told by a sketch: four cells of a table for each
- * key, each counting up to 15; the least of them is the answer. After ten accesses for each entry
- * that there may be, all counts are halved, so that what was asked for long ago pales. The sketch is as
- * large as entries are many, whatever they weigh, and grows with them.
+ * How often a key was accessed, also before it came, is told by a sketch: four cells of a table for
+ * each key, each counting up to 15; the least of them is the answer. After ten accesses for each
+ * entry that there may be, all counts are halved, so that what was asked for long ago pales. The
+ * sketch is as large as entries are many, whatever they weigh, and grows with them.
  *
- * I1 width is a power of 2; a table that grows is repeated in its new part, so every key finds its cells. */
+ * I1 width is a power of 2; a table that grows is repeated in its new part, so every key finds its
+ *    cells. */
 #include <string.h>
 
 #include "builtin.h"
@@ -36,7 +37,7 @@ static int64_t protected_limit(const struct lethe_evict *e) {
   return main / 5 * 4 + main % 5 * 4 / 5;
 }
 
-/* ---- the sketch -------------------------------------------------------------------------------- */
+/* ---- the sketch ------------------------------------------------------------------------------ */
 
 static int reserve(struct lethe_evict *e, uint32_t room) {
   struct wtinylfu *w = self(e);
@@ -84,7 +85,7 @@ static void count(struct wtinylfu *w, uint64_t key) {
   w->counted /= 2;
 }
 
-/* ---- the policy -------------------------------------------------------------------------------- */
+/* ---- the policy ------------------------------------------------------------------------------ */
 
 static int insert(struct lethe_evict *e, uint32_t slot, const struct lethe_evict_request *r) {
   struct list *window = list_at(e, WINDOW);

@@ -3,30 +3,30 @@
  *
  * A policy belongs to one cache and knows keys (64 bits, a hash will do), sizes and accesses, never
  * values. A cache limited by entries says size 1 for each. Entries have handles, generation << 32 |
- * slot, so that a handle which outlived its entry names nothing; 0 never names anything. In the order
- * in which a cache makes the calls:
+ * slot, so that a handle which outlived its entry names nothing; 0 never names anything. In the
+ * order in which a cache makes the calls:
  *
  *   lethe_evict_new(&e, alloc, "sieve", limit, seed)
  *   an access that finds it:  lethe_evict_hit(e, handle)
  *   one that does not:        request = { key, size, cost, owner }
  *                             lethe_evict_admit(e, &request)         false: not worth a place
  *                             while (lethe_evict_full(e, &request))
- *                               lethe_evict_victim(e, &request)      goes: lethe_evict_remove(.., true)
+ *                               lethe_evict_remove(e, lethe_evict_victim(e, &request), true)
  *                             lethe_evict_insert(e, &request, &handle)
- *   lethe_evict_refuse(e, h)  that victim is in use, or being written: the next best is offered, until
- *   lethe_evict_offer(e, h)   it may be a victim again
+ *   lethe_evict_refuse(e, h)  that victim is in use, or being written: the next best is offered,
+ *   lethe_evict_offer(e, h)   until it may be a victim again
  *   lethe_evict_delete
  *
- * Between admit and insert anything may happen to other entries, and other requests may be admitted:
- * what a policy found out about a request is in the request. A victim is a proposal. Asked again,
- * nothing having changed, a policy without dice proposes it again; it is forgotten, or remembered in a
- * ghost list, when it is removed.
+ * Between admit and insert anything may happen to other entries, and other requests may be
+ * admitted: what a policy found out about a request is in the request. A victim is a proposal.
+ * Asked again, nothing having changed, a policy without dice proposes it again; it is forgotten, or
+ * remembered in a ghost list, when it is removed.
  *
  * The 14 that are built in are written from their papers, and count the misses that their authors'
  * and other independent implementations count. Another policy is another struct lethe_evict_ops.
  *
  * Invariants:
- *   I1  A node is the policy's from insert to remove; its generation is odd then, and at no other time.
+ *   I1  A node is the policy's from insert to remove; its generation is odd then, and only then.
  *   I2  len and used are the number and the sizes of the nodes, refused ones included.
  *   I3  victim finds one as long as there is a node that is not refused.
  *   I4  Only new, insert and what resize keeps aside take memory. insert fails whole; where a ghost
@@ -78,8 +78,8 @@ struct lethe_evict {
   int64_t next; /* when what is accessed now is accessed next, for belady; 0: never, or unknown */
 };
 
-/* How a policy decides. Slots are of nodes in use. `request` may be NULL for victim: room is wanted for
- * nothing in particular. No call may call the policy's public functions. */
+/* How a policy decides. Slots are of nodes in use. `request` may be NULL for victim: room is wanted
+ * for nothing in particular. No call may call the policy's public functions. */
 struct lethe_evict_ops {
   const char *name;
   size_t size; /* of the instance, which begins with struct lethe_evict and is zeroed before init */
@@ -93,21 +93,22 @@ struct lethe_evict_ops {
   bool (*admit)(struct lethe_evict *e, struct lethe_evict_request *r);
   /* Optional: room must be made first, also where used + size <= limit. */
   bool (*full)(struct lethe_evict *e, const struct lethe_evict_request *r);
-  /* The node is filled and counted in len and used. LETHE_ENOMEM, or LETHE_ELIMIT where the policy has no
-   * place for it: then it is taken back. */
+  /* The node is filled and counted in len and used. LETHE_ENOMEM, or LETHE_ELIMIT where the policy
+   * has no place for it: then it is taken back. */
   int (*insert)(struct lethe_evict *e, uint32_t slot, const struct lethe_evict_request *r);
   void (*hit)(struct lethe_evict *e, uint32_t slot);
   uint32_t (*victim)(struct lethe_evict *e, const struct lethe_evict_request *r); /* 0: none */
   /* It goes; evicted: as a victim, so that a ghost list remembers it. Not refused. */
   void (*leave)(struct lethe_evict *e, uint32_t slot, bool evicted);
-  /* Out of the way of victim, keeping what is known of it; and back, as the next victim of its kind. A
-   * refused node gets no other call but offer and weigh. */
+  /* Out of the way of victim, keeping what is known of it; and back, as the next victim of its
+   * kind. A refused node gets no other call but offer and weigh. */
   void (*refuse)(struct lethe_evict *e, uint32_t slot);
   void (*offer)(struct lethe_evict *e, uint32_t slot);
   void (*weigh)(struct lethe_evict *e, uint32_t slot, int64_t by); /* optional: size has grown by */
   void (*resize)(struct lethe_evict *e);                           /* optional: limit has changed */
   void (*forget)(struct lethe_evict *e); /* optional: no nodes are left; empties ghosts as well */
-  /* Optional: fn for each node that is not refused, the likeliest victims first. Default: by slot. */
+  /* Optional: fn for each node that is not refused, the likeliest victims first. Default: by slot.
+   * */
   void (*each)(struct lethe_evict *e, void (*fn)(void *ud, uint32_t slot), void *ud);
   /* Optional: LETHE_EBROKEN and what is wrong. */
   int (*check)(const struct lethe_evict *e, char *why, size_t n);
@@ -115,9 +116,11 @@ struct lethe_evict_ops {
 
 /* ---- making one ------------------------------------------------------------------------------ */
 
-/* lru fifo clock sieve s3fifo slru twoq arc lfu lirs gdsf wtinylfu hyperbolic random, NULL-ended. */
+/* lru fifo clock sieve s3fifo slru twoq arc lfu lirs gdsf wtinylfu hyperbolic random, NULL-ended.
+ * */
 LETHE_API extern const char *const lethe_evict_names[];
-/* A built-in by name, NULL for another; "belady", which wants to be told `next`, only where asked. */
+/* A built-in by name, NULL for another; "belady", which wants to be told `next`, only where asked.
+ * */
 LETHE_API const struct lethe_evict_ops *lethe_evict_find(const char *name, bool belady);
 /* limit: entries or bytes, at least 0. LETHE_EUNKNOWN, LETHE_ENOMEM. */
 LETHE_API int lethe_evict_new(struct lethe_evict **out, const struct lethe_alloc *a,
@@ -152,23 +155,23 @@ static inline void lethe_evict_hit(struct lethe_evict *e, uint64_t h) {
   else
     e->ops->hit(e, (uint32_t)h);
 }
-/* An access to what is not there: may it be stored? Policies whose lists have limits of their own refuse
- * what is larger than those if `exact` is set, as the published simulators do; else, in a live cache,
- * they find another list for it. */
+/* An access to what is not there: may it be stored? Policies whose lists have limits of their own
+ * refuse what is larger than those if `exact` is set, as the published simulators do; else, in a
+ * live cache, they find another list for it. */
 static inline bool lethe_evict_admit(struct lethe_evict *e, struct lethe_evict_request *r) {
   e->now++;
   return e->ops->admit ? e->ops->admit(e, r) : r->size <= e->limit;
 }
-/* Must a victim leave before the request's entry may be inserted? A cache with an account of its own
- * of what is used asks that as well. NULL: must one leave as it is? That may be so after a resize, and
- * after a hit where `surplus` says so (slru, for entries of unequal sizes); it may wait until the next
- * request is asked about. */
+/* Must a victim leave before the request's entry may be inserted? A cache with an account of its
+ * own of what is used asks that as well. NULL: must one leave as it is? That may be so after a
+ * resize, and after a hit where `surplus` says so (slru, for entries of unequal sizes); it may wait
+ * until the next request is asked about. */
 static inline bool lethe_evict_full(struct lethe_evict *e, const struct lethe_evict_request *r) {
   int64_t more = r ? r->size : 0;
   return e->len && (more > e->limit - e->used || (e->ops->full && e->ops->full(e, r)));
 }
-/* Who should leave, for a request or (NULL) for no other reason than that room is wanted; 0 if all that
- * there is was refused. */
+/* Who should leave, for a request or (NULL) for no other reason than that room is wanted; 0 if all
+ * that there is was refused. */
 static inline uint64_t lethe_evict_victim(struct lethe_evict *e,
                                           const struct lethe_evict_request *r) {
   uint32_t slot = e->len ? e->ops->victim(e, r) : 0;
@@ -178,10 +181,11 @@ static inline uint64_t lethe_evict_victim(struct lethe_evict *e,
  * victims or not, has no place for it (s3fifo, for what is as large as its small queue). */
 LETHE_API int lethe_evict_insert(struct lethe_evict *e, const struct lethe_evict_request *r,
                                  uint64_t *handle);
-/* An entry leaves: as a victim (evicted), or because the cache drops it. False for a stale handle. */
+/* An entry leaves: as a victim (evicted), or because the cache drops it. False for a stale handle.
+ * */
 LETHE_API bool lethe_evict_remove(struct lethe_evict *e, uint64_t h, bool evicted);
-/* That victim cannot go now. It stays what it is, is hit and removed as others are, and is not offered
- * as a victim until lethe_evict_offer. Each does nothing where it is so already. */
+/* That victim cannot go now. It stays what it is, is hit and removed as others are, and is not
+ * offered as a victim until lethe_evict_offer. Each does nothing where it is so already. */
 LETHE_API void lethe_evict_refuse(struct lethe_evict *e, uint64_t h);
 LETHE_API void lethe_evict_offer(struct lethe_evict *e, uint64_t h);
 

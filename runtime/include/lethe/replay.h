@@ -8,9 +8,10 @@
  *   lethe_replay_delete(r)
  *
  * A request hits if its id is there: the size stays what it was. Else it misses: where the policy
- * admits it, victims leave until it fits, and it is stored. That is how the published simulators count,
- * whose numbers the built-in policies reproduce; lethe_evict.exact is set for that. With `unit` every
- * size counts as 1 in the policy, as if the limit were one of entries; bytes are those of the requests.
+ * admits it, victims leave until it fits, and it is stored. That is how the published simulators
+ * count, whose numbers the built-in policies reproduce; lethe_evict.exact is set for that. With
+ * `unit` every size counts as 1 in the policy, as if the limit were one of entries; bytes are those
+ * of the requests.
  *
  * Synchronization: none. Replays share nothing but the requests, which they only read: one thread
  * each. Progress: no call blocks. */
