@@ -11,9 +11,9 @@ static const struct lethe_cache_hooks no_hooks;
 
 static void init_lists(struct lethe_cache *c) {
   struct lethe_list *const lists[] = {
-      &c->starting, &c->answered, &c->over,      &c->again, &c->stuck,    &c->dirty, &c->bad,
-      &c->queue, &c->urgent,    &c->flushes,  &c->reclaims,  &c->ttls,  &c->failures, &c->late,  &c->recent,
-      &c->edges,    &c->sync_now, &c->sync_next, &c->aside, &c->homeless};
+      &c->starting, &c->answered, &c->over,     &c->again,     &c->stuck, &c->dirty,    &c->bad,
+      &c->queue,    &c->urgent,   &c->flushes,  &c->reclaims,  &c->ttls,  &c->failures, &c->late,
+      &c->recent,   &c->edges,    &c->sync_now, &c->sync_next, &c->aside, &c->homeless};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) lethe_list_init(lists[i]);
 }
 

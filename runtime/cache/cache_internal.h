@@ -167,6 +167,7 @@ struct lethe_cache {
   struct lethe_list sync_next, sync_now; /* waits for a barrier */
   struct lethe_cache_call barrier;
   bool unsynced, syncing, synced; /* written since; under way; answered */
+  bool unsure; /* as it began, some write had failed and may have left anything */
   int barrier_code;
   struct lethe_cache_value *barrier_said;
   struct lethe_cache *walk_next; /* of a walk along edges */
@@ -322,8 +323,8 @@ void cache_retry_fired(struct lethe_timer *t);
 
 /* ---- flush.c --------------------------------------------------------------------------------------- */
 
-/* The wait is for a flush of all that is dirty now. */
-void cache_join_flush(struct lethe_cache *c, struct lethe_cache_wait *w);
+/* The wait is for a flush of all that is dirty now; false without memory. */
+bool cache_join_flush(struct lethe_cache *c, struct lethe_cache_wait *w);
 /* What was dirty from `since` to before `until` has been dealt with. */
 void cache_flushed(struct lethe_cache *c, struct lethe_cache_entry *e, uint64_t since,
                    uint64_t until, int code, struct lethe_cache_value *said);

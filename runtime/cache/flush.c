@@ -28,13 +28,11 @@ static struct flush *flush_new(struct lethe_cache *c) {
   return f;
 }
 
-void cache_join_flush(struct lethe_cache *c, struct lethe_cache_wait *w) {
+bool cache_join_flush(struct lethe_cache *c, struct lethe_cache_wait *w) {
   struct flush *f = lethe_list_empty(&c->flushes) ? NULL : flush_of(c->flushes.prev);
   if (!f || f->serial != c->serial) f = flush_new(c);
-  if (f)
-    lethe_list_push(&f->waiters, &w->node);
-  else
-    cache_finish(c, w, LETHE_ENOMEM, NULL);
+  if (f) lethe_list_push(&f->waiters, &w->node);
+  return f != NULL;
 }
 
 /* ---- ending ------------------------------------------------------------------------------------ */
@@ -126,7 +124,7 @@ void cache_shutdown_step(struct lethe_cache *c, struct lethe_cache_wait *w, int 
   if (code != LETHE_OK || c->closed) {
     cache_finish(c, w, code, said);
   } else if (c->ndirty > 0 || !lethe_list_empty(&c->edges)) {
-    cache_join_flush(c, w);
+    if (!cache_join_flush(c, w)) cache_finish(c, w, LETHE_ENOMEM, NULL);
   } else if (c->unsynced || c->syncing) {
     cache_sync(c, w);
   } else {

@@ -23,6 +23,7 @@ static void synced(struct lethe_cache *c, struct lethe_cache_wait *w, int code,
                    struct lethe_cache_value *said) {
   lethe_list_remove(&w->node);
   if (code != LETHE_OK && code != LETHE_ECLOSED) code = LETHE_EFLUSH;
+  w->forced = c->unsure; /* for an edge: it must come again */
   if (w->kind == WAIT_SHUTDOWN)
     cache_shutdown_step(c, w, code, said);
   else
@@ -41,6 +42,7 @@ bool cache_start_barrier(struct lethe_cache *c) {
   if (lethe_list_empty(&c->sync_next)) return false;
   if (!c->unsynced) {
     if (!c->syncing) {
+      c->unsure = c->nfailing > 0;
       synced_all(c, &c->sync_next, LETHE_OK, NULL);
       return true;
     }
@@ -55,6 +57,7 @@ bool cache_start_barrier(struct lethe_cache *c) {
   if (c->syncing) return false;
   lethe_list_move(&c->sync_now, &c->sync_next);
   c->unsynced = false;
+  c->unsure = c->nfailing > 0;
   c->syncing = true;
   c->stats.barriers++;
   if (c->backend->barrier) {
@@ -103,7 +106,7 @@ static void edge_done(struct lethe_cache_wait *w, int code) {
     w->state = WAIT_WAITING;
     cache_pump(to);
   } else if (code == LETHE_OK || code == LETHE_ECLOSED) { /* of a closed cache nothing is left */
-    if (code == LETHE_OK && (e->again || to->nfailing > 0))
+    if (code == LETHE_OK && (e->again || w->forced || to->nfailing > 0))
       e->state = EDGE_ARMED;
     else
       free_edge(e);
@@ -203,8 +206,7 @@ static void depend(struct lethe_cache *c, struct lethe_cache *other, struct leth
     c->refs++;
     other->refs++;
     w->other = other;
-    cache_join_flush(other, w);
-    if (w->state == WAIT_OVER) cache_depend_step(w, w->code, NULL); /* no memory */
+    if (!cache_join_flush(other, w)) cache_depend_step(w, LETHE_ENOMEM, NULL);
   }
 }
 

@@ -195,7 +195,7 @@ void cache_write_answered(struct lethe_cache *c, struct lethe_cache_entry *e) {
   struct lethe_cache_value *said = e->said;
   bool well = e->code == LETHE_OK;
   e->said = NULL;
-  if (well) c->unsynced = true;
+  c->unsynced = true; /* one that failed may have written, too */
   if (e->state == ENTRY_DYING)
     cache_die(c, e);
   else if (well)
@@ -242,7 +242,7 @@ int lethe_cache_flush(struct lethe_cache *c, const struct lethe_cache_key *key,
   cache_begin(c, w, WAIT_FLUSH);
   if (c->closed)
     cache_finish(c, w, LETHE_ECLOSED, NULL);
-  else
-    cache_join_flush(c, w);
+  else if (!cache_join_flush(c, w))
+    cache_finish(c, w, LETHE_ENOMEM, NULL);
   return cache_end(c, w);
 }

@@ -341,25 +341,31 @@ static void forget_duties(struct place *other) {
   }
 }
 
+static bool is_held(const struct place *p, int key) {
+  for (int i = 0; i < HOLDS; i++)
+    if (p->holds[i].entry && p->holds[i].key == key) return true;
+  return false;
+}
+
 /* While the call is at work writes begin already that no longer wait for what is dropped. */
-static void do_drop(struct place *p, int key) {
+static void drop_key(struct place *p, int key) {
   learn(p, key);
-  bool was = p->loose[key];
+  if (is_held(p, key)) return;
   p->loose[key] = true;
-  if (lethe_cache_remove(p->c, &(struct lethe_cache_key){.number = key}) != LETHE_OK)
-    p->loose[key] = was;
   forget_duties(p);
 }
 
+static void do_drop(struct place *p, int key) {
+  bool held = is_held(p, key);
+  drop_key(p, key);
+  int code = lethe_cache_remove(p->c, &(struct lethe_cache_key){.number = key});
+  assert_int_equal(code, held ? LETHE_EINUSE : LETHE_OK);
+}
+
 static void do_invalidate(struct place *p) {
-  bool was[FEW_KEYS];
-  for (int k = 0; k < FEW_KEYS; k++) learn(p, k);
-  memcpy(was, p->loose, sizeof was);
-  memset(p->loose, true, sizeof p->loose);
+  for (int k = 0; k < FEW_KEYS; k++) drop_key(p, k);
   p->nduties = 0; /* its edges go with what it had, if all of that goes */
   lethe_cache_invalidate(p->c, NULL, NULL);
-  for (int k = 0; k < FEW_KEYS; k++) p->loose[k] = was[k] || seen(p, k) == 0;
-  forget_duties(p);
 }
 
 static void do_reclaim(struct place *p) {
