@@ -75,11 +75,11 @@ end
 -- Starts a step; its output goes to a file of its own, so that two may run beside each other.
 local LOGS <const> = ("build/log/%.0f"):format(now() * 100)
 os.execute("mkdir -p " .. LOGS)
-local steps = 0
+local started = 0
 
 local function start(step)
-  steps = steps + 1
-  local log = ("%s/%d.txt"):format(LOGS, steps)
+  started = started + 1
+  local log = ("%s/%d.txt"):format(LOGS, started)
   local command = ("{ %s ; } </dev/null >%s 2>&1; code=$?; cat /proc/uptime; exit $code")
     :format(step.run, log)
   return { step = step, log = log, began = now(), pipe = assert(io.popen(command)) }
