@@ -14,6 +14,11 @@ struct lethe_sandbox {
   lua_State *L;
   size_t used, cap;
   struct lethe_alloc alloc;
+  bool exact;          /* see lethe_sandbox_options */
+  lua_CFunction more;
+  bool refused;        /* and Lua has not tried again with success */
+  bool exhausted;      /* it has, in vain */
+  uint64_t collect_at; /* the allocation that is refused once, which makes Lua collect; 0: none */
 };
 
 enum {
@@ -35,16 +40,31 @@ static char key_env; /* its address: the environment, in the state's registry */
  *   a block "resized" to the size it has: the array part of a table, looked through for a rehash.
  * Other blocks depend on when the collector ran (stacks, the table of strings). Growth is not
  * charged: it doubles, so it was paid by what filled it. */
-static void charge_block(bool fresh, size_t kind, size_t osize, size_t nsize) {
+static void charge_block(const struct lethe_sandbox *sb, bool fresh, size_t kind, size_t osize,
+                         size_t nsize) {
   size_t nodes = nsize / NODE, cost = 0;
   if (nsize < LARGE_BLOCK) return;
   if (fresh && kind == LUA_TSTRING)
     cost = nsize / COPIED_PER_UNIT;
+  else if (sb->exact) /* what rehashes tables are, and when, depends on hashes */
+    cost = 0;
   else if (fresh && kind == 0 && nodes * NODE == nsize && (nodes & (nodes - 1)) == 0)
     cost = nodes * UNITS_PER_NODE;
   else if (!fresh && osize == nsize)
     cost = nsize / COPIED_PER_UNIT;
   lethe_meter_note((int64_t)cost);
+}
+
+/* Refused once, Lua collects and asks again; refused again, it raises. */
+static void *refuse(struct lethe_sandbox *sb) {
+  if (!sb->exact) {
+    lethe_meter_note((int64_t)(sb->used / COPIED_PER_UNIT)); /* a full collection follows */
+  } else if (sb->refused) {
+    sb->exhausted = true;
+    lethe_meter_note(INT64_MAX / 4);
+  }
+  sb->refused = true;
+  return NULL;
 }
 
 static void *allocate(void *ud, void *p, size_t osize, size_t nsize) {
@@ -56,13 +76,12 @@ static void *allocate(void *ud, void *p, size_t osize, size_t nsize) {
     sb->used -= osize;
     return NULL;
   }
-  charge_block(!p, kind, osize, nsize);
-  if (nsize > osize && nsize - osize > sb->cap - sb->used) {
-    lethe_meter_note((int64_t)(sb->used / COPIED_PER_UNIT)); /* a full collection follows */
-    return NULL;
-  }
+  if (nsize > osize && sb->collect_at && --sb->collect_at == 0) return NULL;
+  charge_block(sb, !p, kind, osize, nsize);
+  if (nsize > osize && nsize - osize > sb->cap - sb->used) return refuse(sb);
   void *q = sb->alloc.realloc(sb->alloc.ud, p, osize, nsize);
-  if (!q) return NULL;
+  if (!q) return sb->exact ? refuse(sb) : NULL;
+  if (nsize > osize) sb->refused = false;
   sb->used = sb->used - osize + nsize;
   return q;
 }
@@ -181,6 +200,8 @@ static void drop_ways_out(lua_State *L) {
 }
 
 static int build(lua_State *L) {
+  const struct lethe_sandbox *sb = lua_touserdata(L, 1);
+  lua_settop(L, 0);
   set_searcher(L);
   lua_getglobal(L, "require");
   lua_pushliteral(L, "lethe.sandbox");
@@ -195,6 +216,13 @@ static int build(lua_State *L) {
   lua_pushvalue(L, 2);
   lua_pushcfunction(L, l_charge);
   lua_call(L, 2, 0);
+  if (sb->more) {
+    luaL_requiref(L, LUA_DBLIBNAME, luaopen_debug, 1); /* gone with the old globals */
+    lua_pushcfunction(L, sb->more);
+    lua_pushvalue(L, 2);
+    lua_call(L, 1, 0);
+    lua_settop(L, 2);
+  }
   drop_ways_out(L);
   lua_pushvalue(L, 2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key_env);
@@ -206,34 +234,45 @@ static int build(lua_State *L) {
   return 0;
 }
 
-static int make(lua_State *from, lua_State *L) {
+static int make(lua_State *from, struct lethe_sandbox *sb) {
+  lua_State *L = sb->L;
   lua_pushcfunction(L, open_libraries);
   int status = lua_pcall(L, 0, 0, 0);
   if (status == LUA_OK) status = prepare_protected(from, L);
   if (status == LUA_OK) {
     lua_pushcfunction(L, build);
-    status = lua_pcall(L, 0, 0, 0);
+    lua_pushlightuserdata(L, sb);
+    status = lua_pcall(L, 1, 0, 0);
   }
   if (status == LUA_OK && !lua_checkstack(L, SLOTS)) status = LUA_ERRMEM;
   return status;
 }
 
-struct lethe_sandbox *lethe_sandbox_new_with(lua_State *from, size_t cap,
-                                             const struct lethe_alloc *alloc, char *err,
-                                             size_t errsize) {
+struct lethe_sandbox *lethe_sandbox_open(lua_State *from, const struct lethe_sandbox_options *o,
+                                         char *err, size_t errsize) {
+  const struct lethe_alloc *alloc = o->alloc ? o->alloc : &lethe_alloc_libc;
   struct lethe_sandbox *sb = lethe_zalloc(alloc, sizeof *sb);
   int status = LUA_ERRMEM;
   if (sb) {
-    sb->cap = cap ? cap : LETHE_SANDBOX_MEMORY;
+    sb->cap = o->cap ? o->cap : LETHE_SANDBOX_MEMORY;
     sb->alloc = *alloc;
+    sb->exact = o->exact;
+    sb->more = o->more;
     sb->L = lua_newstate(allocate, sb);
-    if (sb->L) status = make(from, sb->L);
+    if (sb->L) status = make(from, sb);
   }
   if (status == LUA_OK) return sb;
   const char *message = sb && sb->L ? lua_tostring(sb->L, -1) : NULL;
   if (errsize) snprintf(err, errsize, "%s", message ? message : "not enough memory");
   if (sb) lethe_sandbox_delete(sb);
   return NULL;
+}
+
+struct lethe_sandbox *lethe_sandbox_new_with(lua_State *from, size_t cap,
+                                             const struct lethe_alloc *alloc, char *err,
+                                             size_t errsize) {
+  return lethe_sandbox_open(
+      from, &(struct lethe_sandbox_options){.cap = cap, .alloc = alloc}, err, errsize);
 }
 
 struct lethe_sandbox *lethe_sandbox_new(lua_State *from, size_t cap, char *err, size_t errsize) {
@@ -250,6 +289,10 @@ void lethe_sandbox_delete(struct lethe_sandbox *sb) {
 /* ---- using one ------------------------------------------------------------------------------- */
 
 lua_State *lethe_sandbox_state(struct lethe_sandbox *sb) { return sb->L; }
+
+bool lethe_sandbox_exhausted(const struct lethe_sandbox *sb) { return sb->exhausted || sb->refused; }
+
+void lethe_sandbox_collect_at(struct lethe_sandbox *sb, uint64_t n) { sb->collect_at = n; }
 
 size_t lethe_sandbox_bytes(const struct lethe_sandbox *sb) { return sb->used; }
 

@@ -38,6 +38,23 @@ struct lethe_sandbox *lethe_sandbox_new_with(lua_State *from, size_t cap,
                                              const struct lethe_alloc *alloc, char *err,
                                              size_t errsize);
 
+/* What a vat wants beside (lvat_state.c). `exact`: nothing is charged that depends on the collector or
+ * on the seed of Lua's hashes, so that two runs cost the same; and an allocation that fails for good
+ * spends every meter, so that no pcall goes on after it. `more` is called with the environment as its
+ * argument while the ways out are still there: what it requires keeps them. */
+struct lethe_sandbox_options {
+  size_t cap;
+  const struct lethe_alloc *alloc; /* NULL: the C library's */
+  bool exact;
+  lua_CFunction more;
+};
+struct lethe_sandbox *lethe_sandbox_open(lua_State *from, const struct lethe_sandbox_options *o,
+                                         char *err, size_t errsize);
+/* An allocation has failed for good. */
+bool lethe_sandbox_exhausted(const struct lethe_sandbox *sb);
+/* The n-th allocation from now on is made only after a full collection; 0: none. */
+void lethe_sandbox_collect_at(struct lethe_sandbox *sb, uint64_t n);
+
 /* Its state; 64 stack slots above what a load leaves are always there. */
 lua_State *lethe_sandbox_state(struct lethe_sandbox *sb);
 

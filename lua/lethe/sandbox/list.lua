@@ -59,45 +59,7 @@ local function check_comparable(values, n)
   end
 end
 
---- table.sort: stable, deterministic.
----@param t table
----@param less? fun(a, b): boolean
-function M.sort(t, less)
-  local n, values = #list(t, 1, "sort"), {}
-  if less ~= nil then check.fn(less, 2, "sort") end
-  for i = 1, n do values[i] = t[i] end
-  if not less then check_comparable(values, n) end
-  values = merge_sort(values, n, less or natural)
-  for i = 1, n do t[i] = values[i] end
-end
-
 -- ---- moving elements ----------------------------------------------------------------------------
-
---- table.insert
-function M.insert(t, ...)
-  local n, given = #list(t, 1, "insert") + 1, select("#", ...)
-  if given == 1 then
-    t[n] = (...)
-    return
-  end
-  if given ~= 2 then error("wrong number of arguments to 'insert'", 2) end
-  local pos, value = ...
-  pos = int(pos, 2, "insert")
-  if pos < 1 or pos > n then bad(2, "insert", "position out of bounds") end
-  for i = n, pos + 1, -1 do t[i] = t[i - 1] end
-  t[pos] = value
-end
-
---- table.remove
-function M.remove(t, ...)
-  local n = #list(t, 1, "remove")
-  local pos = int((...), 2, "remove", n)
-  if pos ~= n and (pos < 1 or pos > n + 1) then bad(2, "remove", "position out of bounds") end
-  local value = t[pos]
-  for i = pos, n - 1 do t[i] = t[i + 1] end
-  t[pos < n and n or pos] = nil
-  return value
-end
 
 --- table.move
 function M.move(a, first, last, to, b)
@@ -120,17 +82,60 @@ end
 
 -- ---- the library --------------------------------------------------------------------------------
 
---- A table library whose functions charge what they burn.
+local function length_of(t)
+  return #t
+end
+
+-- Those that change a list; `length` says where it ends.
+local function add_changes(lib, length)
+  function lib.sort(t, less)
+    local n, values = length(list(t, 1, "sort")), {}
+    if less ~= nil then check.fn(less, 2, "sort") end
+    for i = 1, n do values[i] = t[i] end
+    if not less then check_comparable(values, n) end
+    values = merge_sort(values, n, less or natural)
+    for i = 1, n do t[i] = values[i] end
+  end
+
+  function lib.insert(t, ...)
+    local n, given = length(list(t, 1, "insert")) + 1, select("#", ...)
+    if given == 1 then
+      t[n] = (...)
+      return
+    end
+    if given ~= 2 then error("wrong number of arguments to 'insert'", 2) end
+    local pos, value = ...
+    pos = int(pos, 2, "insert")
+    if pos < 1 or pos > n then bad(2, "insert", "position out of bounds") end
+    for i = n, pos + 1, -1 do t[i] = t[i - 1] end
+    t[pos] = value
+  end
+
+  function lib.remove(t, ...)
+    local n = length(list(t, 1, "remove"))
+    local pos = int((...), 2, "remove", n)
+    if pos ~= n and (pos < 1 or pos > n + 1) then bad(2, "remove", "position out of bounds") end
+    local value = t[pos]
+    for i = pos, n - 1 do t[i] = t[i + 1] end
+    t[pos < n and n or pos] = nil
+    return value
+  end
+end
+
+--- A table library whose functions charge what they burn. `sort` is stable.
 ---@param charge fun(n: integer)
+---@param length? fun(t: table): integer where a list ends; `#` by default
 ---@return table
-function M.library(charge)
-  local lib = { sort = M.sort, insert = M.insert, remove = M.remove, move = M.move }
+function M.library(charge, length)
+  length = length or length_of
+  local lib = { move = M.move }
+  add_changes(lib, length)
 
   function lib.concat(t, sep, i, j)
     list(t, 1, "concat")
     sep = sep == nil and "" or check.text(sep, 2, "concat")
     i = int(i, 3, "concat", 1)
-    j = j == nil and #t or int(j, 4, "concat")
+    j = j == nil and length(t) or int(j, 4, "concat")
     local parts, n, size = {}, 0, 0
     for k = i, j do
       local value = t[k]
@@ -154,7 +159,7 @@ function M.library(charge)
   function lib.unpack(t, i, j)
     list(t, 1, "unpack")
     i = int(i, 2, "unpack", 1)
-    j = j == nil and #t or int(j, 3, "unpack")
+    j = j == nil and length(t) or int(j, 3, "unpack")
     if i > j then return end
     local n = j - i + 1
     if n <= 0 or n > check.MAX_RESULTS then error("too many results to unpack", 2) end

@@ -37,11 +37,12 @@ end
 ---@return table hooks
 ---@return fun() run
 function M.hooks()
-  local queue, first = {}, 1
+  local queue, first, last = {}, 1, 0
   local hooks = { is = M.is }
 
   local function add(job)
-    queue[#queue + 1] = job
+    last = last + 1
+    queue[last] = job
   end
 
   function hooks.new()
@@ -91,7 +92,7 @@ function M.hooks()
       first = first + 1
       job()
     end
-    first = 1
+    first, last = 1, 0
   end
 end
 

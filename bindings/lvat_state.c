@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT
+ * lethe.core.vat: the Lua states in which vats live, for lua/lethe/vat/supervisor.lua.
+ *
+ * A vat's state is a sandbox (sandbox.h) with lua/lethe/vat/inside.lua in it. The host calls the
+ * functions that this returned, by name, with values that are copied in and out; nothing else passes
+ * between the two. A call may run under a meter, which ends with the vat and not with the call. */
+#include <string.h>
+
+#include "message.h"
+#include "object.h"
+#include "sandbox.h"
+
+static char key_inside; /* registry of the vat's state: what inside.lua returned */
+
+struct vat_state {
+  struct lethe_sandbox *sandbox;
+  bool running;
+};
+
+static void end_state(struct lethe_state *s, void *what, bool closed) {
+  struct vat_state *v = what;
+  (void)s;
+  (void)closed;
+  lethe_sandbox_delete(v->sandbox);
+  lethe_free(&lethe_alloc_libc, v, sizeof *v);
+}
+
+static int state_call(lua_State *L);
+static int state_plan(lua_State *L);
+static int state_bytes(lua_State *L);
+static const luaL_Reg methods[] = {
+    {"call", state_call}, {"plan", state_plan}, {"bytes", state_bytes}, {NULL, NULL}};
+static const struct lethe_class state_class = {
+    .name = "lethe.vat.State", .end = end_state, .methods = methods};
+
+/* ---- making ---------------------------------------------------------------------------------- */
+
+/* more(env), in the vat's state: keeps what inside.open(env) returns. */
+static int open_inside(lua_State *L) {
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "lethe.vat.inside");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "open");
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &key_inside);
+  return 0;
+}
+
+/* new(memory | nil) -> State | nil, m, code */
+static int l_new(lua_State *L) {
+  char err[300];
+  lethe_safepoint(L);
+  int64_t cap = lua_isnoneornil(L, 1) ? 0 : lethe_checksize(L, 1);
+  struct lethe_box *b = lethe_box_new(L, &state_class, 0);
+  struct vat_state *v = lethe_zalloc(&lethe_alloc_libc, sizeof *v);
+  if (!v) return lethe_nomemory(L);
+  v->sandbox = lethe_sandbox_open(
+      L,
+      &(struct lethe_sandbox_options){.cap = (size_t)cap, .exact = true, .more = open_inside},
+      err, sizeof err);
+  if (!v->sandbox) {
+    lethe_free(&lethe_alloc_libc, v, sizeof *v);
+    return lethe_failf(L, LETHE_ENOMEM, "%s", err);
+  }
+  lethe_box_hold(L, b, v);
+  return 1;
+}
+
+/* ---- calling --------------------------------------------------------------------------------- */
+
+struct job {
+  const char *name;
+  const struct lethe_packed *given;
+  struct lethe_packed *got;
+};
+
+/* In the vat's state. */
+static int enter(lua_State *L) {
+  struct job *j = lua_touserdata(L, 1);
+  lua_settop(L, 0);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &key_inside);
+  lua_getfield(L, 1, j->name);
+  int n = lethe_unpack(L, j->given);
+  lua_call(L, n, LUA_MULTRET);
+  j->got = lethe_pack_all(L, 2, lua_gettop(L) - 1, "result", false, 0);
+  return 0;
+}
+
+/* In the host's state: true, and what the call returned. */
+static int push_results(lua_State *L) {
+  const struct lethe_packed *p = lua_touserdata(L, 1);
+  lua_settop(L, 0);
+  lua_pushboolean(L, 1);
+  return 1 + lethe_unpack(L, p);
+}
+
+static int results(lua_State *L, struct lethe_packed *p) {
+  int top = lua_gettop(L);
+  lua_pushcfunction(L, push_results);
+  lua_pushlightuserdata(L, p);
+  int rc = lua_pcall(L, 1, LUA_MULTRET, 0);
+  lethe_packed_free(p);
+  return rc == LUA_OK ? lua_gettop(L) - top : lua_error(L);
+}
+
+/* nil, what the vat's state says, and what it means for the vat. */
+static int failure(lua_State *L, const struct vat_state *v, const struct lethe_meter *m) {
+  lua_State *S = lethe_sandbox_state(v->sandbox);
+  const char *message = lua_tostring(S, -1);
+  const char *code = "failed";
+  if (lethe_sandbox_exhausted(v->sandbox)) {
+    code = "memory";
+    message = "the vat has no memory left";
+  } else if (m->spent) {
+    code = "meter";
+    message = "the vat has spent its meter";
+  }
+  luaL_pushfail(L);
+  lua_pushstring(L, message ? message : "an error without a message");
+  lua_pushstring(L, code);
+  return 3;
+}
+
+/* State:call(name, meter | nil, ...) -> true, ... | nil, message, "meter" | "memory" | "failed" */
+static int state_call(lua_State *L) {
+  struct vat_state *v = lethe_check(L, 1, &state_class)->what;
+  struct job j = {.name = luaL_checkstring(L, 2)};
+  struct lethe_meter m;
+  lethe_meter_init(&m, luaL_optinteger(L, 3, INT64_MAX));
+  if (v->running) return luaL_error(L, "the vat is in the midst of a call");
+  if (lua_gettop(L) < 3) lua_settop(L, 3);
+  struct lethe_packed *given = lethe_pack_all(L, 4, lua_gettop(L) - 3, "argument #", false, 1);
+  j.given = given;
+  lua_State *S = lethe_sandbox_state(v->sandbox);
+  int top = lua_gettop(S);
+  v->running = true;
+  lua_pushcfunction(S, enter);
+  lua_pushlightuserdata(S, &j);
+  int rc = lethe_meter_pcall(S, 1, 0, &m);
+  v->running = false;
+  lethe_sandbox_collect_at(v->sandbox, 0);
+  lethe_packed_free(given);
+  if (rc == LUA_OK && !lethe_sandbox_exhausted(v->sandbox)) return results(L, j.got);
+  if (j.got) lethe_packed_free(j.got);
+  int n = failure(L, v, &m);
+  lua_settop(S, top);
+  return n;
+}
+
+/* State:plan(mode | nil, n | nil): how the collector works from now on; a full collection at the n-th
+ * allocation of the next call. */
+static int state_plan(lua_State *L) {
+  struct vat_state *v = lethe_check(L, 1, &state_class)->what;
+  lua_State *S = lethe_sandbox_state(v->sandbox);
+  static const char *const modes[] = {"incremental", "generational", "stop", NULL};
+  int mode = luaL_checkoption(L, 2, "incremental", modes);
+  lua_Integer n = luaL_optinteger(L, 3, 0);
+  lua_gc(S, LUA_GCRESTART);
+  if (mode == 1)
+    lua_gc(S, LUA_GCGEN, 0, 0);
+  else
+    lua_gc(S, LUA_GCINC, 0, 0, 0);
+  if (mode == 2) lua_gc(S, LUA_GCSTOP);
+  lethe_sandbox_collect_at(v->sandbox, n > 0 ? (uint64_t)n : 0);
+  return 0;
+}
+
+/* State:bytes(): what it holds. */
+static int state_bytes(lua_State *L) {
+  struct vat_state *v = lethe_check(L, 1, &state_class)->what;
+  lua_pushinteger(L, (lua_Integer)lethe_sandbox_bytes(v->sandbox));
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"new", l_new}, {NULL, NULL}};
+
+int luaopen_lethe_core_vat(lua_State *L) {
+  luaL_checkversion(L);
+  lethe_class(L, &state_class);
+  luaL_newlib(L, functions);
+  return 1;
+}

@@ -1,0 +1,104 @@
+--- The driver of a vat that is a Lua state of its own: hands it the kernel's deliveries, and the
+-- kernel what it asks for.
+--
+-- The state, and what is in it, is lethe.vat.inside. A crank is one delivery; the code that it runs
+-- is under the vat's meter, and the state under its memory. Where one of the two is spent nothing of
+-- the crank has left: what the vat asked for comes out at the crank's end, or not at all.
+
+local core = require "lethe.core.vat"
+local output = require "lethe.vat.output"
+local source = require "lethe.vat.source"
+
+local M = {}
+
+---@class lethe.vat.StateDriver
+local Driver = {}
+Driver.__index = Driver
+
+-- Gives the kernel what the vat asked for.
+local function emit(self, calls, lines)
+  output.add(self.bounds, lines)
+  for _, call in ipairs(calls) do
+    self.syscall[call[1]](table.unpack(call, 2, call.n + 1))
+  end
+  return true
+end
+
+-- A delivery, outside of the meter, and what follows from it, under it.
+local function crank(self, name, ...)
+  local ok, message, code = self.state:call(name, nil, ...)
+  if not ok then return nil, message, code end
+  local ran, calls, lines = self.state:call("run", self.bounds.meter)
+  if not ran then return nil, calls, lines end
+  return emit(self, calls, lines)
+end
+
+function Driver:deliver(vref, method, args, result)
+  return crank(self, "deliver", vref, method, args.data, args.slots, result)
+end
+
+function Driver:notify(resolutions)
+  local list = {}
+  for i, each in ipairs(resolutions) do
+    list[i] = { each[1], each[2], { data = each[3].data, slots = each[3].slots } }
+  end
+  return crank(self, "notify", list)
+end
+
+for _, name in ipairs{ "drop_exports", "retire_exports", "retire_imports" } do
+  Driver[name] = function(self, vrefs)
+    local ok, message, code = self.state:call(name, nil, vrefs)
+    if not ok then return nil, message, code end
+    return true
+  end
+end
+
+--- No code of the vat's runs in it, and it is not metered.
+function Driver:bring_out_your_dead(budget)
+  local ok, done, code = self.state:call("bring_out_your_dead", nil, budget)
+  if not ok then return nil, done, code end
+  local took, calls, lines = self.state:call("take")
+  if not took then return nil, calls, lines end
+  return emit(self, calls, lines)
+end
+
+--- How the vat's heap is to be collected in the next crank.
+---@param plan lethe.vat.Plan
+function Driver:plan(plan)
+  self.state:plan(plan.mode, plan.alloc or plan.boyd)
+  if plan.delay then return end
+  if plan.partial or plan.reorder then
+    self.state:call("finalize", nil, plan.partial or "all", plan.reorder)
+  end
+end
+
+--- What the vat holds of whom; see lethe.vat.cycles.
+function Driver:edges()
+  local ok, edges, code = self.state:call("edges")
+  if not ok then return nil, edges, code end
+  return edges
+end
+
+function Driver:close()
+  self.state:close()
+end
+
+--- A new vat. Raises at `level` for what is no build, and for one that fails.
+---@param how any a function, a string, { module = name } or { file = path }
+---@param bounds { name: string, meter: integer?, memory: integer?, output: table? }
+---@param syscall table<string, function>
+---@param level integer
+---@return lethe.vat.StateDriver
+function M.new(how, bounds, syscall, level)
+  local text, chunk_name, mode = source.read(how, bounds.name, level + 1)
+  local state, message = core.new(bounds.memory)
+  if not state then error(("vat %s: %s"):format(bounds.name, message), level + 1) end
+  local ok, why = state:call("build", bounds.meter, bounds.name, text, chunk_name, mode)
+  if not ok then
+    state:close()
+    error(("vat %s: %s"):format(bounds.name, why), level + 1)
+  end
+  return setmetatable({ state = state, bounds = bounds, syscall = syscall }, Driver)
+end
+
+return M
