@@ -28,8 +28,10 @@ static void end_state(struct lethe_state *s, void *what, bool closed) {
 static int state_call(lua_State *L);
 static int state_plan(lua_State *L);
 static int state_bytes(lua_State *L);
+static int state_collect(lua_State *L);
 static const luaL_Reg methods[] = {
-    {"call", state_call}, {"plan", state_plan}, {"bytes", state_bytes}, {NULL, NULL}};
+    {"call", state_call}, {"plan", state_plan}, {"bytes", state_bytes},
+    {"collect", state_collect}, {NULL, NULL}};
 static const struct lethe_class state_class = {
     .name = "lethe.vat.State", .end = end_state, .methods = methods};
 
@@ -170,6 +172,16 @@ static int state_plan(lua_State *L) {
 static int state_bytes(lua_State *L) {
   struct vat_state *v = lethe_check(L, 1, &state_class)->what;
   lua_pushinteger(L, (lua_Integer)lethe_sandbox_bytes(v->sandbox));
+  return 1;
+}
+
+/* State:collect(): a full collection; false in the midst of a call. */
+static int state_collect(lua_State *L) {
+  struct lethe_box *b = lethe_test(L, 1, &state_class);
+  struct vat_state *v = b ? b->what : NULL;
+  bool can = v && !v->running;
+  if (can) lua_gc(lethe_sandbox_state(v->sandbox), LUA_GCCOLLECT);
+  lua_pushboolean(L, can);
   return 1;
 }
 

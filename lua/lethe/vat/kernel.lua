@@ -16,6 +16,7 @@
 
 local audit = require "lethe.vat.audit"
 local base = require "lethe.core.base"
+local build = require "lethe.vat.build"
 local capdata = require "lethe.vat.capdata"
 local clist = require "lethe.vat.clist"
 local core = require "lethe.core.loop"
@@ -117,6 +118,43 @@ function Kernel:raw_vat(name, setup)
   if type(setup) ~= "function" then bad_argument(2, "raw_vat", "function", setup, 2) end
   local vat = new_vat(name)
   return join(k, vat, raw.new(setup, crank.syscalls(k, vat), 2), { name = name })
+end
+
+-- A bound of a vat: a positive integer, nil where there is none.
+local function bound(given, name, read)
+  local value = given[name]
+  if value == nil then return nil end
+  if read then return read(value, name, 4) end
+  if math.type(value) ~= "integer" or value < 1 then
+    error(("%s must be a positive integer (got %s)"):format(name, tostring(value)), 3)
+  end
+  return value
+end
+
+--- A vat: a Lua state of its own, in which `build(vat)` returns the root, a table of methods.
+---@param name string
+---@param how lethe.vat.Build a function without upvalues, source, { module = } or { file = }
+---@param given { account: lethe.quota.Account?, meter: integer?, memory: integer|string|nil }?
+---@return lethe.vat.Presence root
+function Kernel:vat(name, how, given)
+  local k = idle(insides(self), "vat")
+  check_name(k, name, "vat")
+  given = given or {}
+  base.options(given, { "account", "meter", "memory" }, 2)
+  local account = given.account
+  if account ~= nil and base.type(account) ~= "quota.Account" then
+    error(("account must be a lethe.quota.Account (got %s)"):format(base.type(account)
+      or type(account)), 2)
+  end
+  local bounds = {
+    name = name, meter = bound(given, "meter"), memory = bound(given, "memory", base.size),
+  }
+  local vat = new_vat(name)
+  local driver = build.driver(how, {
+    name = name, meter = bounds.meter, memory = bounds.memory, output = k.output,
+    account = account, now = function() return k.loop:now() end,
+  }, crank.syscalls(k, vat), 2)
+  return join(k, vat, driver, bounds)
 end
 
 --- Ends a vat.

@@ -6,6 +6,7 @@
 -- the crank has left: what the vat asked for comes out at the crank's end, or not at all.
 
 local core = require "lethe.core.vat"
+local memory = require "lethe.vat.memory"
 local output = require "lethe.vat.output"
 local source = require "lethe.vat.source"
 
@@ -15,8 +16,12 @@ local M = {}
 local Driver = {}
 Driver.__index = Driver
 
--- Gives the kernel what the vat asked for.
+-- Gives the kernel what the vat asked for, if there is room for what it holds now.
 local function emit(self, calls, lines)
+  if self.memory then
+    local ok, message = self.memory:settle()
+    if not ok then return nil, message, "memory" end
+  end
   output.add(self.bounds, lines)
   for _, call in ipairs(calls) do
     self.syscall[call[1]](table.unpack(call, 2, call.n + 1))
@@ -80,12 +85,19 @@ function Driver:edges()
 end
 
 function Driver:close()
+  if self.memory then self.memory:close() end
   self.state:close()
+end
+
+local function fail(state, name, why, level)
+  state:close()
+  error(("vat %s: %s"):format(name, why), level + 1)
 end
 
 --- A new vat. Raises at `level` for what is no build, and for one that fails.
 ---@param how any a function, a string, { module = name } or { file = path }
----@param bounds { name: string, meter: integer?, memory: integer?, output: table? }
+---@param bounds { name: string, meter: integer?, memory: integer?, output: table?,
+--- account: lethe.quota.Account?, now: (fun(): number)? }
 ---@param syscall table<string, function>
 ---@param level integer
 ---@return lethe.vat.StateDriver
@@ -94,11 +106,13 @@ function M.new(how, bounds, syscall, level)
   local state, message = core.new(bounds.memory)
   if not state then error(("vat %s: %s"):format(bounds.name, message), level + 1) end
   local ok, why = state:call("build", bounds.meter, bounds.name, text, chunk_name, mode)
-  if not ok then
-    state:close()
-    error(("vat %s: %s"):format(bounds.name, why), level + 1)
+  if not ok then fail(state, bounds.name, why, level + 1) end
+  local self = setmetatable({ state = state, bounds = bounds, syscall = syscall }, Driver)
+  if bounds.account then
+    self.memory, message = memory.new(bounds.account, state, bounds.now)
+    if not self.memory then fail(state, bounds.name, message, level + 1) end
   end
-  return setmetatable({ state = state, bounds = bounds, syscall = syscall }, Driver)
+  return self
 end
 
 return M
