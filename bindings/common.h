@@ -159,6 +159,7 @@ LETHE_EXPORT int luaopen_lethe_core_backend(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_base(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_cache(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_epoch(lua_State *L);
+LETHE_EXPORT int luaopen_lethe_core_evict(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_inspect(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_loop(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_policy(lua_State *L);

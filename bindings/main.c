@@ -20,6 +20,7 @@ static const luaL_Reg modules[] = {{"lethe.core.backend", luaopen_lethe_core_bac
                                    {"lethe.core.cli", luaopen_lethe_core_cli},
                                    {"lethe.core.cache", luaopen_lethe_core_cache},
                                    {"lethe.core.epoch", luaopen_lethe_core_epoch},
+                                   {"lethe.core.evict", luaopen_lethe_core_evict},
                                    {"lethe.core.loop", luaopen_lethe_core_loop},
                                    {"lethe.core.policy", luaopen_lethe_core_policy},
                                    {"lethe.core.quota", luaopen_lethe_core_quota},

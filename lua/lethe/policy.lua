@@ -7,8 +7,13 @@
 --
 --   local mine = assert(policy.load("mine.lua"))
 --   local tracker = quota.new{ max = "64M", policy = mine }
+--
+-- `replay` tries a policy on requests, one by one: a cache that holds nothing and counts what a
+-- real one would have found. Whole traces are lethe.sim's.
 
+local base = require "lethe.core.base"
 local core = require "lethe.core.policy"
+local evict = require "lethe.core.evict"
 
 ---@class lethe.policy
 local M = {}
@@ -23,6 +28,40 @@ function M.load(path)
     error(("bad argument #1 to 'load' (string expected, got %s)"):format(type(path)), 2)
   end
   return core.load(path)
+end
+
+--- The policies of caches that are built in.
+---@return string[]
+function M.names()
+  return evict.names()
+end
+
+local function replay_limit(options, level)
+  local limit, bytes = options.limit, options.bytes
+  if (limit == nil) == (bytes == nil) then error("either limit or bytes is needed", level + 1) end
+  if bytes ~= nil then return base.size(bytes, "bytes", level + 1), false end
+  if math.type(limit) ~= "integer" or limit < 0 then
+    error(("limit must be a number of entries (got %s)"):format(tostring(limit)), level + 1)
+  end
+  return limit, true
+end
+
+--- A cache of keys and sizes, to try a policy on. "belady" is there as well.
+---@param options { policy: string, limit: integer?, bytes: lethe.Size?, seed: integer? }
+---@return lethe.policy.Replay?
+---@return string? message
+---@return string? code "bad_policy"
+function M.replay(options)
+  base.options(options, { "policy", "limit", "bytes", "seed" }, 2)
+  local name, seed = options.policy, options.seed
+  if type(name) ~= "string" then
+    error(("policy must be a name (got %s)"):format(type(name)), 2)
+  end
+  if seed ~= nil and math.type(seed) ~= "integer" then
+    error(("seed must be an integer (got %s)"):format(tostring(seed)), 2)
+  end
+  local limit, unit = replay_limit(options, 2)
+  return evict.replay(name, limit, unit, seed)
 end
 
 return M

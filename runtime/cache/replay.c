@@ -102,6 +102,11 @@ int lethe_replay_run(struct lethe_replay *r, const struct lethe_request *request
   return code;
 }
 
+int lethe_replay_resize(struct lethe_replay *r, int64_t limit) {
+  lethe_evict_resize(r->policy, limit);
+  return make_room(r, NULL);
+}
+
 /* ---- making one ------------------------------------------------------------------------------ */
 
 int lethe_replay_new(struct lethe_replay **out, struct lethe_evict *policy, bool unit) {

@@ -46,6 +46,8 @@ LETHE_API void lethe_replay_delete(struct lethe_replay *r);
 /* LETHE_ENOMEM: `requests` of the replay says how many it has seen, and it may go on from there. */
 LETHE_API int lethe_replay_run(struct lethe_replay *r, const struct lethe_request *requests,
                                size_t n);
+/* Another limit: what is too much leaves now. */
+LETHE_API int lethe_replay_resize(struct lethe_replay *r, int64_t limit);
 /* Fills in `next` of all requests of a trace. LETHE_ENOMEM: some may be filled in. */
 LETHE_API int lethe_replay_fill_next(struct lethe_request *requests, size_t n,
                                      const struct lethe_alloc *a);

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT
+ * The module lethe.core.evict: names of eviction policies, and replays through one, request by
+ * request or record by record. Records are those of oracleGeneral traces: 24 bytes, little-endian:
+ * seconds, id, size, index of the next request of that id. */
+#include <string.h>
+
+#include "common.h"
+#include "lethe/replay.h"
+
+enum { RECORD = 24, BATCH = 512 };
+
+static void end_replay(struct lethe_state *s, void *what, bool closed) {
+  (void)s;
+  (void)closed;
+  lethe_replay_delete(what);
+}
+
+static int replay_access(lua_State *L), replay_run(lua_State *L), replay_resize(lua_State *L),
+    replay_stats(lua_State *L), replay_check(lua_State *L);
+static const luaL_Reg methods[] = {{"access", replay_access}, {"run", replay_run},
+                                   {"resize", replay_resize}, {"stats", replay_stats},
+                                   {"check", replay_check},   {NULL, NULL}};
+static const struct lethe_class replay_class = {
+    .name = "lethe.policy.Replay", .end = end_replay, .methods = methods};
+
+static struct lethe_replay *check_replay(lua_State *L) {
+  return lethe_check(L, 1, &replay_class)->what;
+}
+
+/* ---- making one ------------------------------------------------------------------------------ */
+
+/* names() -> list */
+static int l_names(lua_State *L) {
+  lua_newtable(L);
+  for (int i = 0; lethe_evict_names[i]; i++) {
+    lua_pushstring(L, lethe_evict_names[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+static int unknown(lua_State *L, const char *name) {
+  const char *near = lethe_nearest(name, lethe_evict_names);
+  if (near)
+    return lethe_failf(L, LETHE_EPOLICY, "unknown policy \"%s\" (did you mean \"%s\"?)", name,
+                       near);
+  return lethe_failf(L, LETHE_EPOLICY, "unknown policy \"%s\"", name);
+}
+
+/* replay(name, limit, unit, seed) -> Replay | nil, m, code. Of "belady" too. */
+static int l_replay(lua_State *L) {
+  struct lethe_evict *e;
+  struct lethe_replay *r;
+  const struct lethe_evict_ops *ops = lethe_evict_find(luaL_checkstring(L, 1), true);
+  int64_t limit = luaL_checkinteger(L, 2);
+  bool unit = lua_toboolean(L, 3);
+  uint64_t seed = (uint64_t)luaL_optinteger(L, 4, 1);
+  lethe_safepoint(L);
+  if (!ops) return unknown(L, lua_tostring(L, 1));
+  struct lethe_box *b = lethe_box_new(L, &replay_class, 0);
+  int rc = lethe_evict_new_with(&e, &lethe_alloc_libc, ops, NULL, limit, seed);
+  if (rc == LETHE_OK && (rc = lethe_replay_new(&r, e, unit)) != LETHE_OK) lethe_evict_delete(e);
+  if (rc != LETHE_OK) return lethe_fail(L, rc);
+  lethe_box_hold(L, b, r);
+  return 1;
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+/* Replay:access(id [, size [, next]]) -> hit | nil, m, code */
+static int replay_access(lua_State *L) {
+  struct lethe_replay *r = check_replay(L);
+  struct lethe_request q = {.id = (uint64_t)luaL_checkinteger(L, 2),
+                            .size = luaL_optinteger(L, 3, 1),
+                            .next = luaL_optinteger(L, 4, -1),
+                            .cost = 1};
+  uint64_t misses = r->misses;
+  luaL_argcheck(L, q.size >= 0, 3, "a size is not negative");
+  int rc = lethe_replay_run(r, &q, 1);
+  if (rc != LETHE_OK) return lethe_fail(L, rc);
+  lua_pushboolean(L, r->misses == misses);
+  return 1;
+}
+
+/* Records of size 0 are skipped. How many requests came of them. */
+static size_t read_batch(const char *data, size_t records, struct lethe_request *out) {
+  size_t n = 0;
+  for (; records > 0; records--, data += RECORD) {
+    uint32_t time, size;
+    memcpy(&time, data, sizeof time);
+    memcpy(&size, data + 12, sizeof size);
+    out[n] = (struct lethe_request){.size = size, .time = time, .cost = 1};
+    memcpy(&out[n].id, data + 4, sizeof out->id);
+    memcpy(&out[n].next, data + 16, sizeof out->next);
+    n += size > 0;
+  }
+  return n;
+}
+
+/* Replay:run(records) -> true | nil, m, code */
+static int replay_run(lua_State *L) {
+  struct lethe_request batch[BATCH + 1];
+  size_t size, rc = 0;
+  struct lethe_replay *r = check_replay(L);
+  const char *data = luaL_checklstring(L, 2, &size);
+  luaL_argcheck(L, size % RECORD == 0, 2, "records of 24 bytes expected");
+  for (size_t left = size / RECORD, n; left > 0 && rc == 0; left -= n, data += n * RECORD) {
+    n = left < BATCH ? left : BATCH;
+    if (lethe_replay_run(r, batch, read_batch(data, n, batch)) != LETHE_OK) rc = 1;
+  }
+  if (rc) return lethe_fail(L, LETHE_ENOMEM);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* Replay:resize(limit) -> true */
+static int replay_resize(lua_State *L) {
+  struct lethe_replay *r = check_replay(L);
+  int64_t limit = luaL_checkinteger(L, 2);
+  luaL_argcheck(L, limit >= 0, 2, "a limit is not negative");
+  int rc = lethe_replay_resize(r, limit);
+  if (rc != LETHE_OK) return lethe_fail(L, rc);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* ---- what it says ---------------------------------------------------------------------------- */
+
+static void set_integer(lua_State *L, const char *name, uint64_t n) {
+  lua_pushinteger(L, (lua_Integer)n);
+  lua_setfield(L, -2, name);
+}
+
+/* Replay:stats() -> table */
+static int replay_stats(lua_State *L) {
+  const struct lethe_replay *r = check_replay(L);
+  lua_createtable(L, 0, 7);
+  set_integer(L, "requests", r->requests);
+  set_integer(L, "misses", r->misses);
+  set_integer(L, "bytes", r->bytes);
+  set_integer(L, "missed", r->missed);
+  set_integer(L, "entries", r->policy->len);
+  set_integer(L, "used", (uint64_t)r->policy->used);
+  set_integer(L, "limit", (uint64_t)r->policy->limit);
+  return 1;
+}
+
+/* Replay:check() -> true | nil, m, "broken" */
+static int replay_check(lua_State *L) {
+  char why[200];
+  if (lethe_evict_check(check_replay(L)->policy, why, sizeof why) != LETHE_OK)
+    return lethe_failf(L, LETHE_EBROKEN, "%s", why);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"names", l_names}, {"replay", l_replay}, {NULL, NULL}};
+
+int luaopen_lethe_core_evict(lua_State *L) {
+  lethe_class(L, &replay_class);
+  luaL_newlib(L, functions);
+  return 1;
+}
