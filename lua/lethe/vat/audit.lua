@@ -1,6 +1,8 @@
 --- An audit of a kernel between two cranks: counts everything anew, and looks whether what R70 to
 -- R72 promise is so. For tests, and for whoever doubts.
 
+local gc_actions = require "lethe.vat.gc_actions"
+
 local M = {}
 
 -- Who holds what, counted from the c-lists, the queues and the rest.
@@ -117,6 +119,7 @@ end
 --- What is wrong; nil if nothing is.
 ---@return string?
 function M.check(k)
+  gc_actions.settle(k) -- a call that failed may have left something to look at
   for _, vat in ipairs(k.living) do
     local message = check_clist(k, vat)
     if message then return message end

@@ -16,7 +16,8 @@ local M = {}
 
 local OPTIONS <const> = { "builds", "play", "seeds", "schedules" }
 local TRIES <const> = 400 -- of leaving calls out
-local OTHERS <const> = 15 -- schedules that are tried beside the one that was found
+local FEW <const> = 8 -- calls: with so few, other schedules are tried beside the one that was found
+local OTHERS <const> = 15 -- of these
 
 -- ---- one run ----------------------------------------------------------------------------------
 
@@ -55,16 +56,16 @@ local function lines_of(kernel)
 end
 
 local function run(builds, record, keep, how)
-  local kernel <close>, k = new_kernel(builds)
+  local kernel <close>, k, roots = new_kernel(builds)
   if how then kernel:gc_schedule(how) end
-  record:repeat_on(kernel, k, keep)
+  record:repeat_on(kernel, k, roots, keep)
   finish(kernel)
   return lines_of(kernel)
 end
 
 local function play(builds, fn, seed)
   local kernel <close>, k, roots = new_kernel(builds)
-  local record = recording.start(k)
+  local record = recording.start(k, roots)
   fn(kernel, roots, schedule.generator(seed))
   k.recording = nil
   finish(kernel)
@@ -119,9 +120,9 @@ end
 
 -- A schedule under which these calls diverge: the one that was found, or one of a few others, since
 -- with fewer calls it meets them at other moments.
-local function diverging(builds, record, keep, how)
+local function diverging(builds, record, keep, how, others)
   local plain = run(builds, record, keep)
-  for other = how, how + OTHERS do
+  for other = how, how + others do
     if first_difference(plain, run(builds, record, keep, other)) then return other end
   end
 end
@@ -130,7 +131,7 @@ local function counterexample(builds, record, seed, how)
   local keep = {}
   for i in ipairs(record.calls) do keep[i] = true end
   local calls = shrink(function(fewer)
-    local other = diverging(builds, record, fewer, how)
+    local other = diverging(builds, record, fewer, how, #listed(fewer) <= FEW and OTHERS or 0)
     how = other or how
     return other ~= nil
   end, keep)

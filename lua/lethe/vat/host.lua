@@ -22,12 +22,12 @@ local KINDS <const> = { o = "vat.Presence", p = "vat.Promise" }
 -- ---- handles ----------------------------------------------------------------------------------
 
 local function let_go(handle)
-  local k = handle.k
-  if k.closed then return end
-  local handles, kref = k.handles, handle.kref
+  local k, kref = handle.k, handle.kref
+  if k.closed or not handle.counted then return end
+  local handles = k.handles
+  k.counts:sub(kref)
   handles.open = handles.open - 1
   handles.held[kref] = handles.held[kref] > 1 and handles.held[kref] - 1 or nil
-  k.counts:sub(kref)
 end
 
 -- The end of a handle: closed, or dead.
@@ -60,11 +60,14 @@ function M.handle(k, kref)
   local handles = k.handles
   local handle = handles.by_kref[kref]
   if handle and base.open(handle) then return handle end
-  handle = (kref:byte(2) == 112 and new_promise or new_presence){ k = k, kref = kref }
-  k.counts:add(kref)
-  handles.open = handles.open + 1
-  handles.held[kref] = (handles.held[kref] or 0) + 1
+  local inside = { k = k, kref = kref, counted = false }
+  handle = (kref:byte(2) == 112 and new_promise or new_presence)(inside)
+  handles.held[kref] = handles.held[kref] or 0
   handles.by_kref[kref] = handle
+  handles.held[kref] = handles.held[kref] + 1 -- from here on nothing needs memory
+  handles.open = handles.open + 1
+  k.counts:add(kref)
+  inside.counted = true
   if handles.kept then table.insert(handles.kept, handle) end
   if k.recording then k.recording:made(handle) end
   return handle

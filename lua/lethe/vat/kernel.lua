@@ -56,10 +56,25 @@ local function check_string(n, name, value, level)
   if type(value) ~= "string" then bad_argument(n, name, "string", value, level + 1) end
 end
 
+local CUT_OFF <const> = "this kernel was cut off in its work and can only be closed: "
+
 -- The kernel's state, for what must not happen in the midst of a crank.
 local function idle(k, name)
+  if k.broken then error(CUT_OFF .. k.broken, 3) end
   if k.crank then error(("Kernel:%s cannot be called inside a crank"):format(name), 3) end
   return k
+end
+
+local function after(k, ok, ...)
+  if ok then return ... end
+  k.broken, k.crank = tostring((...)), nil
+  error((...), 0)
+end
+
+-- Work that is done whole or not at all: want of memory in its midst is the end of the kernel,
+-- since its books are no longer in step.
+local function whole(k, fn, ...)
+  return after(k, pcall(fn, k, ...))
 end
 
 -- Writes down what the program does, if that is wanted.
@@ -102,7 +117,6 @@ local function join(k, vat, driver, bounds)
   table.insert(k.living, vat)
   k.transcript:vat(bounds)
   local root = host.handle(k, vat.root)
-  k.roots[vat.name] = root
   crank.end_doomed(k)
   return root
 end
@@ -117,7 +131,7 @@ function Kernel:raw_vat(name, setup)
   check_name(k, name, "raw_vat")
   if type(setup) ~= "function" then bad_argument(2, "raw_vat", "function", setup, 2) end
   local vat = new_vat(name)
-  return join(k, vat, raw.new(setup, crank.syscalls(k, vat), 2), { name = name })
+  return whole(k, join, vat, raw.new(setup, crank.syscalls(k, vat), 2), { name = name })
 end
 
 -- A bound of a vat: a positive integer, nil where there is none.
@@ -165,7 +179,7 @@ function Kernel:terminate(name)
   local vat = find_vat(k, name, "terminate", 2)
   if not vat then return false end
   note(k, "terminate", nil, name)
-  crank.end_between(k, vat, "terminated", "ended by the program")
+  whole(k, crank.end_between, vat, "terminated", "ended by the program")
   return true
 end
 
@@ -178,6 +192,7 @@ end
 ---@return lethe.vat.Promise
 function Kernel:send(target, method, ...)
   local k = insides(self)
+  if k.broken then error(CUT_OFF .. k.broken, 2) end
   local kref = host.kref(k, target)
   if not kref then bad_argument(1, "send", "presence or promise of this kernel", target, 2) end
   check_string(2, "send", method, 2)
@@ -197,7 +212,7 @@ end
 function Kernel:step()
   local k = idle(insides(self), "step")
   note(k, "step")
-  local record = work.step(k)
+  local record = whole(k, work.step)
   return record and transcript.copy(record)
 end
 
@@ -211,7 +226,7 @@ function Kernel:run(max_cranks)
   end
   note(k, "run", nil, max_cranks)
   local n = 0
-  while n ~= max_cranks and work.step(k) do
+  while n ~= max_cranks and whole(k, work.step) do
     n = n + 1
   end
   return n
@@ -237,7 +252,7 @@ function Kernel:await(promise)
   local it, quiet = k.counts.promises[kref], 0
   while it.state == "pending" do
     local ran = 0
-    while ran < BATCH and it.state == "pending" and work.step(k) do
+    while ran < BATCH and it.state == "pending" and whole(k, work.step) do
       ran = ran + 1
     end
     if it.state == "pending" then
@@ -265,9 +280,8 @@ function Kernel:reap(name)
   local k = idle(insides(self), "reap")
   local one = name ~= nil and { find_vat(k, name, "reap", 2) }
   note(k, "reap", nil, name)
-  if one then return work.reap(k, one) end
-  host.collect(k)
-  return work.reap(k, table.move(k.living, 1, #k.living, 1, {}))
+  if one then return whole(k, work.reap, one) end
+  return whole(k, work.reap_all)
 end
 
 --- Collections everywhere until nothing more is due: of the host's heap, of every vat through
@@ -276,7 +290,7 @@ end
 function Kernel:collect()
   local k = idle(insides(self), "collect")
   note(k, "collect")
-  return work.collect_all(k)
+  return whole(k, work.collect_all)
 end
 
 --- Cycles of objects of several vats that nothing outside them holds; see lethe.vat.cycles.
@@ -291,7 +305,7 @@ end
 function Kernel:drop_cycles()
   local k = idle(insides(self), "drop_cycles")
   note(k, "drop_cycles")
-  return cycles.drop(k)
+  return whole(k, cycles.drop)
 end
 
 --- The c-list of a vat, oldest kernel name first; empty once it has ended.
@@ -377,7 +391,7 @@ function M.new(given)
   local k = {
     counts = refcounts.new(), actions = gc_actions.new(), handles = host.new(),
     queue = queue.new(), reaps = queue.new(),
-    vats = {}, living = {}, names = {}, ended = {}, roots = {}, doomed = {}, output = {},
+    vats = {}, living = {}, names = {}, ended = {}, doomed = {}, output = {},
     crank = nil, cranks = 0, closed = false,
     reap = reaping.compile(given.reap == nil and "deliveries + 50*gc_krefs" or given.reap, 2),
     reap_at = reap_at(given),
@@ -394,6 +408,7 @@ end
 
 new_kernel, insides = base.class("vat.Kernel", Kernel, function(k)
   k.closed = true
+  k.handles.kept = nil
   for _, vat in ipairs(k.living) do
     vat.driver:close()
   end

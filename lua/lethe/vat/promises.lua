@@ -64,13 +64,13 @@ end
 --- Queues a message: counts what it names.
 ---@param message { target: string, method: string, args: table, result: string? }
 function M.send(k, message)
+  k.queue:push(message)
   k.counts:add(message.target)
   k.counts:add_all(message.args.slots)
   if message.result then
     k.counts:add(message.result)
     k.counts.promises[message.result].decider = nil
   end
-  k.queue:push(message)
 end
 
 --- A message has left the queue: uncounts what it names.

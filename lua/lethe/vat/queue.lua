@@ -14,8 +14,8 @@ end
 
 ---@param item any
 function Queue:push(item)
+  self[self.tail + 1] = item -- or there is no memory for it, and nothing has changed
   self.tail = self.tail + 1
-  self[self.tail] = item
 end
 
 --- What came first; nil when nothing waits.

@@ -23,10 +23,11 @@ end
 
 --- Writes down what is done to this kernel from now on.
 ---@param k table the kernel's state
+---@param roots table<string, lethe.vat.Presence> of its vats, by name
 ---@return lethe.vat.Recording
-function M.start(k)
+function M.start(k, roots)
   local self = setmetatable({ calls = {}, origins = {}, n = 0 }, Recording)
-  for name, root in pairs(k.roots) do
+  for name, root in pairs(roots) do
     self.origins[host.key(root)] = "root " .. name
   end
   k.handles.kept = k.handles.kept or {}
@@ -118,11 +119,12 @@ end
 --- Makes the calls once more.
 ---@param kernel lethe.vat.Kernel a new one, of the same vats
 ---@param k table its state
+---@param roots table<string, lethe.vat.Presence>
 ---@param keep table<integer, boolean>? which of the calls; all of them without
-function Recording:repeat_on(kernel, k, keep)
+function Recording:repeat_on(kernel, k, roots, keep)
   local handles = {}
   local listener = new_listener(handles)
-  for name, root in pairs(k.roots) do
+  for name, root in pairs(roots) do
     handles["root " .. name] = root
   end
   k.handles.kept = k.handles.kept or {}

@@ -27,37 +27,36 @@ function M.new()
   }, Refcounts)
 end
 
-local function name(self, kind)
+-- Enters a record under the next name; without memory for it nothing has changed.
+local function enter(self, kind, records, record)
   local n = self.next[kind]
+  local kref = ("k%s%d"):format(kind, n)
+  self.touched[kref] = true
+  record.kref = kref
+  records[kref] = record
   self.next[kind] = n + 1
   self.live[kind] = self.live[kind] + 1
-  return ("k%s%d"):format(kind, n)
+  return kref
 end
 
 --- A new object of this vat, which nobody else holds.
 ---@param owner string
 ---@return string kref
 function Refcounts:new_object(owner)
-  local kref = name(self, "o")
-  self.objects[kref] = { owner = owner, reachable = 0, recognizable = 0 }
-  self.touched[kref] = true
-  return kref
+  return enter(self, "o", self.objects, {
+    kref = "", owner = owner, reachable = 0, recognizable = 0,
+  })
 end
 
 --- A new promise, unresolved.
 ---@param decider string? the vat that is to settle it; nil: the kernel, until it has a receiver
 ---@return string kref
----@return table promise
 function Refcounts:new_promise(decider)
-  local kref = name(self, "p")
-  local promise = {
-    kref = kref, refs = 0, state = "pending", decider = decider, subscribers = {}, queue = {},
+  return enter(self, "p", self.promises, {
+    kref = "", refs = 0, state = "pending", decider = decider, subscribers = {}, queue = {},
     args = nil,
     waits = nil, -- it is the result of a message in this promise's queue
-  }
-  self.promises[kref] = promise
-  self.touched[kref] = true
-  return kref, promise
+  })
 end
 
 --- One more that holds it.
