@@ -99,6 +99,11 @@ extern const struct lethe_cache_hooks lcache_hooks, lcache_charged_hooks;
 /* lcache.c: after c is gone and all notices are told. */
 void lcache_free(struct lcache *k);
 
+/* cache_policy.c: the cache has that policy now, whose hooks get its keys. */
+void lcache_set_policy(struct lcache *k, struct lethe_evict *policy);
+void lcache_open_policy(lua_State *L);
+void lcache_open_shadow(lua_State *L);
+
 /* Each adds what it has to the module's table on top. */
 void lcache_open_value(lua_State *L);
 void lcache_open_backend(lua_State *L);

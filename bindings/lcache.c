@@ -6,9 +6,8 @@
 #include <string.h>
 
 #include "cache.h"
+#include "evict_script.h"
 #include "quota_keys.h"
-
-#include "lethe/evict.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 
@@ -95,15 +94,16 @@ static struct lcache *new_cache(lua_State *L) {
   return k;
 }
 
-/* new(own, loop, evicts, bars, policy [, account]) -> Cache | nil, m, code. own: what the Lua side keeps,
- * checked: limit, bytes, ttl, idle, error_ttl, wait, write_depth, name, weigh, holder */
+/* new(own, loop, evicts, bars, made [, account]) -> Cache | nil, m, code. own: what the Lua side keeps,
+ * checked: limit, bytes, ttl, idle, error_ttl, wait, write_depth, name, weigh, holder; made: a policy,
+ * which is taken */
 static int l_new(lua_State *L) {
   struct lethe_cache_config config = {.hooks = &lcache_hooks};
-  const char *name = luaL_checkstring(L, 5);
   bool charged = !lua_isnoneornil(L, 6);
   luaL_checktype(L, 1, LUA_TTABLE);
   lethe_safepoint(L);
   config.loop = lethe_checkloop(L, 2);
+  config.policy = evict_peek(L, 5);
   config.limit = limit_field(L, "limit");
   config.bytes = limit_field(L, "bytes");
   config.ttl = number_field(L, "ttl", 0);
@@ -118,14 +118,11 @@ static int l_new(lua_State *L) {
   config.backend = &k->backend;
   config.ud = k;
   if (charged) config.hooks = &lcache_charged_hooks;
-  int64_t limit = config.bytes != LETHE_CACHE_NO_LIMIT ? config.bytes : config.limit;
-  int rc = lethe_evict_new(&config.policy, mem, name, limit, config.seed);
-  if (rc == LETHE_OK) rc = lethe_cache_new(&k->c, mem, &config);
-  if (rc) {
-    lethe_evict_delete(config.policy);
+  if (lethe_cache_new(&k->c, mem, &config) != LETHE_OK) {
     lethe_free(mem, k, sizeof *k);
     return lethe_nomemory(L);
   }
+  lcache_set_policy(k, evict_take(L, 5));
   lethe_box_hold(L, b, k);
   lua_pushvalue(L, 1);
   lcache_set_own(L, k, -1);
@@ -133,7 +130,7 @@ static int l_new(lua_State *L) {
   lua_getfield(L, 1, "name");
   if (lua_type(L, -1) == LUA_TSTRING) snprintf(k->name, sizeof k->name, "%s", lua_tostring(L, -1));
   lua_pop(L, 2);
-  if (charged) rc = charge(L, k);
+  int rc = charged ? charge(L, k) : LETHE_OK;
   if (rc) lethe_box_close(L, b, &lcache_class);
   lethe_settle(L);
   return rc ? lethe_fail(L, rc) : 1;
@@ -333,22 +330,6 @@ static int l_oldest(lua_State *L) {
   return 1;
 }
 
-/* policy_names() -> list */
-static int l_policy_names(lua_State *L) {
-  lua_newtable(L);
-  for (int i = 0; lethe_evict_names[i]; i++) {
-    lua_pushstring(L, lethe_evict_names[i]);
-    lua_rawseti(L, -2, i + 1);
-  }
-  return 1;
-}
-
-/* nearest_policy(name) -> the built-in one that is most like it | nil */
-static int l_nearest_policy(lua_State *L) {
-  lua_pushstring(L, lethe_nearest(luaL_checkstring(L, 1), lethe_evict_names));
-  return 1;
-}
-
 /* check(cache): raises where an invariant does not hold */
 static int l_check(lua_State *L) {
   char why[200] = "";
@@ -378,8 +359,6 @@ static const luaL_Reg functions[] = {{"new", l_new},
                                      {"listen", l_listen},
                                      {"oldest", l_oldest},
                                      {"check", l_check},
-                                     {"policy_names", l_policy_names},
-                                     {"nearest_policy", l_nearest_policy},
                                      {NULL, NULL}};
 
 int luaopen_lethe_core_cache(lua_State *L) {
@@ -390,6 +369,8 @@ int luaopen_lethe_core_cache(lua_State *L) {
   lcache_open_backend(L);
   lcache_open_wait(L);
   lcache_open_hooks(L);
+  lcache_open_policy(L);
+  lcache_open_shadow(L);
   luaL_getmetatable(L, lcache_class.name);
   lua_getfield(L, -1, "__index");
   lua_pushvalue(L, -2);

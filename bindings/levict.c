@@ -4,7 +4,7 @@
  * seconds, id, size, index of the next request of that id. */
 #include <string.h>
 
-#include "common.h"
+#include "evict_script.h"
 #include "lethe/replay.h"
 
 enum { RECORD = 24, BATCH = 512 };
@@ -16,10 +16,14 @@ static void end_replay(struct lethe_state *s, void *what, bool closed) {
 }
 
 static int replay_access(lua_State *L), replay_run(lua_State *L), replay_resize(lua_State *L),
-    replay_stats(lua_State *L), replay_check(lua_State *L);
-static const luaL_Reg methods[] = {{"access", replay_access}, {"run", replay_run},
-                                   {"resize", replay_resize}, {"stats", replay_stats},
-                                   {"check", replay_check},   {NULL, NULL}};
+    replay_stats(lua_State *L), replay_failures(lua_State *L), replay_check(lua_State *L);
+static const luaL_Reg methods[] = {{"access", replay_access},
+                                   {"run", replay_run},
+                                   {"resize", replay_resize},
+                                   {"stats", replay_stats},
+                                   {"check", replay_check},
+                                   {"failures", replay_failures},
+                                   {NULL, NULL}};
 static const struct lethe_class replay_class = {
     .name = "lethe.policy.Replay", .end = end_replay, .methods = methods};
 
@@ -39,28 +43,30 @@ static int l_names(lua_State *L) {
   return 1;
 }
 
-static int unknown(lua_State *L, const char *name) {
-  const char *near = lethe_nearest(name, lethe_evict_names);
-  if (near)
-    return lethe_failf(L, LETHE_EPOLICY, "unknown policy \"%s\" (did you mean \"%s\"?)", name,
-                       near);
-  return lethe_failf(L, LETHE_EPOLICY, "unknown policy \"%s\"", name);
+/* The policy at 1: a built-in one by name, "belady" too, or one that was made; NULL without memory. Raises. */
+static struct lethe_evict *policy_at(lua_State *L, int64_t limit, uint64_t seed) {
+  struct lethe_evict *e = NULL;
+  if (lua_type(L, 1) != LUA_TSTRING) return evict_take(L, 1);
+  const struct lethe_evict_ops *ops = lethe_evict_find(lua_tostring(L, 1), true);
+  if (!ops) luaL_error(L, "unknown policy \"%s\"", lua_tostring(L, 1));
+  lethe_evict_new_with(&e, &lethe_alloc_libc, ops, NULL, limit, seed);
+  return e;
 }
 
-/* replay(name, limit, unit, seed) -> Replay | nil, m, code. Of "belady" too. */
+/* replay(made | name, limit, unit, seed) -> Replay | nil, m, code */
 static int l_replay(lua_State *L) {
-  struct lethe_evict *e;
   struct lethe_replay *r;
-  const struct lethe_evict_ops *ops = lethe_evict_find(luaL_checkstring(L, 1), true);
   int64_t limit = luaL_checkinteger(L, 2);
   bool unit = lua_toboolean(L, 3);
   uint64_t seed = (uint64_t)luaL_optinteger(L, 4, 1);
   lethe_safepoint(L);
-  if (!ops) return unknown(L, lua_tostring(L, 1));
   struct lethe_box *b = lethe_box_new(L, &replay_class, 0);
-  int rc = lethe_evict_new_with(&e, &lethe_alloc_libc, ops, NULL, limit, seed);
-  if (rc == LETHE_OK && (rc = lethe_replay_new(&r, e, unit)) != LETHE_OK) lethe_evict_delete(e);
-  if (rc != LETHE_OK) return lethe_fail(L, rc);
+  struct lethe_evict *e = policy_at(L, limit, seed);
+  int rc = e ? lethe_replay_new(&r, e, unit) : LETHE_ENOMEM;
+  if (rc != LETHE_OK) {
+    lethe_evict_delete(e);
+    return lethe_fail(L, rc);
+  }
   lethe_box_hold(L, b, r);
   return 1;
 }
@@ -142,6 +148,31 @@ static int replay_stats(lua_State *L) {
   set_integer(L, "entries", r->policy->len);
   set_integer(L, "used", (uint64_t)r->policy->used);
   set_integer(L, "limit", (uint64_t)r->policy->limit);
+  return 1;
+}
+
+static void push_failure(lua_State *L, const struct lethe_evict_failure *f) {
+  lua_createtable(L, 0, 6);
+  lua_pushstring(L, f->call);
+  lua_setfield(L, -2, "call");
+  lua_pushstring(L, f->message);
+  lua_setfield(L, -2, "message");
+  lua_pushstring(L, f->trace);
+  lua_setfield(L, -2, "traceback");
+  set_integer(L, "at", f->at);
+  set_integer(L, "spent", (uint64_t)f->spent);
+  set_integer(L, "budget", (uint64_t)f->budget);
+}
+
+/* Replay:failures() -> list of { call, message, traceback, at, spent, budget } */
+static int replay_failures(lua_State *L) {
+  const struct lethe_replay *r = check_replay(L);
+  unsigned n = lethe_evict_script_strikes(r->policy);
+  lua_createtable(L, (int)n, 0);
+  for (unsigned i = 0; i < n; i++) {
+    push_failure(L, lethe_evict_script_failure(r->policy, i));
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
   return 1;
 }
 

@@ -55,7 +55,9 @@ static int64_t now_ns(void) {
 }
 
 static void look_at_clock(struct lethe_meter *m) {
-  if (m->fires++ % CLOCK_EVERY || now_ns() < m->until) return;
+  if (m->fires++ % CLOCK_EVERY) return;
+  if (!m->until) m->until = now_ns() + m->within;
+  if (now_ns() < m->until) return;
   m->spent = m->late = true;
 }
 
@@ -136,7 +138,7 @@ static void hook(lua_State *L, lua_Debug *ar) {
     /* nothing more is counted */
   } else if (ar->event == LUA_HOOKCOUNT) {
     take(m, lua_gethookcount(L));
-    if (m->until) look_at_clock(m);
+    if (m->until || m->within) look_at_clock(m);
   } else if (ar->event == LUA_HOOKCALL && L != m->base && !lua_getstack(L, 1, &caller)) {
     take(m, INTERVAL); /* M4: a coroutine starts */
   }

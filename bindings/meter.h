@@ -30,12 +30,13 @@
 #include <lua.h>
 
 struct lethe_meter {
-  int64_t budget;  /* instructions in all */
-  int64_t left;    /* below 0: spent */
-  int64_t until;   /* nanoseconds of CLOCK_MONOTONIC after which it counts as spent; 0: no clock */
-  bool spent;      /* for good: every further call fails at once */
-  bool late;       /* spent by the clock */
-  unsigned fires;  /* of the hook, for looking at the clock now and then */
+  int64_t budget; /* instructions in all */
+  int64_t left;   /* below 0: spent */
+  int64_t until;  /* nanoseconds of CLOCK_MONOTONIC after which it counts as spent; 0: no clock */
+  int64_t within; /* nanoseconds from the first look at the clock: until is set then; 0: no clock */
+  bool spent;     /* for good: every further call fails at once */
+  bool late;      /* spent by the clock */
+  unsigned fires; /* of the hook, for looking at the clock now and then */
   lua_State *base; /* the thread of the call under way */
   char *trace;     /* NULL, or room for a traceback of the first failure, "" before it */
   size_t trace_size;

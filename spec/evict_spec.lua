@@ -96,7 +96,7 @@ describe("a replay", function()
     assert.error_matches(function() policy.replay{ policy = "lru", limt = 1 } end,
       'unknown option "limt" %(did you mean "limit"%?%)')
     assert.error_matches(function() policy.replay{ policy = 5, limit = 1 } end,
-      "^policy must be a name %(got number%)")
+      "^policy must be a name, a function or a table %(got number%)")
     assert.error_matches(function() policy.replay{ policy = "lru", limit = 1, seed = "x" } end,
       "seed must be an integer %(got x%)")
   end)

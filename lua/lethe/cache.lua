@@ -202,6 +202,33 @@ function Cache:on_evict(fn)
   core.listen(self, fn ~= nil)
 end
 
+-- ---- policies ---------------------------------------------------------------------------------
+
+--- Puts another policy in charge, under load: entries stay, in order where both are scripts of one
+--- form, and what `export` returns goes to `import`. On any failure the old one stays.
+---@param policy string|table|function|lethe.policy.Text
+---@return true?
+---@return string? message
+---@return string? code "bad_policy"
+function Cache:reload(policy)
+  base.check(self, "cache.Cache")
+  local ok, message, code = policies.reload(self, policy, 2)
+  return ok, message, code -- no tail call: positions are counted
+end
+
+--- Runs a candidate beside the policy in charge, on the keys of a sample of all accesses; what it
+--- chooses is never used. `stats()` of the Shadow estimates what it would have missed.
+---@param policy string|table|function|lethe.policy.Text
+---@param options { sample: number? }? the part of all keys, 1/8; more where the cache is small
+---@return lethe.cache.Shadow?
+---@return string? message
+---@return string? code "bad_policy"
+function Cache:shadow(policy, options)
+  base.check(self, "cache.Cache")
+  local shadow, message, code = policies.shadow(self, policy, options, 2)
+  return shadow, message, code
+end
+
 -- ---- making -----------------------------------------------------------------------------------
 
 local NEW <const> = {
@@ -256,7 +283,7 @@ end
 ---@field backend lethe.cache.Backend
 ---@field limit integer? entries
 ---@field bytes (integer|string)?
----@field policy string|table|nil "lru"
+---@field policy string|table|function|lethe.policy.Text|nil "lru"
 ---@field weigh (fun(key: string|integer, value: any): number)? bytes; strings weigh their length
 ---@field account lethe.quota.Account? the cache is a participant of it
 ---@field ttl number? seconds
@@ -276,8 +303,9 @@ function M.new(options)
   base.options(options, NEW, 2)
   local evicts, bars = backends.check(options.backend, 2)
   local own = new_own(options, 2)
-  local policy, why = policies.find(check.policy(options, 2))
-  if not policy then return nil, why, "bad_policy" end
+  local policy, why, reason = policies.make(options.policy, own, 2)
+  if not policy then return nil, why, reason end
+  local _ <close> = policy -- what the cache has not taken
   local account = check.object(options, "account", "quota.Account", 2)
   if account then own.holder = require("lethe.cache.account").holder() end
   local cache, message, code = core.new(own, own.loop, evicts, bars, policy, account)

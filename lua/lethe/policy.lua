@@ -6,7 +6,18 @@
 -- for belongs. `load` reads the text once; a path in its place is read at each use.
 --
 --   local mine = assert(policy.load("mine.lua"))
+--   print(policy.check(mine))
 --   local tracker = quota.new{ max = "64M", policy = mine }
+--
+-- Eviction policies come in three forms, cheapest first.
+--
+--   { score = "L + freq * cost / size" }              the lowest leaves first; or a function of
+--                                                     freq, age, since, size, cost, L
+--   { queues = { small = 0.1, main = 0.9 }, ghost = { small = 0.9 }, rules = {
+--       insert = "ghost and main or small",
+--       on_evict = { small = "freq >= 2 and move(main, freq = 0) or drop(ghost)",
+--                    main = "freq >= 1 and reinsert(freq = min(freq, 3) - 1) or drop" } } }
+--   { on_evict = function(c) return c:queue("main"):back() end }
 --
 -- `replay` tries a policy on requests, one by one: a cache that holds nothing and counts what a
 -- real one would have found. Whole traces are lethe.sim's.
@@ -14,6 +25,8 @@
 local base = require "lethe.core.base"
 local core = require "lethe.core.policy"
 local evict = require "lethe.core.evict"
+local check = require "lethe.policy.check"
+local make = require "lethe.policy.make"
 
 ---@class lethe.policy
 local M = {}
@@ -47,21 +60,34 @@ local function replay_limit(options, level)
 end
 
 --- A cache of keys and sizes, to try a policy on. "belady" is there as well.
----@param options { policy: string, limit: integer?, bytes: lethe.Size?, seed: integer? }
+---@param options { policy: any, limit: integer?, bytes: lethe.Size?, seed: integer? }
 ---@return lethe.policy.Replay?
 ---@return string? message
 ---@return string? code "bad_policy"
 function M.replay(options)
   base.options(options, { "policy", "limit", "bytes", "seed" }, 2)
-  local name, seed = options.policy, options.seed
-  if type(name) ~= "string" then
-    error(("policy must be a name (got %s)"):format(type(name)), 2)
-  end
+  local seed = options.seed
   if seed ~= nil and math.type(seed) ~= "integer" then
     error(("seed must be an integer (got %s)"):format(tostring(seed)), 2)
   end
   local limit, unit = replay_limit(options, 2)
-  return evict.replay(name, limit, unit, seed)
+  if options.policy == "belady" then return evict.replay("belady", limit, unit, seed) end
+  local made, message, code = make.make(options.policy, limit, seed or 1, false, 2)
+  if not made then return nil, message, code end
+  return evict.replay(made, limit, unit, seed)
+end
+
+--- Tries a policy: true, or a list of what is wrong with it. It may be one that evicts, tried by a
+--- short replay, or one that reclaims. Functions of a table are called.
+---@param policy string|table|function|lethe.policy.Text
+---@return true|string[]
+function M.check(policy)
+  local kind = type(policy)
+  if kind ~= "string" and kind ~= "table" and kind ~= "function" and base.type(policy) == nil then
+    error(("bad argument #1 to 'check' (a policy expected, got %s)"):format(kind), 2)
+  end
+  local problems = check.problems(policy)
+  return #problems == 0 or problems
 end
 
 return M

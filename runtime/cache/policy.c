@@ -2,6 +2,7 @@
  * What the cache asks of its eviction policy, which counts bytes where these are limited, else
  * entries. While it is asked nobody may call the cache: a policy may be a script. */
 #include "cache_internal.h"
+#include "lethe/evict_script.h"
 
 static int64_t size_of(const struct lethe_cache *c, const struct lethe_cache_entry *e) {
   return c->weighted ? e->size : 1;
@@ -131,26 +132,49 @@ static void let_go(void *ud, const struct lethe_evict_node *node) {
   lethe_list_push(&m->c->homeless, &e->aside);
 }
 
-int lethe_cache_swap_policy(struct lethe_cache *c, struct lethe_evict *policy,
-                            struct lethe_evict **before) {
+/* Handles stay, and so does what is refused. */
+static int swap_heirs(struct lethe_cache *c, struct lethe_evict *policy, int (*moved)(void *ud),
+                      void *ud) {
+  int code = lethe_evict_script_inherit(policy, c->policy);
+  if (code != LETHE_OK) return code;
+  code = moved ? moved(ud) : LETHE_OK;
+  if (code == LETHE_OK && lethe_evict_script_strikes(policy)) code = LETHE_EPOLICY;
+  if (code != LETHE_OK) lethe_evict_script_give_back(policy, c->policy);
+  return code;
+}
+
+static int swap_copies(struct lethe_cache *c, struct lethe_evict *policy, int (*moved)(void *ud),
+                       void *ud) {
   struct move m = {c, policy, LETHE_OK};
+  lethe_evict_each(c->policy, copy_node, &m);
+  if (m.code == LETHE_OK && moved) m.code = moved(ud);
+  if (m.code == LETHE_OK && lethe_evict_script_strikes(policy)) m.code = LETHE_EPOLICY;
+  if (m.code != LETHE_OK) {
+    lethe_evict_clear(policy);
+    return m.code;
+  }
+  lethe_evict_each(c->policy, let_go, &m);
+  lethe_evict_each(policy, take_handle, &m);
+  return LETHE_OK;
+}
+
+int lethe_cache_swap_policy(struct lethe_cache *c, struct lethe_evict *policy,
+                            int (*moved)(void *ud), void *ud, struct lethe_evict **before) {
   if (c->closed) return LETHE_ECLOSED;
   if (c->deciding) return LETHE_EINVAL;
   c->deciding = true;
   lethe_evict_resize(policy, c->weighted ? c->max_bytes : c->limit);
-  lethe_evict_each(c->policy, copy_node, &m);
-  if (m.code == LETHE_OK) {
-    lethe_evict_each(c->policy, let_go, &m);
-    lethe_evict_each(policy, take_handle, &m);
+  int code = swap_heirs(c, policy, moved, ud);
+  if (code == LETHE_EINVAL) code = swap_copies(c, policy, moved, ud); /* of another kind */
+  if (code == LETHE_OK) {
     *before = c->policy;
     c->policy = policy;
-  } else {
-    lethe_evict_clear(policy);
   }
   c->deciding = false;
+  if (code != LETHE_OK) return code;
   c->trim = c->room = true;
   cache_pump(c);
-  return m.code;
+  return LETHE_OK;
 }
 
 struct lethe_evict *lethe_cache_policy(struct lethe_cache *c) {

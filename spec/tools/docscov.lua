@@ -15,6 +15,7 @@ local INTERNAL <const> = {
   ["lethe.backend.Call"] = "an operation that a waiting call of lua/lethe/backend.lua waits for",
   ["lethe.cache.Call"] = "a call of a backend under way, held by its task",
   ["lethe.cache.Wait"] = "a waiting call of lua/lethe/cache.lua",
+  ["lethe.policy.Made"] = "a policy on its way into a cache",
   ["lethe.quota.Call"] = "a reclaim request under way, held by the port of lua/lethe/quota.lua",
   ["lethe.quota.Grave"] = "tells the tracker that a condemned participant's object is gone",
   ["lethe.registry.Note"] = "hangs on a registered object, inside a weak table",
@@ -73,17 +74,37 @@ end
 
 -- ---- what there is ----------------------------------------------------------------------------
 
--- Classes whose metatables each object of another class has for itself.
+local function of_slots(method)
+  return function()
+    local slots = require("lethe.vat").slots()
+    return slots[method](slots)
+  end
+end
+
+-- What a hook of an eviction policy gets.
+local function of_policy(fn)
+  return function()
+    local object
+    local _ <close> = require("lethe.policy.make").make({
+      init = function(c) object = fn(c) end,
+    }, 1, 1, false, 1)
+    return object
+  end
+end
+
+-- Classes whose metatables are in no registry: how to come by an object.
 local MADE_BY <const> = {
-  ["lethe.vat.WeakMap"] = "weak_map", ["lethe.vat.WeakSet"] = "weak_set",
-  ["lethe.vat.Store"] = "store", ["lethe.vat.WeakStore"] = "weak_store",
+  ["lethe.vat.WeakMap"] = of_slots("weak_map"), ["lethe.vat.WeakSet"] = of_slots("weak_set"),
+  ["lethe.vat.Store"] = of_slots("store"), ["lethe.vat.WeakStore"] = of_slots("weak_store"),
+  ["lethe.policy.Cache"] = of_policy(function(c) return c end),
+  ["lethe.policy.Queue"] = of_policy(function(c) return c:queue("main") end),
+  ["lethe.policy.Ghost"] = of_policy(function(c) return c:ghost("gone", 1) end),
 }
 
 local function methods_of(class)
   local mt = debug.getregistry()[class]
   if MADE_BY[class] then
-    local slots = require("lethe.vat").slots()
-    mt = debug.getmetatable(slots[MADE_BY[class]](slots))
+    mt = debug.getmetatable(MADE_BY[class]())
   end
   local index = type(mt) == "table" and mt.__index
   if type(index) == "function" then -- what has fields too keeps its methods in an upvalue

@@ -1,26 +1,67 @@
--- Which eviction policy a cache is to have.
+-- Which eviction policy a cache has: made of an option, exchanged for another, tried beside it.
 
+local base = require "lethe.core.base"
 local core = require "lethe.core.cache"
+local policies = require "lethe.policy.make"
 
 local M = {}
 
-local names = core.policy_names()
+local NO_LIMIT <const> = math.maxinteger
 
---- The policy as core.new takes it; nil and why there is none.
+--- The policy of an option, for core.new; nil, why there is none, and a code.
 ---@param policy any the option
----@return string? policy
+---@param own table what the cache keeps
+---@param level integer where misuse is reported, 1 being the caller
+---@return userdata? made
 ---@return string? message
-function M.find(policy)
-  if policy == nil then return "lru" end
-  for _, name in ipairs(names) do
-    if name == policy then return policy end
+---@return string? code
+function M.make(policy, own, level)
+  return policies.make(policy or "lru", own.bytes or own.limit or NO_LIMIT, 1, false, level + 1)
+end
+
+--- Puts another policy in charge of a cache, or leaves the one that is and says why.
+---@param cache lethe.cache.Cache
+---@param policy any
+---@param level integer
+---@return true?
+---@return string? message
+---@return string? code
+function M.reload(cache, policy, level)
+  local ok, why, code = policies.dry_run(policy, level + 1)
+  if not ok then return nil, why, code end
+  local made, message, reason = policies.make(policy, core.policy_limit(cache), 1, false, level + 1)
+  if not made then return nil, message, reason end
+  local _ <close> = made
+  return core.reload(cache, made)
+end
+
+local SHADOW <const> = { "sample" }
+local SAMPLE <const> = 1 / 8
+local ENTRIES <const> = 64 -- fewer in a shadow say little: then more keys are looked at
+
+--- Runs a policy beside the one of a cache.
+---@param cache lethe.cache.Cache
+---@param policy any
+---@param options { sample: number? }?
+---@param level integer
+---@return lethe.cache.Shadow?
+---@return string? message
+---@return string? code
+function M.shadow(cache, policy, options, level)
+  if options ~= nil then base.options(options, SHADOW, level + 1) end
+  local sample = options and options.sample or SAMPLE
+  if type(sample) ~= "number" or not (sample > 0 and sample <= 1) then
+    error(("sample must be a number above 0 and at most 1 (got %s)"):format(tostring(sample)),
+      level + 1)
   end
-  local near = core.nearest_policy(tostring(policy))
-  if near then
-    return nil, ('unknown policy "%s" (did you mean "%s"?)'):format(tostring(policy), near)
-  end
-  return nil, ('unknown policy "%s" (there are %s)'):format(tostring(policy),
-    table.concat(names, " "))
+  local limit <const>, own <const> = core.policy_limit(cache), core.own(cache)
+  local unit <const> = own.bytes == nil
+  if unit and limit * sample < ENTRIES then sample = math.min(1, ENTRIES / math.max(limit, 1)) end
+  local made, message, code = policies.make(policy, core.shadow_limit(limit, sample), 1, false,
+    level + 1)
+  if not made then return nil, message, code end
+  local _ <close> = made
+  return core.shadow(cache, made, sample, unit)
 end
 
 return M

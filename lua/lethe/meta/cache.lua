@@ -133,6 +133,42 @@ function Cache:size() end
 ---@return lethe.cache.Stats
 function Cache:stats() end
 
+--- Puts another policy in charge, under load: entries stay, and where both are scripts of one form
+--- they stay in order, and what `export` returns goes to `import`. On any failure the old one stays.
+---@param policy string|table|function|lethe.policy.Text
+---@return true?
+---@return string? message
+---@return string? code "bad_policy"
+function Cache:reload(policy) end
+
+--- Runs a candidate beside the policy in charge, on the keys of a sample of all accesses; what it
+--- chooses is never used.
+---@param policy string|table|function|lethe.policy.Text
+---@param options? { sample: number? } the part of all keys, 1/8; more where the cache is small
+---@return lethe.cache.Shadow?
+---@return string? message
+---@return string? code "bad_policy"
+function Cache:shadow(policy, options) end
+
+---@class lethe.cache.Shadow: lethe.Object
+local Shadow = {}
+
+--- It watches no more.
+---@return true
+function Shadow:close() end
+
+---@class lethe.cache.Shadow.Stats
+---@field hits integer of all accesses since it began, estimated; so are the misses
+---@field misses integer
+---@field miss_ratio number
+---@field error_bound number what the ratio of a whole run may differ by
+---@field sampled integer accesses of sampled keys
+---@field sample number the part of all keys
+---@field strikes integer failures of the policy
+
+---@return lethe.cache.Shadow.Stats
+function Shadow:stats() end
+
 ---@class lethe.cache.Hold: lethe.Object
 ---@field value any what the entry has now
 local Hold = {}

@@ -198,7 +198,10 @@ static int check(const struct lethe_evict *e, char *why, size_t n) {
 
 static void each(struct lethe_evict *e, void (*fn)(void *ud, uint32_t slot), void *ud) {
   struct hooks *p = hooks_of(script_of(e));
-  script_list_each(&p->script, &p->script.lru, fn, ud);
+  if (script_is_out(&p->script)) { /* queues are as they were then */
+    script_list_each(&p->script, &p->script.lru, fn, ud);
+    return;
+  }
   for (unsigned q = 0; q < p->queues; q++) script_list_each(&p->script, &p->queue[q].list, fn, ud);
   for (uint32_t slot = 1; slot <= e->high; slot++) {
     const struct lethe_evict_node *n = lethe_evict_at(e, slot);

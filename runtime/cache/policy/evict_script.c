@@ -304,12 +304,8 @@ unsigned lethe_evict_script_events(const struct lethe_evict *e, struct lethe_evi
 
 /* ---- succession --------------------------------------------------------------------------------- */
 
-int lethe_evict_script_inherit(struct lethe_evict *e, struct lethe_evict *from) {
-  if (!is_script(e) || e->ops != from->ops || e->len || e == from) return LETHE_EINVAL;
+static void take_nodes(struct lethe_evict *e, struct lethe_evict *from) {
   struct script *s = script_of(e), *old = script_of(from);
-  int rc = e->ops->reserve ? e->ops->reserve(e, from->room) : LETHE_OK;
-  if (rc == LETHE_OK) rc = s->form->prepare(s, old);
-  if (rc != LETHE_OK) return rc;
   lethe_free(e->alloc, e->nodes, (size_t)e->room * e->stride);
   e->nodes = from->nodes;
   e->room = from->room;
@@ -327,5 +323,17 @@ int lethe_evict_script_inherit(struct lethe_evict *e, struct lethe_evict *from) 
   from->nodes = NULL;
   from->room = from->high = from->free = from->len = 0;
   from->used = 0;
-  return LETHE_OK;
+}
+
+int lethe_evict_script_inherit(struct lethe_evict *e, struct lethe_evict *from) {
+  if (!is_script(e) || e->ops != from->ops || e->len || e == from) return LETHE_EINVAL;
+  struct script *s = script_of(e), *old = script_of(from);
+  int rc = e->ops->reserve ? e->ops->reserve(e, from->room) : LETHE_OK;
+  if (rc == LETHE_OK) rc = s->form->prepare(s, old);
+  if (rc == LETHE_OK) take_nodes(e, from);
+  return rc;
+}
+
+void lethe_evict_script_give_back(struct lethe_evict *e, struct lethe_evict *to) {
+  take_nodes(to, e);
 }

@@ -266,20 +266,36 @@ static void inherit_ghosts(struct hooks *p, struct hooks *old) {
     }
 }
 
+/* All of a list behind what a queue has. */
+static void append(struct hooks *p, unsigned queue, struct list *l) {
+  struct list *to = &p->queue[queue].list;
+  if (l->head) {
+    lethe_evict_at(&p->script.evict, l->head)->prev = to->tail;
+    *(to->tail ? &lethe_evict_at(&p->script.evict, to->tail)->next : &to->head) = l->head;
+    to->tail = l->tail;
+  }
+  to->len += l->len;
+  to->used += l->used;
+  *l = (struct list){0};
+}
+
+/* The queue of that name; main, where there was no memory for it. */
+static unsigned successor(struct hooks *p, const char *name) {
+  unsigned index;
+  return lethe_evict_hooks_queue(&p->script.evict, name, &index) == LETHE_OK ? index : 0;
+}
+
 /* Lists are taken as they are; their nodes learn the new number. */
 void hooks_inherit(struct script *s, struct script *from) {
   struct hooks *p = hooks_of(s), *old = hooks_of(from);
   uint8_t number[LETHE_EVICT_HOOK_QUEUES + 1] = {0};
-  unsigned index = 0;
   for (size_t q = 0; q < old->queues && !script_is_out(from); q++) {
-    (void)lethe_evict_hooks_queue(&s->evict, old->queue[q].name, &index); /* it is there */
-    p->queue[index].list = old->queue[q].list;
-    old->queue[q].list = (struct list){0};
+    unsigned index = successor(p, old->queue[q].name);
+    append(p, index, &old->queue[q].list);
     number[q + 1] = (uint8_t)(index + 1);
   }
   if (script_is_out(from)) {
-    p->queue[0].list = from->lru; /* main */
-    from->lru = (struct list){0};
+    append(p, 0, &from->lru);
     number[SCRIPT_LRU] = 1;
   }
   for (uint32_t slot = 1; slot <= s->evict.high; slot++) {

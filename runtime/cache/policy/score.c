@@ -129,15 +129,19 @@ static bool by_callback(struct score *p, const double *fields, double *value) {
   return false;
 }
 
-/* The score of an entry now; false after a failure. */
-static bool score_now(struct score *p, const struct script_node *n, double *value) {
-  double fields[LETHE_EVICT_FIELDS];
-  script_fields(&p->script, n, fields);
+static bool score_of_fields(struct score *p, const double *fields, double *value) {
   bool ok = p->expr ? by_expression(p, fields, value) : by_callback(p, fields, value);
   if (!ok || !isnan(*value)) return ok;
   script_args(&p->script, ARGS, fields);
   script_fail(&p->script, "score", "score must be a number (got NaN)");
   return false;
+}
+
+/* The score of an entry now; false after a failure. */
+static bool score_now(struct score *p, const struct script_node *n, double *value) {
+  double fields[LETHE_EVICT_FIELDS];
+  script_fields(&p->script, n, fields);
+  return score_of_fields(p, fields, value);
 }
 
 /* An entry that could not be scored has the score of the last victim: neither kept for good nor the first
@@ -252,25 +256,32 @@ static int check(const struct lethe_evict *e, char *why, size_t n) {
 
 /* ---- succession --------------------------------------------------------------------------------- */
 
-static int prepare(struct script *s, struct script *from) {
-  (void)s, (void)from;
-  return LETHE_OK; /* reserve did it */
+/* Callbacks cannot be compared: what replaces one is taken for its newer version. */
+static bool keeps_scores(const struct score *p, const struct score *from) {
+  return !p->sample && !from->sample && !script_is_out(&from->script) &&
+         lethe_expr_same(p->expr, from->expr);
 }
 
-/* Callbacks cannot be compared: what replaces one is taken for its newer version. */
-static bool scores_alike(const struct score *p, const struct score *from) {
-  return !p->sample && !from->sample && lethe_expr_same(p->expr, from->expr);
+/* Where scores differ they are computed first, to be seen to go well: nothing has changed until then. */
+static int prepare(struct script *s, struct script *from) {
+  struct score *p = score_of(s), *old = score_of(from);
+  bool keep = p->sample || keeps_scores(p, old);
+  for (size_t i = 1; i <= old->n; i++) {
+    struct script_node *n = script_at(from, old->heap[i].slot);
+    double fields[LETHE_EVICT_FIELDS];
+    n->score = old->heap[i].score;
+    if (keep) continue;
+    script_fields(from, n, fields);
+    if (!score_of_fields(p, fields, &n->score)) return LETHE_EPOLICY;
+  }
+  return LETHE_OK;
 }
 
 static void inherit(struct script *s, struct script *from) {
   struct score *p = score_of(s), *old = score_of(from);
-  bool keep = scores_alike(p, old) && !script_is_out(from);
   for (size_t i = 1; i <= old->n; i++) {
     const struct script_node *n = script_at(s, old->heap[i].slot);
-    double value = keep ? old->heap[i].score : 0;
-    if (!keep && !p->sample && !script_is_out(s) && !score_now(p, n, &value)) value = 0;
-    if (script_is_out(s)) break; /* which has taken all that there is */
-    enter(p, old->heap[i].slot, value, n->last);
+    enter(p, old->heap[i].slot, n->score, n->last);
   }
   old->n = 0;
 }

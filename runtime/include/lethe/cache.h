@@ -247,9 +247,13 @@ LETHE_API int lethe_cache_invalidate(struct lethe_cache *c,
                                      void *ud);
 /* Other limits; -1 leaves one as it is. What is too much leaves now, or once it is written or free. */
 LETHE_API void lethe_cache_resize(struct lethe_cache *c, int64_t limit, int64_t bytes);
-/* Another policy, empty, is taken over with all entries in it, the likeliest victims first; the one
- * before is given back, with its own. LETHE_ENOMEM: as it was. */
+/* Another policy, empty, takes over all entries: as they stand, if it is a script of the form of the one
+ * before (lethe_evict_script_inherit), else the likeliest victims first. The one before is given back.
+ * `moved`, optional, is called when it has them; another code than LETHE_OK undoes it. On failure all
+ * is as it was, but that the new policy may have been asked about entries: LETHE_ENOMEM, LETHE_EPOLICY
+ * (a script that failed at once), LETHE_EINVAL (from within a policy), LETHE_ECLOSED. */
 LETHE_API int lethe_cache_swap_policy(struct lethe_cache *c, struct lethe_evict *policy,
+                                      int (*moved)(void *ud), void *ud,
                                       struct lethe_evict **before);
 LETHE_API struct lethe_evict *lethe_cache_policy(struct lethe_cache *c);
 /* Open or closed: answers come on its thread. */

@@ -132,7 +132,10 @@ LETHE_API unsigned lethe_evict_script_events(const struct lethe_evict *e,
                                              struct lethe_evict_event *out);
 /* Takes over the entries of another script of the same form, which is empty then: handles stay, queues
  * of the same name keep their order and their ghosts, scores stay where they are computed alike. Only
- * into a policy that has no entries. LETHE_ENOMEM; LETHE_EINVAL: of another form, or not empty. */
+ * into a policy that has no entries. LETHE_ENOMEM; LETHE_EPOLICY: a score failed, which is noted as a
+ * strike; LETHE_EINVAL: of another form, or not empty. On failure nothing has moved. */
 LETHE_API int lethe_evict_script_inherit(struct lethe_evict *e, struct lethe_evict *from);
+/* Undoes that, before any entry has come or gone. Cannot fail. */
+LETHE_API void lethe_evict_script_give_back(struct lethe_evict *e, struct lethe_evict *to);
 
 #endif
