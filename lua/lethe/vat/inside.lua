@@ -65,10 +65,13 @@ local function encode_all(vat, values, what)
   return { data = data, slots = slots }
 end
 
+-- Every slot is imported, in order, whether the data speaks of it or not: the kernel counts it.
 local function decode_all(vat, args, is_message)
-  return marshal.decode(args.data, args.slots, function(name)
-    return vat.slots:import(name)
-  end, is_message)
+  local objects = {}
+  for _, name in ipairs(args.slots) do
+    objects[name] = vat.slots:import(name)
+  end
+  return marshal.decode(args.data, args.slots, function(name) return objects[name] end, is_message)
 end
 
 -- Outcomes that cannot leave become rejections that say so.

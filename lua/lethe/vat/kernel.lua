@@ -168,7 +168,7 @@ function Kernel:vat(name, how, given)
     name = name, meter = bounds.meter, memory = bounds.memory, output = k.output,
     account = account, now = function() return k.loop:now() end,
   }, crank.syscalls(k, vat), 2)
-  return join(k, vat, driver, bounds)
+  return whole(k, join, vat, driver, bounds)
 end
 
 --- Ends a vat.

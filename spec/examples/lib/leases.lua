@@ -7,6 +7,7 @@
 --   local tracker = leases.new(syscall, 20)
 --   tracker:tick()                  at each delivery
 --   tracker:hold(vref)              one more use of it; the lease begins anew
+--   tracker:renew(vref)             it is still wanted: the same
 --   tracker:release(vref)           one fewer
 --   tracker:bring_out_your_dead()   drops and retires what is not used, or was not for so long
 local M = {}
@@ -33,9 +34,10 @@ function Tracker:release(vref)
   if entry then entry.count = entry.count - 1 end
 end
 
--- Whether the vat may still use it.
-function Tracker:holds(vref)
-  return self.held[vref] ~= nil
+-- It is still wanted: the lease begins anew.
+function Tracker:renew(vref)
+  local entry = self.held[vref]
+  if entry then entry.ends = self.now + self.lease end
 end
 
 function Tracker:bring_out_your_dead()
