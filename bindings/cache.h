@@ -12,12 +12,17 @@
 #include "lethe/cache.h"
 #include "quota.h"
 
-/* A value of Lua's. A string's bytes can be read without Lua. */
+/* A value of Lua's. A string's bytes can be read without Lua. Values stand in pages, whose addresses tell
+ * from that of a value: so its slot is known without a look at it. */
 struct lcache_value {
   struct lethe_cache_value value;
-  struct lcache *cache;
   struct lcache_value *next; /* among the spare ones */
-  lua_Integer slot;
+};
+enum { LCACHE_PAGE = 4096 };
+struct lcache_page {
+  struct lcache *cache;
+  lua_Integer first; /* slot of the first value */
+  struct lcache_value values[];
 };
 
 /* Somebody who sees every access: a recorder, a shadow. Caller's memory while it is in the list. */
@@ -37,12 +42,14 @@ struct lcache_notice {
 enum { NOTICE_FAILED = 100, NOTICE_DROPPED };
 
 struct settler;
+struct lcache_arena;
 
 struct lcache {
   struct lethe_cache *c;
   struct lethe_state *state;
   struct lethe_cache_backend backend; /* that calls Lua */
   struct lcache_value *spare;
+  struct lcache_arena *arenas; /* of pages; the latest first */
   lua_Integer slots;
   struct lethe_list node, notices; /* among the state's caches that have some */
   struct settler *settler;

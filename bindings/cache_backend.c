@@ -59,16 +59,24 @@ struct upcall {
   struct lethe_cache_call *call; /* NULL once its object answers for it */
 };
 
-/* upcalls.call(own, Call, name [, key [, value]]) */
-static int call_lua(lua_State *L) {
+/* -> Call */
+static int new_call(lua_State *L) {
   struct upcall *u = lua_touserdata(L, 1);
-  struct lethe_cache_call *call = u->call;
+  struct lethe_box *b = lethe_box_new(L, &lcache_call_class, 0);
+  lethe_box_hold(L, b, u->call);
+  u->call->ud = NULL;
+  u->call = NULL;
+  return 1;
+}
+
+/* (upcall, Call): upcalls.call(own, Call, name [, key [, value]]) */
+static int call_lua(lua_State *L) {
+  const struct upcall *u = lua_touserdata(L, 1);
+  const struct lethe_cache_call *call = ((struct lethe_box *)lua_touserdata(L, 2))->what;
   int n = 3;
   lcache_push_upcall(L, "call");
   lcache_push_own(L, u->k);
-  struct lethe_box *b = lethe_box_new(L, &lcache_call_class, 0);
-  lethe_box_hold(L, b, call);
-  u->call = NULL;
+  lua_pushvalue(L, 2);
   lua_pushstring(L, u->name);
   if (strcmp(u->name, "barrier") != 0) {
     lcache_push_key(L, &call->key);
@@ -82,15 +90,33 @@ static int call_lua(lua_State *L) {
   return 0;
 }
 
+/* begun(call): its task has come so far that the Call's end will be seen to */
+static int l_begun(lua_State *L) {
+  struct lethe_cache_call *call = lethe_check(L, 1, &lcache_call_class)->what;
+  call->ud = call;
+  return 0;
+}
+
+/* One that did not even begin, for want of memory, is answered here. */
+static void begin_in(lua_State *L, struct upcall *u) {
+  lua_pushcfunction(L, new_call);
+  lua_pushlightuserdata(L, u);
+  if (!lethe_call_reported(L, 1, 1)) return;
+  lua_pushcfunction(L, call_lua);
+  lua_pushlightuserdata(L, u);
+  lua_pushvalue(L, -3);
+  lethe_call_reported(L, 2, 0);
+  struct lethe_box *b = lua_touserdata(L, -1);
+  const struct lethe_cache_call *call = b->what;
+  if (call && !call->ud) u->call = take_call(L, b);
+  lua_pop(L, 1);
+}
+
 static void begin(struct lethe_cache_backend *b, struct lethe_cache_call *call, const char *name) {
   struct lcache *k = lethe_container_of(b, struct lcache, backend);
   struct upcall u = {name, k, call};
   lua_State *L = k->state->turning;
-  if (!k->state->ended && lua_checkstack(L, LUA_MINSTACK)) {
-    lua_pushcfunction(L, call_lua);
-    lua_pushlightuserdata(L, &u);
-    lethe_call_reported(L, 1, 0);
-  }
+  if (!k->state->ended && lua_checkstack(L, LUA_MINSTACK)) begin_in(L, &u);
   if (u.call) lethe_cache_answer(u.call, LETHE_ENOMEM, NULL, NULL);
 }
 
@@ -136,7 +162,8 @@ static int l_upcalls(lua_State *L) {
 }
 
 void lcache_open_backend(lua_State *L) {
-  static const luaL_Reg functions[] = {{"answer", l_answer}, {"upcalls", l_upcalls}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"answer", l_answer}, {"begun", l_begun}, {"upcalls", l_upcalls}, {NULL, NULL}};
   lethe_class(L, &lcache_call_class);
   luaL_setfuncs(L, functions, 0);
 }

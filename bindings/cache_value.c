@@ -65,38 +65,73 @@ void lcache_free_key(struct lethe_cache_key *key) {
 
 /* ---- values ------------------------------------------------------------------------------------ */
 
-static void recycle(struct lcache_value *v) {
-  v->next = v->cache->spare;
-  v->cache->spare = v;
+struct lcache_arena {
+  struct lcache_arena *next;
+  size_t size;
+};
+
+enum {
+  PER_PAGE = (LCACHE_PAGE - sizeof(struct lcache_page)) / sizeof(struct lcache_value),
+  MOST_PAGES = 256
+};
+
+static struct lcache_page *page_of(const struct lcache_value *v) {
+  return (struct lcache_page *)((uintptr_t)v & ~(uintptr_t)(LCACHE_PAGE - 1));
+}
+
+static lua_Integer slot_of(const struct lcache_value *v) {
+  const struct lcache_page *p = page_of(v);
+  return p->first + (v - p->values);
+}
+
+static void recycle(struct lcache *k, struct lcache_value *v) {
+  v->next = k->spare;
+  k->spare = v;
+}
+
+static void add_page(struct lcache *k, struct lcache_page *p) {
+  p->cache = k;
+  p->first = k->slots + 1;
+  k->slots += PER_PAGE;
+  for (int i = PER_PAGE - 1; i >= 0; i--) recycle(k, &p->values[i]);
+}
+
+/* Twice as many pages as the time before; one more than is used, to begin where a page does. */
+static bool add_pages(struct lcache *k) {
+  size_t pages = k->arenas ? k->arenas->size / LCACHE_PAGE * 2 : 1;
+  if (pages > MOST_PAGES) pages = MOST_PAGES;
+  size_t size = sizeof *k->arenas + (pages + 1) * LCACHE_PAGE;
+  struct lcache_arena *a = lethe_malloc(mem, size);
+  if (!a) return false;
+  *a = (struct lcache_arena){k->arenas, size};
+  k->arenas = a;
+  char *at = (char *)page_of((struct lcache_value *)(void *)((char *)(a + 1) + LCACHE_PAGE - 1));
+  for (size_t i = pages; i-- > 0;) add_page(k, (void *)(at + i * LCACHE_PAGE));
+  return true;
 }
 
 /* Where there is no room on the stack the value stays until its slot is used again. */
 static void free_value(struct lethe_cache_value *value) {
   struct lcache_value *v = lethe_container_of(value, struct lcache_value, value);
-  struct lethe_state *s = v->cache->state;
-  lua_State *L = s->turning;
-  if (!s->ended && lua_checkstack(L, 4)) {
-    lcache_push_own(L, v->cache);
+  struct lcache *k = page_of(v)->cache;
+  lua_State *L = k->state->turning;
+  if (!k->state->ended && lua_checkstack(L, 4)) {
+    lcache_push_own(L, k);
     lua_pushnil(L);
-    lua_rawseti(L, -2, v->slot);
+    lua_rawseti(L, -2, slot_of(v));
     lua_pop(L, 1);
   }
-  recycle(v);
+  recycle(k, v);
 }
 
 /* The record stays among the spare ones until nothing can raise any more. */
 struct lethe_cache_value *lcache_value(lua_State *L, struct lcache *k, int i) {
   i = lua_absindex(L, i);
-  if (!k->spare) {
-    struct lcache_value *v = lethe_malloc(mem, sizeof *v);
-    if (!v) lethe_nomemory(L);
-    *v = (struct lcache_value){.cache = k, .slot = ++k->slots};
-    recycle(v);
-  }
+  if (!k->spare && !add_pages(k)) lethe_nomemory(L);
   struct lcache_value *v = k->spare;
   lcache_push_own(L, k);
   lua_pushvalue(L, i);
-  lua_rawseti(L, -2, v->slot);
+  lua_rawseti(L, -2, slot_of(v));
   lua_pop(L, 1);
   k->spare = v->next;
   v->value = (struct lethe_cache_value){1, free_value, NULL, 1};
@@ -106,16 +141,17 @@ struct lethe_cache_value *lcache_value(lua_State *L, struct lcache *k, int i) {
 
 void lcache_push_value(lua_State *L, const struct lethe_cache_value *value) {
   const struct lcache_value *v = lethe_container_of(value, struct lcache_value, value);
-  lcache_push_own(L, v->cache);
-  lua_rawgeti(L, -1, v->slot);
+  lcache_push_own(L, page_of(v)->cache);
+  lua_rawgeti(L, -1, slot_of(v));
   lua_remove(L, -2);
 }
 
 void lcache_free_values(struct lcache *k) {
-  struct lcache_value *v;
-  while ((v = k->spare) != NULL) {
-    k->spare = v->next;
-    lethe_free(mem, v, sizeof *v);
+  struct lcache_arena *a;
+  k->spare = NULL;
+  while ((a = k->arenas) != NULL) {
+    k->arenas = a->next;
+    lethe_free(mem, a, a->size);
   }
   if (k->state->ended || !lua_checkstack(k->state->turning, 4)) return;
   lua_State *L = k->state->turning;

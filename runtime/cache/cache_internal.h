@@ -48,39 +48,39 @@ struct placing {
 /* What a value that is there has. */
 struct standing {
   uint64_t version, clean; /* dirty while they differ */
+  double retry_at;         /* 0: it does not back off */
   uint64_t writing;        /* the version under way */
   uint64_t since, again;   /* ticks of the first change not written; of that since `writing` */
   uint64_t failed_at;      /* tick of the last failure */
-  double retry_at;
   struct lethe_cache_entry *claimant; /* of CLAIM_PLACE */
   unsigned failures;                  /* in a row */
 };
 
-/* What a hit looks at comes first. What only caches with ages need comes last: others have shorter
- * entries. */
+/* What comes first is all that hits look at, and then what clean entries that leave do. What only caches
+ * with ages need comes last: others have shorter entries. */
 struct lethe_cache_entry {
-  uint32_t generation, next; /* of the slab; in the bucket, by slot */
-  uint64_t hash;
-  struct lethe_cache_call call; /* with the key */
+  uint32_t generation, slot; /* of the slab */
+  uint64_t handle;           /* in the policy; 0: it is not there */
   struct lethe_cache_value *value;
-  uint64_t handle; /* in the policy; 0: it is not there */
   uint32_t pins;
   uint8_t state, calling, claim;
-  bool refused : 1; /* the policy does not offer it */
-  bool queued : 1;  /* to be written, or, while it is being written, written again */
+  bool refused : 1;             /* the policy does not offer it */
+  bool queued : 1;              /* to be written, or, while it is being written, written again */
+  struct lethe_cache_call call; /* with the key */
+  uint64_t hash;
   int64_t size;
-  struct lethe_list waiters, work;
-  struct lethe_list aside;        /* among those that were refused for a while, or are homeless */
-  struct lethe_cache_value *said; /* what a call was answered with */
-  struct lethe_cache_value *last; /* of a dying entry, for evict */
-  uint32_t slot;
-  float cost; /* seconds of its load */
-  int code;   /* of the answer, or of the failure */
+  struct lethe_list waiters;
   union {
     struct placing p;
     struct standing s;
   };
+  struct lethe_list work;
+  struct lethe_list aside;        /* among those that were refused for a while, or are homeless */
+  struct lethe_cache_value *said; /* what a call was answered with */
+  struct lethe_cache_value *last; /* of a dying entry, for evict */
   uint64_t doomed; /* tick: the load under way is for those only who asked before; 0: it is not */
+  float cost;      /* seconds of its load */
+  int code;        /* of the answer, or of the failure */
 
   struct lethe_list age, recent;
   double expires, used_at;
@@ -118,6 +118,10 @@ struct edge {
   bool again; /* wanted anew while it was at work */
 };
 
+struct bucket {
+  uint32_t slot, tag; /* slot 0: empty */
+};
+
 struct lethe_cache {
   const struct lethe_alloc *alloc;
   struct lethe_cache_backend *backend;
@@ -131,7 +135,7 @@ struct lethe_cache {
   bool deciding; /* the policy is asked: it may not call the cache */
 
   struct lethe_slab entries;
-  uint32_t *buckets;
+  struct bucket *buckets;
   size_t nbuckets, keys; /* keys: entries in the index */
   uint64_t seed;
 
@@ -147,13 +151,13 @@ struct lethe_cache {
   bool keeps_ages, keeps_recent;
   int64_t granted;    /* bytes: above that the quota refused the last time */
   double granted_for; /* until then that counts: it is not asked again */
-  int64_t unpaid; /* bytes that the quota did not grant to what grew while it was held */
+  int64_t unpaid;     /* bytes that the quota did not grant to what grew while it was held */
 
   /* for the pump: entries whose calls begin and have ended, waits, placings */
   struct lethe_list starting, answered, over, again;
   struct lethe_list stuck;             /* placings that wait for what is in use, by order */
-  struct lethe_list dirty, bad;    /* entries to be written when somebody asks, and not now */
-  struct lethe_list urgent, queue; /* next, and after that */
+  struct lethe_list dirty, bad;        /* entries to be written when somebody asks, and not now */
+  struct lethe_list urgent, queue;     /* next, and after that */
   struct lethe_list flushes, reclaims; /* struct flush; waits */
   struct lethe_list aside;             /* refused while clean ones are looked for */
   struct lethe_list homeless; /* the policy has no place for them: they leave as soon as they can */

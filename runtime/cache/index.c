@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The index: entries by key. Buckets are chains of slots; their number doubles as entries come, and
- * where memory is short for that the chains only grow longer. */
+ * The index: entries by key, in buckets with linear probing. A bucket has a part of the hash beside the
+ * slot, so that only the entry that is looked for is looked at. Their number doubles as entries come;
+ * where memory is short for that, once all are full. */
 #include <string.h>
 
 #define XXH_INLINE_ALL
@@ -32,31 +33,45 @@ static struct lethe_cache_entry *at(const struct lethe_cache *c, uint32_t slot) 
 struct lethe_cache_entry *cache_find(const struct lethe_cache *c,
                                      const struct lethe_cache_key *key) {
   if (c->keys == 0) return NULL;
-  uint64_t hash = hash_of(c, key);
-  for (uint32_t slot = c->buckets[hash & (c->nbuckets - 1)]; slot;) {
-    struct lethe_cache_entry *e = at(c, slot);
-    if (e->hash == hash && same_key(&e->call.key, key)) return e;
-    slot = e->next;
+  uint32_t tag = (uint32_t)hash_of(c, key);
+  size_t mask = c->nbuckets - 1;
+  for (size_t i = tag & mask; c->buckets[i].slot; i = (i + 1) & mask) {
+    if (c->buckets[i].tag != tag) continue;
+    struct lethe_cache_entry *e = at(c, c->buckets[i].slot);
+    if (same_key(&e->call.key, key)) return e;
   }
   return NULL;
 }
 
+static void put(struct bucket *buckets, size_t n, struct bucket b) {
+  size_t i = b.tag & (n - 1);
+  while (buckets[i].slot) i = (i + 1) & (n - 1);
+  buckets[i] = b;
+}
+
 static void grow(struct lethe_cache *c) {
   size_t n = c->nbuckets ? c->nbuckets * 2 : BUCKETS;
-  uint32_t *buckets = lethe_zalloc(c->alloc, n * sizeof *buckets);
+  struct bucket *buckets = lethe_zalloc(c->alloc, n * sizeof *buckets);
   if (!buckets) return;
-  for (size_t i = 0; i < c->nbuckets; i++) {
-    for (uint32_t slot = c->buckets[i]; slot;) {
-      struct lethe_cache_entry *e = at(c, slot);
-      uint32_t *to = &buckets[e->hash & (n - 1)], next = e->next;
-      e->next = *to;
-      *to = slot;
-      slot = next;
-    }
-  }
+  for (size_t i = 0; i < c->nbuckets; i++)
+    if (c->buckets[i].slot) put(buckets, n, c->buckets[i]);
   lethe_free(c->alloc, c->buckets, c->nbuckets * sizeof *buckets);
   c->buckets = buckets;
   c->nbuckets = n;
+}
+
+/* Those that were pushed on by it move back. */
+static void take_out(struct lethe_cache *c, const struct lethe_cache_entry *e) {
+  struct bucket *b = c->buckets;
+  size_t mask = c->nbuckets - 1, hole = e->hash & mask;
+  while (b[hole].slot != e->slot) hole = (hole + 1) & mask;
+  for (size_t i = (hole + 1) & mask; b[i].slot; i = (i + 1) & mask) {
+    size_t pushed = (i - b[i].tag) & mask, distance = (i - hole) & mask;
+    if (pushed < distance) continue;
+    b[hole] = b[i];
+    hole = i;
+  }
+  b[hole].slot = 0;
 }
 
 static bool copy_key(struct lethe_cache *c, struct lethe_cache_key *to,
@@ -75,8 +90,8 @@ struct lethe_cache_entry *cache_entry_new(struct lethe_cache *c,
                                           const struct lethe_cache_key *key) {
   uint64_t id;
   struct lethe_cache_key copy;
-  if (c->keys >= c->nbuckets) grow(c);
-  if (c->nbuckets == 0 || !copy_key(c, &copy, key)) return NULL;
+  if (c->keys + 1 > c->nbuckets / 4 * 3) grow(c);
+  if (c->keys + 1 >= c->nbuckets || !copy_key(c, &copy, key)) return NULL;
   struct lethe_cache_entry *e = lethe_slab_take(&c->entries, &id);
   if (!e) {
     if (copy.bytes) lethe_free(c->alloc, (void *)copy.bytes, copy.n + 1);
@@ -93,17 +108,13 @@ struct lethe_cache_entry *cache_entry_new(struct lethe_cache *c,
     lethe_list_init(&e->age);
     lethe_list_init(&e->recent);
   }
-  uint32_t *bucket = &c->buckets[e->hash & (c->nbuckets - 1)];
-  e->next = *bucket;
-  *bucket = e->slot;
+  put(c->buckets, c->nbuckets, (struct bucket){e->slot, (uint32_t)e->hash});
   c->keys++;
   return e;
 }
 
 void cache_entry_free(struct lethe_cache *c, struct lethe_cache_entry *e) {
-  uint32_t *link = &c->buckets[e->hash & (c->nbuckets - 1)];
-  while (*link != e->slot) link = &at(c, *link)->next;
-  *link = e->next;
+  take_out(c, e);
   c->keys--;
   lethe_list_remove(&e->work);
   lethe_list_remove(&e->aside);

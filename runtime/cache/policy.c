@@ -87,7 +87,22 @@ void cache_policy_limits(struct lethe_cache *c) {
   c->deciding = false;
 }
 
+/* Whoever stands beside a victim is likely the next: by then it will be near. Only a hint, whatever the
+ * policy keeps there. */
+static void expect(const struct lethe_cache *c, uint32_t slot) {
+  if (slot == 0 || slot > c->policy->high) return;
+  const struct lethe_evict_node *node = lethe_evict_at(c->policy, slot);
+  const char *owner = node->owner;
+  for (int line = 0; line < 4; line++) __builtin_prefetch(owner + 64 * line, 1);
+  __builtin_prefetch(&c->buckets[node->key & (c->nbuckets - 1)], 1);
+}
+
 void cache_policy_removed(struct lethe_cache *c, struct lethe_cache_entry *e, bool evicted) {
+  const struct lethe_evict_node *node = lethe_evict_get(c->policy, e->handle);
+  if (node && evicted) {
+    expect(c, node->next);
+    expect(c, node->prev);
+  }
   c->deciding = true;
   lethe_evict_remove(c->policy, e->handle, evicted);
   c->deciding = false;

@@ -180,6 +180,7 @@ static int l_begin(lua_State *L) {
 static int install(lua_State *L) {
   static const luaL_Reg preload[] = {{"lethe.core.backend", luaopen_lethe_core_backend},
                                      {"lethe.core.base", luaopen_lethe_core_base},
+                                     {"lethe.core.cache", luaopen_lethe_core_cache},
                                      {"lethe.core.epoch", luaopen_lethe_core_epoch},
                                      {"lethe.core.loop", luaopen_lethe_core_loop},
                                      {"lethe.core.quota", luaopen_lethe_core_quota},

@@ -25,6 +25,7 @@ end
 
 local function run(own, call, name, ...)
   local _ <close> = call -- answers that it failed, should the task end here
+  core.begun(call)
   local backend = own.backend
   local method = backend[name]
   if method == nil then
@@ -34,7 +35,7 @@ local function run(own, call, name, ...)
 end
 
 local function begin(own, ...)
-  task.resume(task.make(own.loop, run, own, ...))
+  task.run(own.loop, run, own, ...)
 end
 
 -- ---- what is told -----------------------------------------------------------------------------

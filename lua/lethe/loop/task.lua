@@ -264,6 +264,64 @@ function M.make(loop, fn, ...)
   return task
 end
 
+-- ---- runs --------------------------------------------------------------------------------------
+
+-- What engines run often, and nobody joins or cancels: a task that is used again. While it rests it
+-- has a ticket that nobody fills in, so that no loop resumes it.
+local RESTING <const> = { n = 0 }
+local resting = setmetatable({}, { __mode = "k" }) -- by loop, lists of tasks
+local MOST_RESTING <const> = 32
+
+local function call_reported(fn, ...)
+  local ok, message = xpcall(fn, debug.traceback, ...)
+  if not ok then base.report(message) end
+end
+
+local function run_on(task, fn, ...)
+  call_reported(fn, ...)
+  local list = resting[task.loop]
+  if not list then
+    list = {}
+    resting[task.loop] = list
+  end
+  if #list >= MOST_RESTING then return false end
+  task.ticket, task.cancel_next = RESTING, false
+  list[#list + 1] = task
+  return true
+end
+
+local function serve(task, ...)
+  if not run_on(task, ...) then return true end
+  return serve(task, coroutine.yield())
+end
+
+local function runner(task, ...)
+  task.args = nil
+  return serve(task, ...)
+end
+
+-- A task that runs fn(...) and what comes after it.
+local function new_runner(loop, ...)
+  local task = M.make(loop, runner)
+  tasks[task.co] = nil
+  task.co = coroutine.create(runner)
+  tasks[task.co] = task
+  settle(task, coroutine.resume(task.co, task, ...))
+end
+
+--- Runs `fn(...)` at once as a task, up to its first wait; what it raises is reported. Cheaper than a
+--- task of its own.
+---@param loop lethe.loop.Loop
+---@param fn function
+function M.run(loop, fn, ...)
+  local list = resting[loop]
+  local task = list and table.remove(list)
+  if task and task.done then return M.run(loop, fn, ...) end -- the loop was closed
+  if not task then return new_runner(loop, fn, ...) end
+  task.ticket = false
+  settle(task, coroutine.resume(task.co, fn, ...))
+end
+
 --- Cancels: the wait that is pending, or the next one, ends; what has not started never does.
 ---@return boolean true if there was something to cancel
 function M.cancel(task)
