@@ -141,7 +141,6 @@ static int state_call(lua_State *L) {
   lua_pushlightuserdata(S, &j);
   int rc = lethe_meter_pcall(S, 1, 0, &m);
   v->running = false;
-  lethe_sandbox_collect_at(v->sandbox, 0);
   lethe_packed_free(given);
   if (rc == LUA_OK && !lethe_sandbox_exhausted(v->sandbox)) return results(L, j.got);
   if (j.got) lethe_packed_free(j.got);
@@ -150,8 +149,8 @@ static int state_call(lua_State *L) {
   return n;
 }
 
-/* State:plan(mode | nil, n | nil): how the collector works from now on; a full collection at the n-th
- * allocation of the next call. */
+/* State:plan(mode | nil, n | nil): how the collector works from now on; a full collection at every
+ * n-th allocation. */
 static int state_plan(lua_State *L) {
   struct vat_state *v = lethe_check(L, 1, &state_class)->what;
   lua_State *S = lethe_sandbox_state(v->sandbox);
@@ -164,7 +163,7 @@ static int state_plan(lua_State *L) {
   else
     lua_gc(S, LUA_GCINC, 0, 0, 0);
   if (mode == 2) lua_gc(S, LUA_GCSTOP);
-  lethe_sandbox_collect_at(v->sandbox, n > 0 ? (uint64_t)n : 0);
+  lethe_sandbox_collect_every(v->sandbox, n > 0 ? (uint64_t)n : 0);
   return 0;
 }
 

@@ -18,7 +18,8 @@ struct lethe_sandbox {
   lua_CFunction more;
   bool refused;        /* and Lua has not tried again with success */
   bool exhausted;      /* it has, in vain */
-  uint64_t collect_at; /* the allocation that is refused once, which makes Lua collect; 0: none */
+  uint64_t collect_every; /* the how-manieth allocation is refused once, which makes Lua collect */
+  uint64_t collect_left;  /* until the next that is; 0: none */
 };
 
 enum {
@@ -76,7 +77,10 @@ static void *allocate(void *ud, void *p, size_t osize, size_t nsize) {
     sb->used -= osize;
     return NULL;
   }
-  if (nsize > osize && sb->collect_at && --sb->collect_at == 0) return NULL;
+  if (nsize > osize && sb->collect_left && --sb->collect_left == 0) {
+    sb->collect_left = sb->collect_every;
+    return NULL;
+  }
   charge_block(sb, !p, kind, osize, nsize);
   if (nsize > osize && nsize - osize > sb->cap - sb->used) return refuse(sb);
   void *q = sb->alloc.realloc(sb->alloc.ud, p, osize, nsize);
@@ -292,7 +296,10 @@ lua_State *lethe_sandbox_state(struct lethe_sandbox *sb) { return sb->L; }
 
 bool lethe_sandbox_exhausted(const struct lethe_sandbox *sb) { return sb->exhausted || sb->refused; }
 
-void lethe_sandbox_collect_at(struct lethe_sandbox *sb, uint64_t n) { sb->collect_at = n; }
+void lethe_sandbox_collect_every(struct lethe_sandbox *sb, uint64_t n) {
+  if (n == 1) n = 2; /* Lua asks again at once, and must get it */
+  sb->collect_every = sb->collect_left = n;
+}
 
 size_t lethe_sandbox_bytes(const struct lethe_sandbox *sb) { return sb->used; }
 

@@ -52,8 +52,8 @@ struct lethe_sandbox *lethe_sandbox_open(lua_State *from, const struct lethe_san
                                          char *err, size_t errsize);
 /* An allocation has failed for good. */
 bool lethe_sandbox_exhausted(const struct lethe_sandbox *sb);
-/* The n-th allocation from now on is made only after a full collection; 0: none. */
-void lethe_sandbox_collect_at(struct lethe_sandbox *sb, uint64_t n);
+/* Every n-th allocation from now on (n >= 2) is made only after a full collection; 0: none. */
+void lethe_sandbox_collect_every(struct lethe_sandbox *sb, uint64_t n);
 
 /* Its state; 64 stack slots above what a load leaves are always there. */
 lua_State *lethe_sandbox_state(struct lethe_sandbox *sb);

@@ -135,6 +135,122 @@ describe("vat.fuzz", function()
   end)
 end)
 
+-- ---- vats in states of their own --------------------------------------------------------------
+
+local WORK <const> = math.max(0.1, tonumber(os.getenv("LETHE_WORK")) or 1)
+local SEEDS <const> = WORK < 10 and math.max(1, math.floor(30 * WORK)) or math.floor(100 * WORK)
+
+local NAMES <const> = { "a", "b", "c" }
+local METHODS <const> = { "keep", "keep", "note", "known", "forget", "drop", "texts", "order",
+  "same", "hidden", "wasteful", "pass", "names" }
+
+-- Random messages between three vats and the host, which lets go of some of what it gets.
+local function converse(kernel, roots, random)
+  local made = {}
+  local function some() return made[random(#made)] end
+  for _ = 1, 16 do
+    local root = roots[NAMES[random(3)]]
+    if not made[1] or random(4) == 1 then
+      made[#made + 1] = kernel:await(kernel:send(root, "make"))
+    else
+      local method = METHODS[random(#METHODS)]
+      local first = (method == "drop" or method == "wasteful") and random(9) or some()
+      if method == "pass" then first = roots[NAMES[random(3)]] end
+      kernel:send(root, method, first, some())
+    end
+    if random(5) == 1 then kernel:send(some(), "meet", some()) end
+    if random(4) == 1 then kernel:run(random(4)) end
+    if random(8) == 1 then kernel:reap(random(2) == 1 and NAMES[random(3)] or nil) end
+    if random(6) == 1 then table.remove(made, random(#made)):close() end
+  end
+end
+
+describe("vats that look for the collector", function()
+  it(("find nothing: %d seeds under 16 schedules"):format(SEEDS), function()
+    local probing = require "spec.support.probing_vat"
+    local ok, message, _, found = vat.fuzz{
+      builds = { a = probing, b = probing, c = probing }, seeds = SEEDS, play = converse,
+    }
+    if not ok then error(message .. "\n" .. require("lethe.json").encode(found.sends), 0) end
+  end)
+
+  it("end with their meter at the same place", function()
+    local bounded = { build = require "spec.support.probing_vat", meter = 20000 }
+    local ended, lived = 0, 0
+    assert.is_true(vat.fuzz{
+      builds = { a = bounded, b = bounded, c = bounded }, seeds = 6, schedules = 8,
+      play = function(kernel, roots, random)
+        for _ = 1, 4 do -- within a few instructions of the meter
+          local burns = random(2) == 1
+          kernel:send(roots[NAMES[random(3)]], burns and "burn" or "wasteful",
+            burns and 800 + random(14) or 66 + random(5))
+        end
+        kernel:run()
+        for _, name in ipairs(NAMES) do
+          if kernel:stats().ended[name] then ended = ended + 1 else lived = lived + 1 end
+        end
+      end,
+    })
+    assert.is_true(ended > 2 and lived > 2, ("%d ended, %d lived"):format(ended, lived))
+  end)
+
+  it("go on the same in a replay, whatever the collector does there", function()
+    local k <close> = vat.kernel{}
+    local probing = require "spec.support.probing_vat"
+    local roots, builds = {}, {}
+    for _, name in ipairs(NAMES) do
+      roots[name], builds[name] = k:vat(name, probing), probing
+    end
+    converse(k, roots, require("lethe.vat.schedule").generator(5))
+    k:collect()
+    local records = k:transcript()
+    assert.is_true(vat.replay(records, builds))
+    for seed = 1, 4 do
+      assert.is_true(vat.replay(records, builds, { schedule = seed }))
+    end
+  end)
+
+  it("say nothing in a second bringOutYourDead", function()
+    local said = 0
+    for seed = 1, 8 do
+      local k <close> = vat.kernel{}
+      local roots = {}
+      for _, name in ipairs(NAMES) do
+        roots[name] = k:vat(name, require "spec.support.probing_vat")
+      end
+      k:gc_schedule(seed)
+      converse(k, roots, require("lethe.vat.schedule").generator(seed))
+      k:run()
+      for _, name in ipairs(NAMES) do
+        k:reap(name)
+        local first = k:transcript()
+        k:reap(name)
+        local records = k:transcript()
+        said = said + #first[#first].syscalls
+        assert.are.same({ "bringOutYourDead" }, records[#records].delivery)
+        assert.are.same({}, records[#records].syscalls)
+      end
+    end
+    assert.is_true(said > 8)
+  end)
+
+  it("are collected in the midst of what they do", function()
+    -- The same work, once as it comes and once with a collection at every few allocations.
+    local function seconds(how)
+      local k <close> = vat.kernel{}
+      local root = k:vat("a", require "spec.support.probing_vat")
+      k:gc_schedule(how)
+      local began = os.clock()
+      assert.are.equal(7, k:await(k:send(root, "wasteful", 30)))
+      return os.clock() - began, k:stats().schedule.alloc
+    end
+    local plain, none = seconds(function() end)
+    local busy, some = seconds(function(point) return point == "alloc" and "alloc" or nil end)
+    assert.are.same({ 0, true }, { none, some >= 1 })
+    assert.is_true(busy > plain)
+  end)
+end)
+
 describe("Kernel:gc_schedule", function()
   local k, root
 

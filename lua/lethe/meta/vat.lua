@@ -462,18 +462,20 @@ function vat.unpack(args) end
 ---@param records lethe.vat.Record[]|string the records, or the path of a file of them
 ---@param builds table<string, any> by name: what `Kernel:vat` was given; { raw = setup } for raw
 ---vats
+---@param options? { schedule: integer|function|nil } as `Kernel:gc_schedule` takes it
 ---@return true?
 ---@return string? message
 ---@return "diverged"|"not_found"|"bad_format"|nil code
 ---@return integer? index of the first record that differs
 ---@return lethe.vat.Record? expected
 ---@return lethe.vat.Record? got nil where the vat could not run
-function vat.replay(records, builds) end
+function vat.replay(records, builds, options) end
 
 -- ---- fuzzing ----------------------------------------------------------------------------------
 
 ---@class lethe.vat.FuzzOptions
----@field builds table<string, any> by name: what `Kernel:vat` takes; { raw = setup } for raw vats
+---@field builds table<string, any> by name: what `Kernel:vat` takes; { raw = setup } for raw vats,
+---{ build =, meter =, memory = } for a vat with bounds
 ---@field play fun(kernel: lethe.vat.Kernel, roots: table, random: fun(n: integer): integer) does
 ---something with a kernel; roots by name; `random(n)` gives 1..n, the same for a seed
 ---@field seeds integer? 100 by default

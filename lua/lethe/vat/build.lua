@@ -1,6 +1,7 @@
 --- What a vat is built of, and what drives it: callbacks of the host's, or a Lua state of its own.
 
 local raw = require "lethe.vat.raw"
+local supervisor = require "lethe.vat.supervisor"
 
 local M = {}
 
@@ -19,12 +20,14 @@ end
 ---@return table driver
 function M.driver(how, bounds, syscall, level)
   if not M.is_raw(how) then
-    return require("lethe.vat.supervisor").new(how, bounds, syscall, level + 1)
+    local driver = supervisor.new(how, bounds, syscall, level + 1)
+    return driver -- no tail call: levels count frames
   end
   if type(how.raw) ~= "function" then
     error(("raw must be a function (got %s)"):format(type(how.raw)), level + 1)
   end
-  return raw.new(how.raw, syscall, level + 1)
+  local driver = raw.new(how.raw, syscall, level + 1)
+  return driver
 end
 
 return M

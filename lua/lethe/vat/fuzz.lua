@@ -28,6 +28,8 @@ local function new_kernel(builds)
     local how = builds[name]
     if build.is_raw(how) then
       roots[name] = kernel:raw_vat(name, how.raw)
+    elseif type(how) == "table" and how.build ~= nil then
+      roots[name] = kernel:vat(name, how.build, { meter = how.meter, memory = how.memory })
     else
       roots[name] = kernel:vat(name, how)
     end

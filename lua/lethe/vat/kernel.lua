@@ -322,6 +322,9 @@ end
 function Kernel:gc_schedule(how)
   local k = idle(insides(self), "gc_schedule")
   k.schedule = how ~= nil and schedule.new(how, 2) or nil
+  for _, each in ipairs(k.schedule and {} or k.living) do
+    if each.driver.plan then each.driver:plan({}) end
+  end
 end
 
 -- ---- looking ----------------------------------------------------------------------------------

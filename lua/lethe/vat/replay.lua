@@ -9,6 +9,7 @@ local base = require "lethe.core.base"
 local books = require "lethe.vat.books"
 local build = require "lethe.vat.build"
 local clist = require "lethe.vat.clist"
+local schedule = require "lethe.vat.schedule"
 local transcript = require "lethe.vat.transcript"
 local turn = require "lethe.vat.turn"
 
@@ -33,8 +34,11 @@ local function new_vat(bounds, how, level)
 end
 
 -- The vat's record of this delivery.
-local function run(vat, delivery)
+local function run(vat, delivery, plans)
   books.delivery(vat.clist, delivery)
+  if plans and vat.driver.plan then
+    vat.driver:plan(plans:plan(delivery[1] == "bringOutYourDead"))
+  end
   local result = turn.run(vat, METHODS[delivery[1]], table.unpack(delivery, 2, 5))
   if result.ended then
     vat.ended = result.ended
@@ -86,23 +90,23 @@ local function find(vats, name, records, builds, level)
 end
 
 -- nil if the vat went on as recorded, else its own record; false if it could not run at all.
-local function again(vat, record)
+local function again(vat, record, plans)
   local kind = record.delivery[1]
   if kind == "terminate" or record.ended == "memory" then
     stop(vat, record.ended)
     return nil
   end
   if vat.ended then return false end
-  local got = run(vat, record.delivery)
+  local got = run(vat, record.delivery, plans)
   if not transcript.same(record, got) then return got end
 end
 
-local function replay(records, builds, vats, level)
+local function replay(records, builds, vats, plans, level)
   for index = 2, #records do
     local record = records[index]
     local vat = find(vats, record.vat, records, builds, level + 1)
     if not vat then return nil, ("record %d: no vat %q"):format(index, record.vat), "bad_format" end
-    local got = again(vat, record)
+    local got = again(vat, record, plans)
     if got ~= nil then return diverged(index, record, got or nil) end
   end
   return true
@@ -111,13 +115,17 @@ end
 --- Runs a transcript again.
 ---@param records lethe.vat.Record[]|string the records, or the path of a file of them
 ---@param builds table<string, any> what Kernel:vat was given, by name; { raw = setup } for raw vats
+---@param options { schedule: integer|function|nil }? how the vats' heaps are collected meanwhile
 ---@return true?
 ---@return string? message
 ---@return "diverged"|"not_found"|"bad_format"|nil code
 ---@return integer? index of the record
 ---@return lethe.vat.Record? expected
 ---@return lethe.vat.Record? got
-function M.replay(records, builds)
+function M.replay(records, builds, options)
+  if options ~= nil then base.options(options, { "schedule" }, 2) end
+  local how = options and options.schedule
+  local plans = how ~= nil and schedule.new(how, 2) or nil
   if type(records) == "string" then
     local message, code
     records, message, code = transcript.read(records)
@@ -132,7 +140,7 @@ function M.replay(records, builds)
   local message = transcript.complaint(records)
   if message then return nil, message, "bad_format" end
   local vats = {}
-  local results = table.pack(pcall(replay, records, builds, vats, 3))
+  local results = table.pack(pcall(replay, records, builds, vats, plans, 3))
   for _, vat in pairs(vats) do
     stop(vat, "terminated")
   end

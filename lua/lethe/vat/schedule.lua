@@ -4,8 +4,8 @@
 -- Before each crank the schedule is asked, kind by kind, what is to happen in it:
 --
 --   mode      the collector works in another mode: generational, incremental, or not at all
---   alloc     a full collection in the midst of the k-th allocation of the crank
---   boyd      a collection in the midst of a bringOutYourDead
+--   alloc     a full collection in the midst of every k-th allocation of the crank
+--   boyd      the same in a bringOutYourDead
 --   delay     the notes of what died stay where they are
 --   reorder   they arrive in another order
 --   partial   only some of them arrive
@@ -30,8 +30,8 @@ local ONE_IN <const> = { alloc = 3, boyd = 2, mode = 4, delay = 3, reorder = 2, 
 
 ---@class lethe.vat.Plan
 ---@field mode "generational"|"incremental"|"stop"|nil
----@field alloc integer? collect at this allocation of the crank
----@field boyd integer? collect in the midst of the bringOutYourDead, after so many steps
+---@field alloc integer? collect at every so-manieth allocation of the crank
+---@field boyd integer? the same of a bringOutYourDead
 ---@field delay boolean? no notes arrive
 ---@field reorder integer? a seed for the order in which they do
 ---@field partial integer? how many of them arrive
@@ -78,8 +78,8 @@ end
 local enter = {}
 
 function enter.mode(plan, random) plan.mode = MODES[random(#MODES)] end
-function enter.alloc(plan, random) plan.alloc = random(8) == 1 and random(1000) or random(30) end
-function enter.boyd(plan, random) plan.boyd = random(20) end
+function enter.alloc(plan, random) plan.alloc = 1 + random(random(2) == 1 and 1000 or 50) end
+function enter.boyd(plan, random) plan.boyd = 1 + random(50) end
 function enter.delay(plan) plan.delay = true end
 function enter.reorder(plan, random) plan.reorder = random(1 << 20) end
 function enter.partial(plan, random) plan.partial = random(3) - 1 end

@@ -67,14 +67,14 @@ function Driver:bring_out_your_dead(budget)
   return emit(self, calls, lines)
 end
 
---- How the vat's heap is to be collected in the next crank.
+--- How the vat's heap is to be collected in the next crank. The notes of what died are let through
+--- before it: all of them, some, or none, in an order that a seed draws.
 ---@param plan lethe.vat.Plan
 function Driver:plan(plan)
-  self.state:plan(plan.mode, plan.alloc or plan.boyd)
-  if plan.delay then return end
-  if plan.partial or plan.reorder then
+  if not plan.delay and (plan.partial or plan.reorder) then
     self.state:call("finalize", nil, plan.partial or "all", plan.reorder)
   end
+  self.state:plan(plan.mode, plan.alloc or plan.boyd)
 end
 
 --- What the vat holds of whom; see lethe.vat.cycles.
