@@ -29,11 +29,11 @@ static int state_call(lua_State *L);
 static int state_plan(lua_State *L);
 static int state_bytes(lua_State *L);
 static int state_collect(lua_State *L);
-static const luaL_Reg methods[] = {
+static const luaL_Reg calls[] = {
     {"call", state_call}, {"plan", state_plan}, {"bytes", state_bytes},
     {"collect", state_collect}, {NULL, NULL}};
 static const struct lethe_class state_class = {
-    .name = "lethe.vat.State", .end = end_state, .methods = methods};
+    .name = "lethe.vat.State", .end = end_state, .methods = calls};
 
 /* ---- making ---------------------------------------------------------------------------------- */
 

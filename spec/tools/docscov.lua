@@ -19,6 +19,7 @@ local INTERNAL <const> = {
   ["lethe.quota.Call"] = "a reclaim request under way, held by the port of lua/lethe/quota.lua",
   ["lethe.quota.Grave"] = "tells the tracker that a condemned participant's object is gone",
   ["lethe.registry.Note"] = "hangs on a registered object, inside a weak table",
+  ["lethe.vat.State"] = "the Lua state of a vat, held by its driver (vat/supervisor.lua)",
   ["lethe.worker.Draft"] = "a worker that is being made",
   ["lethe.worker.Keeper"] = "what a state keeps of its workers, in the Lua registry",
   ["lethe.worker.Wait"] = "a waiting call of lua/lethe/worker.lua",

@@ -2,12 +2,12 @@
 -- collector does. On top of the sandbox's library (lethe.sandbox), which reaches nothing of the
 -- host's and charges the meter:
 --
---   pairs, next     go by the order of keys: integers, other numbers, strings by bytes, false, true,
---                   far objects in the order of their far(), presences by number; other keys raise
+--   pairs, next     go by the order of keys: integers, other numbers, strings by bytes, false,
+--                   true, far objects in the order of their far(), presences by number; others raise
 --   tostring, %s    give numbers in the order of asking in the place of addresses; %p raises
 --   setmetatable    shows Lua a copy of the metatable, without __gc and __mode
---   table.*         finds a list's end by looking at elements alone; the operator # cannot be hooked,
---                   and in a table with holes its answer may differ from run to run
+--   table.*         finds a list's end by looking at elements alone; the operator # cannot be
+--                   hooked, and in a table with holes its answer may differ from run to run
 --   os              has difftime, and nothing else
 
 local list = require "lethe.sandbox.list"

@@ -13,7 +13,8 @@ local PROMISE <const> = {
 
 ---@return table promises
 function M.new()
-  local insides = setmetatable({}, { __mode = "k" }) -- promise -> { rejected, value, jobs, follows }
+  -- promise -> { rejected, value, jobs, follows }
+  local insides = setmetatable({}, { __mode = "k" })
   local queue, first, last = {}, 1, 0
   local promises = {}
 

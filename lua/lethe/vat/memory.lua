@@ -1,5 +1,6 @@
---- The memory of a vat under a quota account: what its state holds is claimed when a crank ends, and
--- before anything of that crank leaves. A pass that asks the vat for memory has its heap collected,
+--- The memory of a vat under a quota account: what its state holds is claimed when a crank ends,
+-- and before anything of that crank leaves. A pass that asks the vat for memory has its heap
+-- collected,
 -- which nothing inside can tell.
 
 local M = {}

@@ -9,7 +9,9 @@ local M = {}
 local KINDS <const> = "a build is a function, a string, { module = name } or { file = path }"
 
 local function check_upvalues(fn, level)
-  if debug.getinfo(fn, "S").what == "C" then error("a vat cannot be built by a C function", level + 1) end
+  if debug.getinfo(fn, "S").what == "C" then
+    error("a vat cannot be built by a C function", level + 1)
+  end
   local i = 1
   local name = debug.getupvalue(fn, i)
   while name do
@@ -83,7 +85,9 @@ function M.read(how, name, level)
     return renamed(string.dump(how), "=" .. name), "=" .. name, "b"
   end
   if kind == "string" then return how, "=" .. name, "t" end
-  if kind ~= "table" then error(("%s (got %s)"):format(KINDS, base.type(how) or kind), level + 1) end
+  if kind ~= "table" then
+    error(("%s (got %s)"):format(KINDS, base.type(how) or kind), level + 1)
+  end
   local text, chunk_name = read_named(how, level + 1)
   return text, chunk_name, "t"
 end

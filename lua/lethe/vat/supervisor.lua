@@ -2,8 +2,8 @@
 -- kernel what it asks for.
 --
 -- The state, and what is in it, is lethe.vat.inside. A crank is one delivery; the code that it runs
--- is under the vat's meter, and the state under its memory. Where one of the two is spent nothing of
--- the crank has left: what the vat asked for comes out at the crank's end, or not at all.
+-- is under the vat's meter, and the state under its memory. Where one of the two is spent nothing
+-- of the crank has left: what the vat asked for comes out at the crank's end, or not at all.
 
 local core = require "lethe.core.vat"
 local memory = require "lethe.vat.memory"
