@@ -89,9 +89,12 @@ int evict_admits_hooks(void *ud, double size, bool ghost, bool *yes) {
   evict_push(s, EVICT_ADMIT);
   lua_pushvalue(s->L, EVICT_FACE);
   push_count(s->L, size);
-  if (evict_call(s, 2, 1) != LETHE_OK) return LETHE_EPOLICY;
-  *yes = lua_toboolean(s->L, -1);
-  lua_pop(s->L, 1);
+  if (evict_call(s, 2, 2) != LETHE_OK) return LETHE_EPOLICY;
+  *yes = lua_toboolean(s->L, -2);
+  int64_t found = lua_type(s->L, -1) == LUA_TBOOLEAN ? lua_toboolean(s->L, -1)
+                                                     : (int64_t)lua_tointegerx(s->L, -1, NULL);
+  lethe_evict_hooks_find(s->e, (uint64_t)found);
+  lua_pop(s->L, 2);
   return LETHE_OK;
 }
 
@@ -104,9 +107,23 @@ static int call_handle(struct evict_script *s, enum evict_function f, uint64_t h
   return evict_call(s, 2, 0);
 }
 
+/* A function of the cache alone, or with a handle, that answers yes or no. */
+static int call_asking(struct evict_script *s, enum evict_function f, uint64_t h, bool *yes) {
+  evict_push(s, f);
+  lua_pushvalue(s->L, EVICT_FACE);
+  if (h) lua_pushinteger(s->L, (lua_Integer)h);
+  if (evict_call(s, h ? 2 : 1, 1) != LETHE_OK) return LETHE_EPOLICY;
+  *yes = lua_toboolean(s->L, -1);
+  lua_pop(s->L, 1);
+  return LETHE_OK;
+}
+
 static int on_insert(void *ud, uint64_t h) { return call_handle(ud, EVICT_ON_INSERT, h); }
-static int on_hit(void *ud, uint64_t h) { return call_handle(ud, EVICT_ON_HIT, h); }
+static int on_hit(void *ud, uint64_t h, bool *crowded) {
+  return call_asking(ud, EVICT_ON_HIT, h, crowded);
+}
 static int on_remove(void *ud, uint64_t h) { return call_handle(ud, EVICT_ON_REMOVE, h); }
+static int full(void *ud, bool *yes) { return call_asking(ud, EVICT_FULL, 0, yes); }
 
 /* Any number of results; nil at the end is none. */
 static int on_evict(void *ud, unsigned want, uint64_t *victims, unsigned *n) {
@@ -134,4 +151,4 @@ static int on_evict(void *ud, unsigned want, uint64_t *victims, unsigned *n) {
 
 const struct lethe_evict_score evict_score_calls = {.score = score};
 const struct lethe_evict_hooks evict_hooks_calls = {
-    .insert = on_insert, .hit = on_hit, .remove = on_remove, .evict = on_evict};
+    .insert = on_insert, .hit = on_hit, .remove = on_remove, .evict = on_evict, .full = full};

@@ -88,6 +88,11 @@ static int push_handle(lua_State *L, uint64_t h) {
   return 1;
 }
 
+/* Without a handle: what is asked for and not there, or NULL. */
+static const struct lethe_evict_request *request(lua_State *L, const struct evict_script *s) {
+  return lua_isnoneornil(L, 2) ? lethe_evict_hooks_request(s->e) : NULL;
+}
+
 /* ---- c: entries -------------------------------------------------------------------------------------- */
 
 static struct evict_script *info(lua_State *L, struct lethe_evict_info *out) {
@@ -99,6 +104,12 @@ static struct evict_script *info(lua_State *L, struct lethe_evict_info *out) {
 
 static int l_size(lua_State *L) {
   struct lethe_evict_info i;
+  if (lua_isnoneornil(L, 2)) {
+    const struct lethe_evict_request *r = request(L, self(L));
+    lua_pushnil(L);
+    if (r) lua_pushinteger(L, r->size);
+    return 1;
+  }
   info(L, &i);
   lua_pushinteger(L, i.size);
   return 1;
@@ -133,8 +144,18 @@ static int l_inserted(lua_State *L) {
 }
 
 static int l_key(lua_State *L) {
-  struct lethe_evict_info i;
-  struct evict_script *s = info(L, &i);
+  struct lethe_evict_info i = {0};
+  struct evict_script *s = self(L);
+  const struct lethe_evict_request *r = request(L, s);
+  if (r) {
+    i.key = r->key;
+    i.owner = r->owner;
+  } else if (lua_isnoneornil(L, 2)) {
+    lua_pushnil(L);
+    return 1;
+  } else {
+    info(L, &i);
+  }
   if (s->push_key)
     s->push_key(L, s->keys, &i);
   else
@@ -159,6 +180,14 @@ static int l_alive(lua_State *L) {
   struct lethe_evict_info i;
   struct evict_script *s = self(L);
   lua_pushboolean(L, lethe_evict_hooks_info(s->e, handle(L, 2), &i) == LETHE_OK);
+  return 1;
+}
+
+/* What admit said that it found, of what is asked for; nil: nothing. */
+static int l_found(lua_State *L) {
+  const struct lethe_evict_request *r = lethe_evict_hooks_request(self(L)->e);
+  lua_pushnil(L);
+  if (r && r->found) lua_pushinteger(L, (lua_Integer)r->found);
   return 1;
 }
 
@@ -264,6 +293,16 @@ static int l_remove(lua_State *L) {
   return 1;
 }
 
+static int l_queue_has(lua_State *L) {
+  unsigned q;
+  struct evict_script *s = queue(L, &q);
+  uint64_t h = handle(L, 2);
+  bool has;
+  if (lethe_evict_hooks_has(s->e, q, h, &has) != LETHE_OK) bad_handle(L, s, h);
+  lua_pushboolean(L, has);
+  return 1;
+}
+
 static int l_front(lua_State *L) {
   unsigned q;
   const struct evict_script *s = queue(L, &q);
@@ -330,7 +369,7 @@ static int l_add(lua_State *L) {
 static int l_has(lua_State *L) {
   unsigned g;
   struct evict_script *s = ghost(L, &g);
-  uint64_t h = handle(L, 2);
+  uint64_t h = request(L, s) ? 0 : handle(L, 2);
   bool has;
   if (lethe_evict_hooks_ghost_has(s->e, g, h, &has) != LETHE_OK) bad_handle(L, s, h);
   lua_pushboolean(L, has);
@@ -340,7 +379,7 @@ static int l_has(lua_State *L) {
 static int l_forget(lua_State *L) {
   unsigned g;
   struct evict_script *s = ghost(L, &g);
-  uint64_t h = handle(L, 2);
+  uint64_t h = request(L, s) ? 0 : handle(L, 2);
   bool was;
   if (lethe_evict_hooks_ghost_remove(s->e, g, h, &was) != LETHE_OK) bad_handle(L, s, h);
   lua_pushboolean(L, was);
@@ -374,16 +413,17 @@ static int l_ghost_used(lua_State *L) {
 /* ---- making the object -------------------------------------------------------------------------------- */
 
 static const luaL_Reg face_methods[] = {
-    {"alive", l_alive}, {"cost", l_cost}, {"freq", l_freq}, {"inserted", l_inserted},
-    {"key", l_key},     {"last", l_last}, {"len", l_len},   {"limit", l_limit},
-    {"mark", l_mark},   {"now", l_now},   {"size", l_size}, {"used", l_used},
-    {NULL, NULL}};
-static const luaL_Reg queue_methods[] = {{"back", l_back},           {"front", l_front},
-                                         {"len", l_queue_len},       {"next", l_next},
-                                         {"prev", l_prev},           {"push_back", l_push_back},
-                                         {"scan", l_scan},           {"push_front", l_push_front},
-                                         {"remove", l_remove},       {"used", l_queue_used},
-                                         {"to_front", l_push_front}, {NULL, NULL}};
+    {"alive", l_alive},       {"cost", l_cost}, {"freq", l_freq}, {"found", l_found},
+    {"inserted", l_inserted}, {"key", l_key},   {"last", l_last}, {"len", l_len},
+    {"limit", l_limit},       {"mark", l_mark}, {"now", l_now},   {"size", l_size},
+    {"used", l_used},         {NULL, NULL}};
+static const luaL_Reg queue_methods[] = {{"back", l_back},     {"front", l_front},
+                                         {"len", l_queue_len}, {"next", l_next},
+                                         {"prev", l_prev},     {"push_back", l_push_back},
+                                         {"scan", l_scan},     {"push_front", l_push_front},
+                                         {"remove", l_remove}, {"used", l_queue_used},
+                                         {"has", l_queue_has}, {"to_front", l_push_front},
+                                         {NULL, NULL}};
 static const luaL_Reg ghost_methods[] = {
     {"add", l_add},       {"drop", l_drop},       {"has", l_has}, {"len", l_ghost_len},
     {"remove", l_forget}, {"used", l_ghost_used}, {NULL, NULL}};

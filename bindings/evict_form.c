@@ -17,17 +17,18 @@ static int refuse(lua_State *L, struct evict_form *f, const char *format, const 
 /* ---- fields ------------------------------------------------------------------------------------------ */
 
 static const char *const fields[] = {
-    "name", "budget",    "score",  "index",    "admit",  "queues",    "ghost",  "rules",
-    "init", "on_insert", "on_hit", "on_evict", "export", "on_remove", "import", NULL};
+    "name",      "budget", "score",    "index",  "admit",     "queues", "ghost", "rules", "init",
+    "on_insert", "on_hit", "on_evict", "export", "on_remove", "import", "full",  NULL};
 
 /* Functions by the field that each stands in. */
 static const struct {
   enum evict_function f;
   const char *field;
-} functions[] = {
-    {EVICT_SCORE, "score"},         {EVICT_ADMIT, "admit"},   {EVICT_INIT, "init"},
-    {EVICT_ON_INSERT, "on_insert"}, {EVICT_ON_HIT, "on_hit"}, {EVICT_ON_EVICT, "on_evict"},
-    {EVICT_ON_REMOVE, "on_remove"}, {EVICT_EXPORT, "export"}, {EVICT_IMPORT, "import"}};
+} functions[] = {{EVICT_SCORE, "score"},         {EVICT_ADMIT, "admit"},
+                 {EVICT_INIT, "init"},           {EVICT_ON_INSERT, "on_insert"},
+                 {EVICT_ON_HIT, "on_hit"},       {EVICT_ON_EVICT, "on_evict"},
+                 {EVICT_ON_REMOVE, "on_remove"}, {EVICT_EXPORT, "export"},
+                 {EVICT_IMPORT, "import"},       {EVICT_FULL, "full"}};
 enum { TABLE_FUNCTIONS = sizeof functions / sizeof *functions };
 
 /* The text on top, which has no zero in it. */
@@ -207,10 +208,10 @@ static bool given(lua_State *L, const char *field) {
 
 /* Fields of one form do not go together with those of another; admit goes with all. */
 static void choose(lua_State *L, struct evict_form *f) {
-  static const char *const of[][9] = {
-      {"score", "index", NULL},
-      {"queues", "ghost", "rules", NULL},
-      {"init", "on_insert", "on_hit", "on_evict", "on_remove", "export", "import", "admit", NULL}};
+  static const char *const of[][10] = {{"score", "index", NULL},
+                                       {"queues", "ghost", "rules", NULL},
+                                       {"init", "on_insert", "on_hit", "on_evict", "on_remove",
+                                        "full", "export", "import", "admit", NULL}};
   const char *first = NULL;
   int form = -1;
   for (int i = 0; i < 3; i++)
@@ -277,7 +278,8 @@ static int build(struct evict_form *f, char *why, size_t n) {
       .insert = s->has[EVICT_ON_INSERT] ? evict_hooks_calls.insert : NULL,
       .hit = s->has[EVICT_ON_HIT] ? evict_hooks_calls.hit : NULL,
       .remove = s->has[EVICT_ON_REMOVE] ? evict_hooks_calls.remove : NULL,
-      .evict = s->has[EVICT_ON_EVICT] ? evict_hooks_calls.evict : NULL};
+      .evict = s->has[EVICT_ON_EVICT] ? evict_hooks_calls.evict : NULL,
+      .full = s->has[EVICT_FULL] ? evict_hooks_calls.full : NULL};
   return lethe_evict_new_hooks(&s->e, mem, &f->hooks, f->limit, f->seed, why, n);
 }
 

@@ -1,7 +1,7 @@
 -- Eviction policies that a program writes: scores, hooks, and admission. Rules have a spec of their
 -- own, and so has what goes wrong.
 local cache = require "lethe.cache"
-local make = require "lethe.policy.make"
+local make = require "lethe.evict.make"
 local policy = require "lethe.policy"
 local requests = require "spec.support.requests"
 

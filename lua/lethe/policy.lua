@@ -19,14 +19,19 @@
 --                    main = "freq >= 1 and reinsert(freq = min(freq, 3) - 1) or drop" } } }
 --   { on_evict = function(c) return c:queue("main"):back() end }
 --
+-- Hooks are init, on_insert, on_hit, on_evict, on_remove, admit, export, import, and full(c):
+-- whether a victim must leave though what is asked for would fit. full is asked before an entry
+-- comes, and after an on_hit that returned true. What admit returns second is c:found() in the
+-- hooks about that request. Each built-in policy is also a script, in lua/lethe/policy/.
+--
 -- `replay` tries a policy on requests, one by one: a cache that holds nothing and counts what a
 -- real one would have found. Whole traces are lethe.sim's.
 
 local base = require "lethe.core.base"
 local core = require "lethe.core.policy"
 local evict = require "lethe.core.evict"
-local check = require "lethe.policy.check"
-local make = require "lethe.policy.make"
+local check = require "lethe.evict.check"
+local make = require "lethe.evict.make"
 
 ---@class lethe.policy
 local M = {}

@@ -1,7 +1,7 @@
 -- Requests for replays through eviction policies: as records, at random, of a recorded trace; and
 -- how a policy fares with them.
 local evict = require "lethe.core.evict"
-local make = require "lethe.policy.make"
+local make = require "lethe.evict.make"
 
 local M = {}
 

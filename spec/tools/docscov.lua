@@ -86,7 +86,7 @@ end
 local function of_policy(fn)
   return function()
     local object
-    local _ <close> = require("lethe.policy.make").make({
+    local _ <close> = require("lethe.evict.make").make({
       init = function(c) object = fn(c) end,
     }, 1, 1, false, 1)
     return object

@@ -2,7 +2,7 @@
 
 local base = require "lethe.core.base"
 local core = require "lethe.core.cache"
-local policies = require "lethe.policy.make"
+local policies = require "lethe.evict.make"
 
 local M = {}
 

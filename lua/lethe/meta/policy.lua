@@ -58,11 +58,11 @@ function Replay:close() end
 ---@return table[]
 function Replay:failures() end
 
--- ---- what hooks get -----------------------------------------------------------------------------
+-- ---- what hooks get --------------------------------------------------------------------------
 
 --- What the hooks of an eviction policy get first: the cache, as far as a policy may see it. Fields
---- that a hook sets stay. A handle is an integer; one whose entry has left is a strike wherever it is
---- used but in `alive`.
+--- that a hook sets stay. A handle is an integer; one whose entry has left is a strike wherever it
+--- is used but in `alive`.
 ---@class lethe.policy.Cache
 local Cache = {}
 
@@ -71,16 +71,17 @@ local Cache = {}
 ---@return lethe.policy.Queue
 function Cache:queue(name) end
 
---- The ghost list of a name, which remembers the last n keys that were added to it; 16 for each entry
---- that there was, and 1024, at most.
+--- The ghost list of a name, which remembers the last n keys that were added to it; 16 for each
+--- entry that there was, and 1024, at most.
 ---@param name string
 ---@param n number
 ---@return lethe.policy.Ghost
 function Cache:ghost(name, n) end
 
---- What the entry weighs: bytes where the cache is limited by these, else 1.
----@param h integer
----@return integer
+--- What the entry weighs: bytes where the cache is limited by these, else 1. Without a handle: what
+--- is asked for and not there, in admit, full, on_evict and on_insert; nil elsewhere.
+---@param h? integer
+---@return integer?
 function Cache:size(h) end
 
 --- How often the entry was asked for, 1 when it came.
@@ -103,10 +104,15 @@ function Cache:inserted(h) end
 ---@return number
 function Cache:cost(h) end
 
---- Its key.
----@param h integer
----@return string|integer
+--- Its key; without a handle that of what is asked for and not there, as in `size`.
+---@param h? integer
+---@return string|integer?
 function Cache:key(h) end
+
+--- The second result of `admit`, for what is asked for now: an integer, 1 for true; nil for false,
+--- nil and 0.
+---@return integer?
+function Cache:found() end
 
 --- Its mark, after it was set if there is a value: false, nil and 0 clear it.
 ---@param h integer
@@ -155,6 +161,11 @@ function Queue:to_front(h) end
 ---@return boolean was
 function Queue:remove(h) end
 
+--- Whether an entry is in this queue.
+---@param h integer
+---@return boolean
+function Queue:has(h) end
+
 --- The first entry.
 ---@return integer? h
 function Queue:front() end
@@ -195,13 +206,14 @@ local Ghost = {}
 ---@param h integer
 function Ghost:add(h) end
 
---- Whether the key of an entry is remembered.
----@param h integer
+--- Whether the key of an entry is remembered; without a handle the key that is asked for and not
+--- there.
+---@param h? integer
 ---@return boolean
 function Ghost:has(h) end
 
---- Forgets the key of an entry; false if it was not remembered.
----@param h integer
+--- Forgets the key of an entry, or of what is asked for; false if it was not remembered.
+---@param h? integer
 ---@return boolean was
 function Ghost:remove(h) end
 

@@ -12,28 +12,57 @@ enum { MAIN = 0 };
 static int insert(struct script *s, uint32_t slot, const struct lethe_evict_request *r) {
   struct hooks *p = hooks_of(s);
   uint64_t h = lethe_evict_handle(&s->evict, slot);
-  (void)r;
   p->proposals = 0;
+  p->request = r;
   if (!p->config.insert) {
     hooks_place(p, slot, MAIN, true);
   } else if (p->config.insert(s->config.ud, h) != LETHE_OK) {
     script_args(s, 1, (double[]){(double)h});
     script_fail(s, "on_insert", NULL);
   }
+  p->request = NULL;
   return LETHE_OK;
 }
 
 static void hit(struct script *s, uint32_t slot) {
   struct hooks *p = hooks_of(s);
   uint64_t h = lethe_evict_handle(&s->evict, slot);
+  bool crowded = false;
   if (script_is_out(s)) {
     list_to_head(&s->evict, &s->lru, slot);
   } else if (!p->config.hit) {
     hooks_place(p, slot, MAIN, true);
-  } else if (p->config.hit(s->config.ud, h) != LETHE_OK) {
+  } else if (p->config.hit(s->config.ud, h, &crowded) != LETHE_OK) {
     script_args(s, 1, (double[]){(double)h});
     script_fail(s, "on_hit", NULL);
+  } else if (crowded && p->config.full) {
+    s->evict.surplus = true;
   }
+}
+
+static bool admit(struct lethe_evict *e, struct lethe_evict_request *r) {
+  struct hooks *p = hooks_of(script_of(e));
+  p->request = p->admitting = r;
+  bool yes = script_admit(e, r);
+  p->request = p->admitting = NULL;
+  return yes;
+}
+
+static bool full(struct lethe_evict *e, const struct lethe_evict_request *r) {
+  struct script *s = script_of(e);
+  struct hooks *p = hooks_of(s);
+  bool yes = false;
+  if (p->config.full && !script_is_out(s)) {
+    p->request = r;
+    script_args(s, 0, NULL);
+    if (p->config.full(s->config.ud, &yes) != LETHE_OK) {
+      yes = false;
+      script_fail(s, "full", NULL);
+    }
+    p->request = NULL;
+  }
+  if (!yes) e->surplus = false;
+  return yes;
 }
 
 /* It is in its queue until the hook has heard of it. */
@@ -135,7 +164,9 @@ static uint32_t victim(struct script *s, const struct lethe_evict_request *r) {
   if (!p->config.evict) return p->queue[MAIN].list.tail;
   uint32_t slot = p->asked_at == s->evict.now ? next_proposal(p) : 0;
   if (slot) return slot;
+  p->request = r;
   ask(p, wanted(&s->evict, r));
+  p->request = NULL;
   return next_proposal(p);
 }
 
@@ -214,7 +245,8 @@ static const struct lethe_evict_ops ops = {.name = "hooks",
                                            .node = sizeof(struct script_node),
                                            .init = init,
                                            .destroy = destroy,
-                                           .admit = script_admit,
+                                           .admit = admit,
+                                           .full = full,
                                            .insert = script_insert,
                                            .hit = script_hit,
                                            .victim = script_victim,

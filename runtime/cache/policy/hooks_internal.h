@@ -28,8 +28,10 @@ struct hooks {
   struct hook_ghost *ghost;
   size_t queues, queue_room, ghosts, ghost_room;
   uint32_t refused;
-  uint32_t calls;    /* of on_evict */
-  uint64_t asked_at; /* the access of the last one */
+  uint32_t calls;                            /* of on_evict */
+  uint64_t asked_at;                         /* the access of the last one */
+  const struct lethe_evict_request *request; /* that the call under way is about, or NULL */
+  struct lethe_evict_request *admitting;     /* likewise, while admit may note what it found */
   unsigned proposals;
   uint64_t proposal[LETHE_EVICT_VICTIMS];
 };

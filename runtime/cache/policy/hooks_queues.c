@@ -18,6 +18,25 @@ static uint64_t handle(const struct lethe_evict *e, uint32_t slot) {
   return slot ? lethe_evict_handle(e, slot) : 0;
 }
 
+/* ---- what is asked for ------------------------------------------------------------------------ */
+
+const struct lethe_evict_request *lethe_evict_hooks_request(const struct lethe_evict *e) {
+  return of(e)->request;
+}
+
+void lethe_evict_hooks_find(struct lethe_evict *e, uint64_t found) {
+  if (of(e)->admitting) of(e)->admitting->found = found;
+}
+
+/* The key of a handle, or with 0 of what is asked for. */
+static bool key_of(const struct lethe_evict *e, uint64_t h, uint64_t *key) {
+  const struct script_node *n = node(e, h);
+  const struct lethe_evict_request *r = h ? NULL : of(e)->request;
+  if (n) *key = n->node.key;
+  if (r) *key = r->key;
+  return n || r;
+}
+
 /* ---- entries -------------------------------------------------------------------------------------- */
 
 int lethe_evict_hooks_info(const struct lethe_evict *e, uint64_t h, struct lethe_evict_info *out) {
@@ -114,6 +133,13 @@ int lethe_evict_hooks_remove(struct lethe_evict *e, unsigned q, uint64_t h, bool
   return LETHE_OK;
 }
 
+int lethe_evict_hooks_has(const struct lethe_evict *e, unsigned q, uint64_t h, bool *has) {
+  const struct script_node *n = node(e, h);
+  if (!n) return LETHE_EINVAL;
+  *has = n->node.queue == q + 1;
+  return LETHE_OK;
+}
+
 uint64_t lethe_evict_hooks_front(const struct lethe_evict *e, unsigned q) {
   return handle(e, of(e)->queue[q].list.head);
 }
@@ -202,16 +228,16 @@ int lethe_evict_hooks_ghost_add(struct lethe_evict *e, unsigned g, uint64_t h) {
 }
 
 int lethe_evict_hooks_ghost_has(const struct lethe_evict *e, unsigned g, uint64_t h, bool *has) {
-  const struct script_node *n = node(e, h);
-  if (!n) return LETHE_EINVAL;
-  *has = ghost_has(&of(e)->ghost[g].ghost, n->node.key);
+  uint64_t key;
+  if (!key_of(e, h, &key)) return LETHE_EINVAL;
+  *has = ghost_has(&of(e)->ghost[g].ghost, key);
   return LETHE_OK;
 }
 
 int lethe_evict_hooks_ghost_remove(struct lethe_evict *e, unsigned g, uint64_t h, bool *was) {
-  const struct script_node *n = node(e, h);
-  if (!n) return LETHE_EINVAL;
-  *was = ghost_take(&of(e)->ghost[g].ghost, n->node.key);
+  uint64_t key;
+  if (!key_of(e, h, &key)) return LETHE_EINVAL;
+  *was = ghost_take(&of(e)->ghost[g].ghost, key);
   return LETHE_OK;
 }
 

@@ -32,15 +32,25 @@ enum {
 struct lethe_evict_hooks {
   struct lethe_evict_script script;
   int (*insert)(void *ud, uint64_t h); /* NULL: to the front of main */
-  int (*hit)(void *ud, uint64_t h);    /* NULL: likewise */
+  /* NULL: likewise. *crowded: `full` is to be asked now, not only when the next entry comes. */
+  int (*hit)(void *ud, uint64_t h, bool *crowded);
   int (*remove)(void *ud, uint64_t h); /* it leaves, as a victim or otherwise */
   /* Up to `want` victims, *n of them, which may say more than was wanted. NULL: the back of main. */
   int (*evict)(void *ud, unsigned want, uint64_t *victims, unsigned *n);
+  /* Must a victim leave though what is asked for would fit? NULL: no. */
+  int (*full)(void *ud, bool *yes);
 };
 
 LETHE_API int lethe_evict_new_hooks(struct lethe_evict **out, const struct lethe_alloc *a,
                                     const struct lethe_evict_hooks *config, int64_t limit,
                                     uint64_t seed, char *why, size_t n);
+
+/* ---- what is asked for and not there ---------------------------------------------------------- */
+
+/* In admit, full, insert and evict, where these are about a miss; else NULL. */
+LETHE_API const struct lethe_evict_request *lethe_evict_hooks_request(const struct lethe_evict *e);
+/* In admit: what the others get as its `found`. Nothing elsewhere. */
+LETHE_API void lethe_evict_hooks_find(struct lethe_evict *e, uint64_t found);
 
 /* ---- entries -------------------------------------------------------------------------------------- */
 
@@ -68,6 +78,7 @@ LETHE_API int lethe_evict_hooks_push_front(struct lethe_evict *e, unsigned q, ui
 LETHE_API int lethe_evict_hooks_push_back(struct lethe_evict *e, unsigned q, uint64_t h);
 /* *was: it was in that queue. */
 LETHE_API int lethe_evict_hooks_remove(struct lethe_evict *e, unsigned q, uint64_t h, bool *was);
+LETHE_API int lethe_evict_hooks_has(const struct lethe_evict *e, unsigned q, uint64_t h, bool *has);
 /* Handles, or 0. */
 LETHE_API uint64_t lethe_evict_hooks_front(const struct lethe_evict *e, unsigned q);
 LETHE_API uint64_t lethe_evict_hooks_back(const struct lethe_evict *e, unsigned q);
@@ -91,9 +102,10 @@ LETHE_API int lethe_evict_hooks_ghost(struct lethe_evict *e, const char *name, u
                                       unsigned *index);
 /* The key of an entry, as the newest. Without memory it is not remembered. */
 LETHE_API int lethe_evict_hooks_ghost_add(struct lethe_evict *e, unsigned g, uint64_t h);
+/* Handle 0: the key that is asked for and not there. */
 LETHE_API int lethe_evict_hooks_ghost_has(const struct lethe_evict *e, unsigned g, uint64_t h,
                                           bool *has);
-/* Forgets it; *was: it was there. */
+/* Forgets it; *was: it was there. Handle 0 likewise. */
 LETHE_API int lethe_evict_hooks_ghost_remove(struct lethe_evict *e, unsigned g, uint64_t h,
                                              bool *was);
 /* Forgets the oldest; its size, or -1 if there is none. */

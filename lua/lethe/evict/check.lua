@@ -2,7 +2,7 @@
 -- reclamation policy in a tracker with a few accounts.
 
 local evict = require "lethe.core.evict"
-local make = require "lethe.policy.make"
+local make = require "lethe.evict.make"
 
 local M = {}
 

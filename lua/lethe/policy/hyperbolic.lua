@@ -1,0 +1,3 @@
+-- hyperbolic (Blankstein, Sen and Freedman, ATC 2017): of 64 entries drawn the one with the least
+-- accesses per age leaves. Such a score falls while nobody asks, so it is computed at eviction.
+return { name = "hyperbolic", score = "freq / (age + 1)", index = "sample:64" }

@@ -1,0 +1,69 @@
+-- Built-in eviction policies and the same as scripts, lua/lethe/policy/: equal misses, on random
+-- requests of one size and of many, and on the published simulator's trace: the whole of it once,
+-- with LETHE_WORK above 1 at each size.
+local policy = require "lethe.policy"
+local requests = require "spec.support.requests"
+
+local TRACE <const> = "../shared/data/cloudPhysicsIO.oracleGeneral.bin"
+local OBJECTS <const>, FOOTPRINT <const> = 48974, 2029769728
+local FOLDER <const> = "lua/lethe/policy/"
+local DRAWN <const> = { hyperbolic = true, random = true } -- their dice fall otherwise
+local WORK <const> = tonumber(os.getenv("LETHE_WORK")) or 1
+
+local function contents(path)
+  local file <close> = io.open(path, "rb")
+  return file and file:read("a")
+end
+
+local function counted(what, options, records)
+  options.policy = what
+  local replay <close> = assert(policy.replay(options))
+  assert(replay:run(records))
+  assert.is_true(replay:check())
+  assert.are.same({}, replay:failures())
+  local stats <const> = replay:stats()
+  return stats.misses, stats.missed
+end
+
+local function alike(name, options, records, tolerance)
+  local misses <const>, missed <const> = counted(name, options, records)
+  local scripted <const>, bytes <const> = counted(FOLDER .. name .. ".lua", options, records)
+  if DRAWN[name] then
+    assert.is_true(math.abs(scripted / misses - 1) < tolerance, ("%d, %d"):format(misses, scripted))
+  else
+    assert.are.same({ misses, missed }, { scripted, bytes })
+  end
+end
+
+describe("a built-in policy and its script", function()
+  local records = contents(TRACE)
+  if not records then print(TRACE .. " is not there: nothing is replayed") end
+
+  for _, name in ipairs(policy.names()) do
+    it(("miss alike on random requests: %s"):format(name), function()
+      for seed = 1, 3 do
+        local ids, sizes = requests.skewed(seed, 3000, 300)
+        for i, id in ipairs(ids) do sizes[i] = 1 + id % (seed * 3) end
+        for _, limit in ipairs{ 30, 47, 200 } do
+          alike(name, { limit = limit }, requests.records(ids), 0.06)
+          alike(name, { bytes = limit * 5 }, requests.records(ids, sizes), 0.06)
+        end
+      end
+    end)
+
+    if records then
+      it(("miss alike on the trace: %s"):format(name), function()
+        local few <const> = WORK > 1 and records or records:sub(1, 24 * 20000)
+        alike(name, { limit = OBJECTS // 100 }, records, 0.003)
+        alike(name, { limit = OBJECTS // 10 }, few, 0.005)
+        alike(name, { bytes = FOOTPRINT // 10 }, few, 0.005)
+      end)
+    end
+  end
+
+  it("are there for every name, and pass a check", function()
+    for _, name in ipairs(policy.names()) do
+      assert.are.same(true, policy.check(FOLDER .. name .. ".lua"))
+    end
+  end)
+end)
