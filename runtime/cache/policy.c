@@ -93,7 +93,7 @@ static void expect(const struct lethe_cache *c, uint32_t slot) {
   if (slot == 0 || slot > c->policy->high) return;
   const struct lethe_evict_node *node = lethe_evict_at(c->policy, slot);
   const char *owner = node->owner;
-  for (int line = 0; line < 4; line++) __builtin_prefetch(owner + 64 * line, 1);
+  for (size_t line = 0; line < 4; line++) __builtin_prefetch(owner + 64 * line, 1);
   __builtin_prefetch(&c->buckets[node->key & (c->nbuckets - 1)], 1);
 }
 

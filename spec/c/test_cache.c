@@ -114,6 +114,88 @@ static void when_all_is_in_use_it_waits_in_turn(void **state) {
   end(c);
 }
 
+static unsigned asked_for_victims;
+
+static uint32_t counted_victim(struct lethe_evict *e, const struct lethe_evict_request *r) {
+  asked_for_victims++;
+  return lethe_evict_find("lru", false)->victim(e, r);
+}
+
+/* However many entries there are: one question for each that leaves. */
+static void a_miss_asks_for_one_victim(void **state) {
+  struct lethe_evict_ops ops = *lethe_evict_find("lru", false);
+  (void)state;
+  ops.victim = counted_victim;
+  for (int limit = 2; limit <= 128; limit *= 8) {
+    struct lethe_cache_config config = world_config(&w, limit);
+    struct asked a;
+    assert_int_equal(lethe_evict_new_with(&config.policy, &w.alloc.alloc, &ops, NULL, limit, 1),
+                     LETHE_OK);
+    struct lethe_cache *c = world_cache_with(&w, config);
+    for (int k = 0; k < limit; k++) ask_get(c, k, &a);
+    asked_for_victims = 0;
+    for (int k = 0; k < 100; k++) ask_get(c, limit + k, &a);
+    assert_int_equal(asked_for_victims, 100);
+    end(c);
+  }
+}
+
+/* ---- bytes ------------------------------------------------------------------------------------- */
+
+static int64_t weigh_number(void *ud, const struct lethe_cache_key *key,
+                            struct lethe_cache_value *v) {
+  (void)ud;
+  (void)key;
+  return number_of(v);
+}
+
+static const struct lethe_cache_hooks weighing = {.weigh = weigh_number};
+
+static void bytes_are_never_above_the_limit_and_what_is_held(void **state) {
+  struct lethe_cache_config config = world_config(&w, LETHE_CACHE_NO_LIMIT);
+  struct asked a, h;
+  (void)state;
+  config.bytes = 100;
+  config.hooks = &weighing;
+  config.wait = 0;
+  for (int k = 0; k < KEYS; k++) w.disk.stored[k] = 1 + k % 60;
+  struct lethe_cache *c = world_cache_with(&w, config);
+  for (int k = 0; k < 200; k++) {
+    assert_int_equal(ask_get(c, k, &a), LETHE_OK);
+    assert_true(stats_of(c).bytes <= 100);
+  }
+  assert_int_equal(ask_insert(&w, c, 1, 101, &a), LETHE_EALLINUSE); /* it never fits */
+  assert_int_equal(ask_hold(c, 59, &h), LETHE_OK);                  /* 60 */
+  lethe_cache_set(c, h.w.held, value_of(&w, 150)); /* what is held may grow past the limit */
+  assert_int_equal(stats_of(c).bytes, 150);
+  assert_int_equal(ask_get(c, 1, &a), LETHE_EALLINUSE);
+  lethe_cache_set(c, h.w.held, value_of(&w, 30));
+  assert_int_equal(ask_get(c, 1, &a), LETHE_OK);
+  lethe_cache_release(c, h.w.held);
+  assert_int_equal(ask_flush(c, &a), LETHE_OK);
+  end(c);
+}
+
+/* Two large values want room at once, and each has reserved a part: both get it in the end. */
+static void two_halves_do_not_wait_for_each_other(void **state) {
+  struct lethe_cache_config config = world_config(&w, LETHE_CACHE_NO_LIMIT);
+  struct asked a, b;
+  (void)state;
+  config.bytes = 100;
+  config.hooks = &weighing;
+  struct lethe_cache *c = world_cache_with(&w, config);
+  for (int k = 0; k < 4; k++) assert_int_equal(ask_insert(&w, c, k, 25, &a), LETHE_OK);
+  w.disk.stored[10] = w.disk.stored[11] = 80;
+  w.disk.gated[ON_FLUSH] = true;
+  assert_int_equal(ask_get(c, 10, &a), LETHE_CACHE_WAITS);
+  assert_int_equal(ask_get(c, 11, &b), LETHE_CACHE_WAITS);
+  while (w.disk.n > 0) disk_answer(&w.disk, w.disk.n - 1);
+  assert_int_equal(a.code, LETHE_OK);
+  assert_int_equal(b.code, LETHE_OK);
+  assert_int_equal(stats_of(c).bytes, 80);
+  end(c);
+}
+
 /* ---- flushing ---------------------------------------------------------------------------------- */
 
 static void a_change_during_a_write_stays_dirty(void **state) {
@@ -229,6 +311,10 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_dirty_victim_stays_readable_until_it_is_written, setup,
                                       teardown),
       cmocka_unit_test_setup_teardown(when_all_is_in_use_it_waits_in_turn, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_miss_asks_for_one_victim, setup, teardown),
+      cmocka_unit_test_setup_teardown(bytes_are_never_above_the_limit_and_what_is_held, setup,
+                                      teardown),
+      cmocka_unit_test_setup_teardown(two_halves_do_not_wait_for_each_other, setup, teardown),
       cmocka_unit_test_setup_teardown(a_change_during_a_write_stays_dirty, setup, teardown),
       cmocka_unit_test_setup_teardown(every_entry_is_tried_whatever_another_does, setup, teardown),
       cmocka_unit_test_setup_teardown(what_it_depends_on_is_written_first, setup, teardown),
