@@ -40,7 +40,7 @@ static void get_text(struct run *r, const char *text) {
 static void swap_policy(struct run *r) {
   struct lethe_evict *to = NULL, *before = NULL;
   if (lethe_evict_new(&to, &w.alloc.alloc, "sieve", FEW, 1) != LETHE_OK) return;
-  int code = lethe_cache_swap_policy(r->x, to, &before);
+  int code = lethe_cache_swap_policy(r->x, to, NULL, NULL, &before);
   lethe_evict_delete(code == LETHE_OK ? before : to);
 }
 
