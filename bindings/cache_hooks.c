@@ -197,11 +197,19 @@ static int claim(void *ud, int64_t n) {
 
 static void release(void *ud, int64_t n) { lethe_quota_release(&((struct lcache *)ud)->handle, n); }
 
+static bool is_watching(const struct lcache *k, const struct lcache_watcher *one) {
+  const struct lcache_watcher *w = k->watchers;
+  while (w && w != one) w = w->next;
+  return w != NULL;
+}
+
+/* A watcher may be a script that ends others. */
 static void seen(void *ud, const struct lethe_cache_key *key, int64_t size, bool hit) {
   struct lcache *k = ud;
   for (struct lcache_watcher *w = k->watchers, *next; w; w = next) {
     next = w->next;
     w->seen(w, key, size, hit);
+    if (next && !is_watching(k, next)) break;
   }
 }
 

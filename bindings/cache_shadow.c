@@ -14,7 +14,15 @@ struct watcher {
   struct lcache *cache; /* NULL: it is gone */
   struct lethe_shadow *shadow;
   int64_t limit; /* of the cache's policy, when it was looked at last */
+  /* While its policy runs, a script maybe, that may call anything: the cache, whose accesses are not looked
+   * at then, or this to its end. */
+  bool running, ended;
 };
+
+static void free_watcher(struct watcher *w) {
+  lethe_shadow_delete(w->shadow);
+  lethe_free(mem, w, sizeof *w);
+}
 
 /* ---- watching ------------------------------------------------------------------------------------ */
 
@@ -23,11 +31,15 @@ static void seen(struct lcache_watcher *self, const struct lethe_cache_key *key,
   struct watcher *w = lethe_container_of(self, struct watcher, watcher);
   int64_t limit = lethe_cache_policy(w->cache->c)->limit;
   (void)hit;
+  if (w->running) return;
+  w->running = true;
   if (limit != w->limit) {
     w->limit = limit;
     lethe_shadow_resize(w->shadow, limit);
   }
   lethe_shadow_seen(w->shadow, key, size);
+  w->running = false;
+  if (w->ended) free_watcher(w);
 }
 
 static void gone(struct lcache_watcher *self) {
@@ -52,8 +64,8 @@ static void end_shadow(struct lethe_state *s, void *what, bool closed) {
   struct watcher *w = what;
   (void)s, (void)closed;
   leave(w);
-  lethe_shadow_delete(w->shadow);
-  lethe_free(mem, w, sizeof *w);
+  w->ended = true;
+  if (!w->running) free_watcher(w);
 }
 
 static const struct lethe_class shadow_class;

@@ -61,6 +61,12 @@ static struct evict_script *ghost(lua_State *L, unsigned *index) {
   return NULL;
 }
 
+/* For calls that change the order of entries. */
+static struct evict_script *changing(lua_State *L, struct evict_script *s) {
+  if (s->reading) luaL_error(L, "entries stay as they are while a policy is exchanged");
+  return s;
+}
+
 static uint64_t handle(lua_State *L, int arg) { return (uint64_t)luaL_checkinteger(L, arg); }
 
 /* The handle at 2 names nothing: that is a strike, also if the script catches the error. */
@@ -168,6 +174,7 @@ static int l_mark(lua_State *L) {
   struct lethe_evict_info i;
   struct evict_script *s = info(L, &i);
   if (lua_gettop(L) >= 3) {
+    changing(L, s);
     i.mark = lua_type(L, 3) == LUA_TNUMBER ? lua_tonumber(L, 3) != 0 : lua_toboolean(L, 3);
     lethe_evict_hooks_mark(s->e, handle(L, 2), i.mark);
   }
@@ -269,7 +276,7 @@ static int l_ghost(lua_State *L) {
 
 static int l_push_front(lua_State *L) {
   unsigned q;
-  struct evict_script *s = queue(L, &q);
+  struct evict_script *s = changing(L, queue(L, &q));
   uint64_t h = handle(L, 2);
   if (lethe_evict_hooks_push_front(s->e, q, h) != LETHE_OK) bad_handle(L, s, h);
   return 0;
@@ -277,7 +284,7 @@ static int l_push_front(lua_State *L) {
 
 static int l_push_back(lua_State *L) {
   unsigned q;
-  struct evict_script *s = queue(L, &q);
+  struct evict_script *s = changing(L, queue(L, &q));
   uint64_t h = handle(L, 2);
   if (lethe_evict_hooks_push_back(s->e, q, h) != LETHE_OK) bad_handle(L, s, h);
   return 0;
@@ -285,7 +292,7 @@ static int l_push_back(lua_State *L) {
 
 static int l_remove(lua_State *L) {
   unsigned q;
-  struct evict_script *s = queue(L, &q);
+  struct evict_script *s = changing(L, queue(L, &q));
   uint64_t h = handle(L, 2);
   bool was;
   if (lethe_evict_hooks_remove(s->e, q, h, &was) != LETHE_OK) bad_handle(L, s, h);
@@ -348,7 +355,7 @@ static int l_queue_used(lua_State *L) {
 /* q:scan(hand) -> victim, hand */
 static int l_scan(lua_State *L) {
   unsigned q;
-  const struct evict_script *s = queue(L, &q);
+  const struct evict_script *s = changing(L, queue(L, &q));
   uint64_t hand = (uint64_t)luaL_optinteger(L, 2, 0), victim;
   lethe_meter_charge(L, lethe_evict_hooks_scan(s->e, q, &hand, &victim));
   push_handle(L, victim);
@@ -360,7 +367,7 @@ static int l_scan(lua_State *L) {
 
 static int l_add(lua_State *L) {
   unsigned g;
-  struct evict_script *s = ghost(L, &g);
+  struct evict_script *s = changing(L, ghost(L, &g));
   uint64_t h = handle(L, 2);
   if (lethe_evict_hooks_ghost_add(s->e, g, h) != LETHE_OK) bad_handle(L, s, h);
   return 0;
@@ -378,7 +385,7 @@ static int l_has(lua_State *L) {
 
 static int l_forget(lua_State *L) {
   unsigned g;
-  struct evict_script *s = ghost(L, &g);
+  struct evict_script *s = changing(L, ghost(L, &g));
   uint64_t h = request(L, s) ? 0 : handle(L, 2);
   bool was;
   if (lethe_evict_hooks_ghost_remove(s->e, g, h, &was) != LETHE_OK) bad_handle(L, s, h);
@@ -389,7 +396,7 @@ static int l_forget(lua_State *L) {
 /* g:drop() -> the size of the oldest, which is forgotten, or nil */
 static int l_drop(lua_State *L) {
   unsigned g;
-  const struct evict_script *s = ghost(L, &g);
+  const struct evict_script *s = changing(L, ghost(L, &g));
   int64_t size = lethe_evict_hooks_ghost_drop(s->e, g);
   if (size < 0) return 0;
   lua_pushinteger(L, size);

@@ -109,14 +109,18 @@ static int by_name(const void *a, const void *b) {
                 ((const struct lethe_evict_queue *)b)->name);
 }
 
+/* What stands for a name and a share, on top of the stack, is none. */
+static void bad_share(lua_State *L) {
+  const char *name = luaL_tolstring(L, -2, NULL), *share = luaL_tolstring(L, -2, NULL);
+  luaL_error(L, "queues must be a table of names and shares (got %s = %s)", name, share);
+}
+
 /* The table at t: { small = 0.1, main = 0.9 }. Names stay on the stack. Sorted: no order of a table counts. */
 static void read_queues(lua_State *L, struct evict_form *f, int t) {
   struct lethe_evict_queues *q = &f->queues;
   lua_pushnil(L);
   while (lua_next(L, t)) {
-    if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TNUMBER)
-      luaL_error(L, "queues must be a table of names and shares (got %s = %s)",
-                 luaL_tolstring(L, -2, NULL), luaL_tolstring(L, -2, NULL));
+    if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TNUMBER) bad_share(L);
     if (q->count == LETHE_EVICT_QUEUES) refuse(L, f, "%s", "there are at most 16 queues");
     double share = lua_tonumber(L, -1);
     lua_pop(L, 1);

@@ -190,7 +190,10 @@ int evict_export(struct evict_script *s, struct lethe_packed **out, char *why, s
   if (!s->has[EVICT_EXPORT]) return LETHE_OK;
   evict_push(s, EVICT_EXPORT);
   lua_pushvalue(L, EVICT_FACE);
-  if (evict_call(s, 1, 1) != LETHE_OK) {
+  s->reading = true;
+  int rc = evict_call(s, 1, 1);
+  s->reading = false;
+  if (rc != LETHE_OK) {
     snprintf(why, n, "export: %s", lethe_evict_script_failing(s->e)->message);
     return LETHE_EPOLICY;
   }
@@ -224,7 +227,10 @@ int evict_import(struct evict_script *s, const struct lethe_packed *p, char *why
     lua_settop(L, base);
     return LETHE_EPOLICY;
   }
-  if (evict_call(s, 2, 0) == LETHE_OK) return LETHE_OK;
+  s->reading = true;
+  int rc = evict_call(s, 2, 0);
+  s->reading = false;
+  if (rc == LETHE_OK) return LETHE_OK;
   snprintf(why, n, "import: %s", lethe_evict_script_failing(s->e)->message);
   return LETHE_EPOLICY;
 }

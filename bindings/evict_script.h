@@ -59,6 +59,7 @@ struct evict_script {
   evict_push_key *push_key;
   void *keys;
   bool has[EVICT_FUNCTIONS];
+  bool reading; /* export or import runs: entries stay where they are */
   bool faulted; /* the call under way was given a handle that names nothing */
   char name[64];
   struct reports *reports;   /* NULL: it is quiet */

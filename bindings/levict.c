@@ -9,10 +9,23 @@
 
 enum { RECORD = 24, BATCH = 512 };
 
+/* While requests run their policy, a script maybe, may call anything, also to end this. */
+struct replay {
+  struct lethe_replay *r;
+  bool running, ended;
+};
+
+static void free_replay(struct replay *p) {
+  lethe_replay_delete(p->r);
+  lethe_free(&lethe_alloc_libc, p, sizeof *p);
+}
+
 static void end_replay(struct lethe_state *s, void *what, bool closed) {
+  struct replay *p = what;
   (void)s;
   (void)closed;
-  lethe_replay_delete(what);
+  p->ended = true;
+  if (!p->running) free_replay(p);
 }
 
 static int replay_access(lua_State *L), replay_run(lua_State *L), replay_resize(lua_State *L),
@@ -28,7 +41,24 @@ static const struct lethe_class replay_class = {
     .name = "lethe.policy.Replay", .end = end_replay, .methods = methods};
 
 static struct lethe_replay *check_replay(lua_State *L) {
-  return lethe_check(L, 1, &replay_class)->what;
+  return ((struct replay *)lethe_check(L, 1, &replay_class)->what)->r;
+}
+
+/* The same for a call that asks the policy. */
+static struct replay *begin(lua_State *L) {
+  struct replay *p = lethe_check(L, 1, &replay_class)->what;
+  if (p->running) luaL_error(L, "a policy cannot use the replay that asks it");
+  return p;
+}
+
+/* And its end: r is not used any more. */
+static int finish(lua_State *L, struct replay *p, int rc, bool result) {
+  p->running = false;
+  if (p->ended) free_replay(p);
+  lethe_settle(L);
+  if (rc != LETHE_OK) return lethe_fail(L, rc);
+  lua_pushboolean(L, result);
+  return 1;
 }
 
 /* ---- making one ------------------------------------------------------------------------------ */
@@ -55,19 +85,20 @@ static struct lethe_evict *policy_at(lua_State *L, int64_t limit, uint64_t seed)
 
 /* replay(made | name, limit, unit, seed) -> Replay | nil, m, code */
 static int l_replay(lua_State *L) {
-  struct lethe_replay *r;
   int64_t limit = luaL_checkinteger(L, 2);
   bool unit = lua_toboolean(L, 3);
   uint64_t seed = (uint64_t)luaL_optinteger(L, 4, 1);
   lethe_safepoint(L);
   struct lethe_box *b = lethe_box_new(L, &replay_class, 0);
   struct lethe_evict *e = policy_at(L, limit, seed);
-  int rc = e ? lethe_replay_new(&r, e, unit) : LETHE_ENOMEM;
+  struct replay *p = e ? lethe_zalloc(&lethe_alloc_libc, sizeof *p) : NULL;
+  int rc = p ? lethe_replay_new(&p->r, e, unit) : LETHE_ENOMEM;
   if (rc != LETHE_OK) {
+    if (p) lethe_free(&lethe_alloc_libc, p, sizeof *p);
     lethe_evict_delete(e);
     return lethe_fail(L, rc);
   }
-  lethe_box_hold(L, b, r);
+  lethe_box_hold(L, b, p);
   return 1;
 }
 
@@ -75,17 +106,16 @@ static int l_replay(lua_State *L) {
 
 /* Replay:access(id [, size [, next]]) -> hit | nil, m, code */
 static int replay_access(lua_State *L) {
-  struct lethe_replay *r = check_replay(L);
+  struct replay *p = begin(L);
   struct lethe_request q = {.id = (uint64_t)luaL_checkinteger(L, 2),
                             .size = luaL_optinteger(L, 3, 1),
                             .next = luaL_optinteger(L, 4, -1),
                             .cost = 1};
-  uint64_t misses = r->misses;
+  uint64_t misses = p->r->misses;
   luaL_argcheck(L, q.size >= 0, 3, "a size is not negative");
-  int rc = lethe_replay_run(r, &q, 1);
-  if (rc != LETHE_OK) return lethe_fail(L, rc);
-  lua_pushboolean(L, r->misses == misses);
-  return 1;
+  p->running = true;
+  int rc = lethe_replay_run(p->r, &q, 1);
+  return finish(L, p, rc, p->r->misses == misses);
 }
 
 /* Records of size 0 are skipped. How many requests came of them. */
@@ -106,28 +136,26 @@ static size_t read_batch(const char *data, size_t records, struct lethe_request 
 /* Replay:run(records) -> true | nil, m, code */
 static int replay_run(lua_State *L) {
   struct lethe_request batch[BATCH + 1];
-  size_t size, rc = 0;
-  struct lethe_replay *r = check_replay(L);
+  size_t size;
+  int rc = LETHE_OK;
+  struct replay *p = begin(L);
   const char *data = luaL_checklstring(L, 2, &size);
   luaL_argcheck(L, size % RECORD == 0, 2, "records of 24 bytes expected");
-  for (size_t left = size / RECORD, n; left > 0 && rc == 0; left -= n, data += n * RECORD) {
+  p->running = true;
+  for (size_t left = size / RECORD, n; left && rc == LETHE_OK; left -= n, data += n * RECORD) {
     n = left < BATCH ? left : BATCH;
-    if (lethe_replay_run(r, batch, read_batch(data, n, batch)) != LETHE_OK) rc = 1;
+    rc = lethe_replay_run(p->r, batch, read_batch(data, n, batch));
   }
-  if (rc) return lethe_fail(L, LETHE_ENOMEM);
-  lua_pushboolean(L, 1);
-  return 1;
+  return finish(L, p, rc, true);
 }
 
 /* Replay:resize(limit) -> true */
 static int replay_resize(lua_State *L) {
-  struct lethe_replay *r = check_replay(L);
+  struct replay *p = begin(L);
   int64_t limit = luaL_checkinteger(L, 2);
   luaL_argcheck(L, limit >= 0, 2, "a limit is not negative");
-  int rc = lethe_replay_resize(r, limit);
-  if (rc != LETHE_OK) return lethe_fail(L, rc);
-  lua_pushboolean(L, 1);
-  return 1;
+  p->running = true;
+  return finish(L, p, lethe_replay_resize(p->r, limit), true);
 }
 
 /* ---- what it says ---------------------------------------------------------------------------- */

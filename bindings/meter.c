@@ -61,9 +61,16 @@ static void look_at_clock(struct lethe_meter *m) {
   m->spent = m->late = true;
 }
 
-void lethe_meter_note(int64_t n) {
-  if (active) take(active, n);
+/* What cannot be paid for is not done, so it is not counted either: what is left goes. */
+static bool pay(struct lethe_meter *m, int64_t n) {
+  if (n > m->left)
+    take(m, m->left < 0 ? 0 : m->left + 1);
+  else
+    take(m, n);
+  return !m->spent;
 }
+
+bool lethe_meter_note(int64_t n) { return !active || pay(active, n); }
 
 /* ---- tracebacks ------------------------------------------------------------------------------ */
 
@@ -150,8 +157,7 @@ static void hook(lua_State *L, lua_Debug *ar) {
 
 void lethe_meter_charge(lua_State *L, int64_t n) {
   if (!active) return;
-  take(active, n);
-  if (!active->spent) return;
+  if (pay(active, n)) return;
   trace(L, active, 0);
   set_interval(L, 1);
   raise_spent(L);

@@ -57,12 +57,13 @@ static inline int64_t lethe_meter_used(const struct lethe_meter *m) { return m->
  * raises. */
 int lethe_meter_pcall(lua_State *L, int nargs, int nresults, struct lethe_meter *m);
 
-/* From a C function that runs under a meter: charges n more, and raises when that spends it.
- * A negative n hands back what an estimate took too much. Nothing without an active meter. */
+/* From a C function that runs under a meter, before it does what n instructions stand for: charges
+ * them, or raises where that many are not left. A negative n hands back what an estimate took too much.
+ * Nothing without an active meter. */
 void lethe_meter_charge(lua_State *L, int64_t n);
 
-/* The same from where nothing may be raised (an allocator): the next instruction raises. */
-void lethe_meter_note(int64_t n);
+/* The same from where nothing may be raised (an allocator): false, and the next instruction raises. */
+bool lethe_meter_note(int64_t n);
 
 /* The meter under which this thread runs now, or NULL. */
 struct lethe_meter *lethe_meter_active(void);

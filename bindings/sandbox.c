@@ -14,7 +14,7 @@ struct lethe_sandbox {
   lua_State *L;
   size_t used, cap;
   struct lethe_alloc alloc;
-  bool exact;          /* see lethe_sandbox_options */
+  bool exact; /* see lethe_sandbox_options */
   lua_CFunction more;
   bool refused;        /* and Lua has not tried again with success */
   bool exhausted;      /* it has, in vain */
@@ -40,11 +40,11 @@ static char key_env; /* its address: the environment, in the state's registry */
  *   the hash part of a table, 2^n nodes of 24 bytes: elements were moved into it one by one;
  *   a block "resized" to the size it has: the array part of a table, looked through for a rehash.
  * Other blocks depend on when the collector ran (stacks, the table of strings). Growth is not
- * charged: it doubles, so it was paid by what filled it. */
-static void charge_block(const struct lethe_sandbox *sb, bool fresh, size_t kind, size_t osize,
+ * charged: it doubles, so it was paid by what filled it. False: nothing is left to pay a new one. */
+static bool charge_block(const struct lethe_sandbox *sb, bool fresh, size_t kind, size_t osize,
                          size_t nsize) {
   size_t nodes = nsize / NODE, cost = 0;
-  if (nsize < LARGE_BLOCK) return;
+  if (nsize < LARGE_BLOCK) return true;
   if (fresh && kind == LUA_TSTRING)
     cost = nsize / COPIED_PER_UNIT;
   else if (sb->exact) /* what rehashes tables are, and when, depends on hashes */
@@ -53,7 +53,7 @@ static void charge_block(const struct lethe_sandbox *sb, bool fresh, size_t kind
     cost = nodes * UNITS_PER_NODE;
   else if (!fresh && osize == nsize)
     cost = nsize / COPIED_PER_UNIT;
-  lethe_meter_note((int64_t)cost);
+  return lethe_meter_note((int64_t)cost) || !fresh || sb->exact;
 }
 
 /* Refused once, Lua collects and asks again; refused again, it raises. */
@@ -81,7 +81,7 @@ static void *allocate(void *ud, void *p, size_t osize, size_t nsize) {
     sb->collect_left = sb->collect_every;
     return NULL;
   }
-  charge_block(sb, !p, kind, osize, nsize);
+  if (!charge_block(sb, !p, kind, osize, nsize)) return NULL;
   if (nsize > osize && nsize - osize > sb->cap - sb->used) return refuse(sb);
   void *q = sb->alloc.realloc(sb->alloc.ud, p, osize, nsize);
   if (!q) return sb->exact ? refuse(sb) : NULL;
@@ -275,8 +275,8 @@ struct lethe_sandbox *lethe_sandbox_open(lua_State *from, const struct lethe_san
 struct lethe_sandbox *lethe_sandbox_new_with(lua_State *from, size_t cap,
                                              const struct lethe_alloc *alloc, char *err,
                                              size_t errsize) {
-  return lethe_sandbox_open(
-      from, &(struct lethe_sandbox_options){.cap = cap, .alloc = alloc}, err, errsize);
+  return lethe_sandbox_open(from, &(struct lethe_sandbox_options){.cap = cap, .alloc = alloc}, err,
+                            errsize);
 }
 
 struct lethe_sandbox *lethe_sandbox_new(lua_State *from, size_t cap, char *err, size_t errsize) {

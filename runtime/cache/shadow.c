@@ -8,7 +8,7 @@
 
 #include "lethe/shadow.h"
 
-enum { FIRST_BUCKETS = 64 };
+enum { FIRST_BUCKETS = 64, GROUPS = 16 };
 
 /* An entry of the policy; the owner of its node. */
 struct copy {
@@ -26,8 +26,9 @@ struct lethe_shadow {
   uint64_t seed, threshold;
   struct copy **buckets;
   size_t nbuckets, len;
-  uint64_t accesses, sampled, misses, keys;
-  double known, sizes; /* how many sizes were known, and their sum */
+  uint64_t accesses, sampled, misses;
+  uint64_t group[GROUPS]; /* misses by some bits of the key's hash: how far they lie apart */
+  double known, sizes;    /* how many sizes were known, and their sum */
 };
 
 /* ---- keys ---------------------------------------------------------------------------------------- */
@@ -113,7 +114,7 @@ static void miss(struct lethe_shadow *s, const struct lethe_cache_key *key, uint
                  int64_t size) {
   struct lethe_evict_request r = {.key = hash, .size = size, .cost = 1};
   s->misses++;
-  s->keys++;
+  s->group[hash >> 24 & (GROUPS - 1)]++;
   if (!lethe_evict_admit(s->policy, &r)) return;
   struct copy *c = new_copy(s, key, hash);
   if (!c) return;
@@ -202,18 +203,26 @@ const struct lethe_cache_key *lethe_shadow_key_of(const void *owner) {
 
 /* ---- the estimate ------------------------------------------------------------------------------------ */
 
+/* Three standard deviations of the misses counted: keys are sampled one by one, and so the sums over
+ * groups of keys tell how much the sum over all might have been another. */
+static double spread(const struct lethe_shadow *s) {
+  double mean = (double)s->misses / GROUPS, sum = 0;
+  for (int i = 0; i < GROUPS; i++) {
+    double off = (double)s->group[i] - mean;
+    sum += off * off;
+  }
+  return 3 * sqrt(sum * GROUPS / (GROUPS - 1));
+}
+
 void lethe_shadow_read(const struct lethe_shadow *s, struct lethe_shadow_stats *out) {
-  double expected = (double)s->accesses * s->rate, ratio = 0, bound = 0;
-  if (s->whole) expected = (double)s->sampled;
-  if (expected > 0) ratio = fmin((double)s->misses / expected, 1);
-  if (!s->whole && s->accesses) {
-    double keys = fmax((double)s->keys, 1), p = fmin(fmax(ratio, 1 / keys), 1 - 1 / keys);
-    double entries = fmax((double)s->policy->len, 1);
-    bound = fmin(3 * sqrt(fmax(p * (1 - p), 0) / keys) + 1 / entries, 1);
+  double expected = s->whole ? (double)s->sampled : (double)s->accesses * s->rate;
+  double ratio = expected > 0 ? fmin((double)s->misses / expected, 1) : 0, bound = 0;
+  if (!s->whole && expected > 0) {
+    double small = 1 / (4 * sqrt(fmax(s->policy->len, 1))); /* a small cache is not a large one */
+    bound = fmin(spread(s) / expected + small, 1);
   }
   *out = (struct lethe_shadow_stats){.accesses = s->accesses,
                                      .sampled = s->sampled,
-                                     .keys = s->keys,
                                      .rate = s->rate,
                                      .misses = ratio * (double)s->accesses,
                                      .miss_ratio = ratio,

@@ -23,11 +23,11 @@ struct lethe_shadow;
 
 struct lethe_shadow_stats {
   uint64_t accesses, sampled; /* seen; of sampled keys */
-  uint64_t keys; /* sampled ones that missed at least once, those that came again counted again */
   double rate;
-  double misses;      /* of all accesses, estimated: hits are the others */
-  double miss_ratio;  /* 0 where nothing was seen */
-  double error_bound; /* three standard deviations of a sample of that many keys, and one entry */
+  double misses;     /* of all accesses, estimated: hits are the others */
+  double miss_ratio; /* 0 where nothing was seen */
+  double
+      error_bound; /* of the ratio: three standard deviations, and what so few entries may make */
 };
 
 /* rate: above 0, at most 1. unit: sizes count as 1. LETHE_ENOMEM: the policy is still the caller's. */

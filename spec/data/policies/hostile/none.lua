@@ -1,0 +1,4 @@
+-- Frees nothing.
+return {
+  on_evict = function() end,
+}
