@@ -1,6 +1,6 @@
 -- Declared queues: policies as tables of rules, which run in C. How rules are read in detail is the
 -- business of spec/c/test_evict_rules.c.
-local make = require "lethe.policy.make"
+local make = require "lethe.evict.make"
 local requests = require "spec.support.requests"
 
 local misses, records = requests.misses, requests.records
