@@ -3,7 +3,7 @@
 -- host's and charges the meter:
 --
 --   pairs, next     go by the order of keys: integers, other numbers, strings by bytes, false,
---                   true, far objects in the order of their far(), presences by number; others raise
+--                   true, far objects in order of their far(), presences by number; others raise
 --   tostring, %s    give numbers in the order of asking in the place of addresses; %p raises
 --   setmetatable    shows Lua a copy of the metatable, without __gc and __mode
 --   table.*         finds a list's end by looking at elements alone; the operator # cannot be

@@ -39,7 +39,7 @@ local function work()
   local a = k:raw_vat("a", echo)
   local b = k:raw_vat("b", echo)
   local records = talk(k, a, b)
-  vat.replay(records, { a = { raw = echo }, b = { raw = echo } })
+  vat.replay({ records[1], records[2], records[3] }, { a = { raw = echo }, b = { raw = echo } })
   k:terminate("b")
   assert(#k:cycles() == 0)
 end
