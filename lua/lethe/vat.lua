@@ -7,6 +7,7 @@ local PARTS <const> = {
   fuzz = { "lethe.vat.fuzz", "fuzz" },
   kernel = { "lethe.vat.kernel", "new" },
   replay = { "lethe.vat.replay", "replay" },
+  run_script = { "lethe.vat.script", "run" },
   slots = { "lethe.vat.slots", "new" },
   unpack = { "lethe.vat.unpack", "unpack" },
 }

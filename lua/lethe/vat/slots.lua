@@ -29,7 +29,7 @@ local Slots = core.Slots
 local COLLECTABLE <const> = { table = true, userdata = true, ["function"] = true, thread = true }
 local OPTIONS <const> = {
   "syscall", "engine", "root", "roots", "forced", "first_export", "first_promise", "promises",
-  "encode", "decode",
+  "encode", "decode", "on_release",
 }
 local SYSCALLS <const> = {
   "send", "subscribe", "resolve", "dropImports", "retireImports", "retireExports",
@@ -107,6 +107,7 @@ function M.new(options)
     next_promise = first(options, "first_promise", 5, 2),
     collects = engine == "lua" or options.forced == true,
     roots = options.roots,
+    on_release = options.on_release or nothing,
     import = import_other,
     pending = {}, -- syscalls that are due: { name, list }
   }

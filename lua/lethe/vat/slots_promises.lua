@@ -2,7 +2,8 @@
 --
 -- A promise is held from the first time that the kernel names it, or is told of it, until it is
 -- resolved and its name is given up; what its holders do with it in between makes no difference.
--- One that was resolved and is sent again gets a fresh name, and its outcome is said at once.
+-- One that was resolved and is sent again gets a fresh name, and its outcome is said with it: at
+-- once, if this vat told it before.
 --
 -- What promises are is for the dispatcher to say, in the options of vat.slots:
 --
@@ -173,13 +174,9 @@ function Slots:notify(resolutions)
   local of = insides(self)
   of.batch = {}
   for _, one in ipairs(resolutions) do
-    local vref, rejected = one[1], one[2]
+    local vref, rejected = one[1], one[2] == true
     local promise = of.imported[vref] and self:val(vref)
-    if promise ~= nil and promise then
-      local value = of.decode(one[3])
-      of.known[promise] = { rejected, value }
-      of.hooks.settle(promise, rejected, value)
-    end
+    if promise then of.hooks.settle(promise, rejected, of.decode(one[3])) end
   end
   for _, one in ipairs(resolutions) do
     if of.imported[one[1]] then release(self, of, one[1]) end
@@ -209,6 +206,13 @@ function Slots:decide(vref, promise)
   of.exported[vref] = true
   of.hooks.follow(promise, function(rejected, value) of.hooks.settle(before, rejected, value) end)
   follow(self, of, vref, before)
+end
+
+--- Whether the kernel decides a promise of this name.
+---@param vref string
+---@return boolean
+function Slots:is_imported(vref)
+  return insides(self).imported[vref] == true
 end
 
 --- Names of promises that are not resolved, sorted by bytes.

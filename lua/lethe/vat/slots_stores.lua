@@ -199,6 +199,18 @@ end
 
 local Slots = core.Slots
 
+--- "store", "weak_store", "weak_map", "weak_set" or nil: what a value of this vat is.
+---@param value any
+---@return string?
+function Slots:kind(value)
+  local _, _, _, of = core.tables(self)
+  for _, kind in ipairs{ "store", "weak_store" } do
+    if core.insides(value, of[kind]) then return kind end
+  end
+  return core.insides(value, of.map) and "weak_map" or core.insides(value, of.set) and "weak_set"
+    or nil
+end
+
 --- A store: a map from strings to values. Objects in it are kept by name.
 ---@return lethe.vat.Store
 function Slots:store()

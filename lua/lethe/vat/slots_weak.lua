@@ -47,6 +47,7 @@ function M.release(self, of, collection)
     unrecognize(self, of, collection, slot)
   end
   of.keys[collection] = nil
+  of.on_release(collection)
 end
 
 -- What a collection that is alive holds.
@@ -180,7 +181,7 @@ local function make(self, of, mt)
   local collection, slot = core.body(self, number, mt, t)
   t.collection = slot
   of.keys[slot] = keys
-  return collection
+  return collection, t, slot
 end
 
 --- Whether a value is a weak collection of this vat.
@@ -194,14 +195,21 @@ local Slots = core.Slots
 ---@return lethe.vat.WeakMap
 function Slots:weak_map()
   local _, _, _, of = core.tables(self)
-  return make(self, of, of.map)
+  return (make(self, of, of.map))
+end
+
+--- For a script's log: a map, its entries under names, and the number that on_release gets.
+function M.map_and_entries(self)
+  local _, _, _, of = core.tables(self)
+  local map, t, collection = make(self, of, of.map)
+  return map, t.entries, collection
 end
 
 --- A set of objects, likewise.
 ---@return lethe.vat.WeakSet
 function Slots:weak_set()
   local _, _, _, of = core.tables(self)
-  return make(self, of, of.set)
+  return (make(self, of, of.set))
 end
 
 return M
