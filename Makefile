@@ -27,7 +27,7 @@ VERSION := 0.1.0
 
 # Debian 12's names. lethe.spec needs lua-unit and lua-luassert when it runs, not to be built.
 BUILD_PACKAGES := gcc libc6-dev make lua5.4 liblua5.4-dev libevent-dev libhiredis-dev libreadline-dev \
-  libxxhash-dev lua-dkjson
+  libxxhash-dev
 TEST_PACKAGES := lua-unit lua-luassert lua-busted lua-check libcmocka-dev clang libclang-rt-dev \
   clang-format clang-tidy cppcheck shellcheck luarocks libxml2-utils pkg-config mandoc zsh liburcu-dev libck-dev \
   python3-prometheus-client redis-server chromium

@@ -61,6 +61,17 @@ describe("json", function()
     end
   end)
 
+  it("writes members in an order that is asked for", function()
+    assert.are.equal('{"z":1,"a":2,"b":[{"z":3,"y":4}]}',
+      json.encode({ a = 2, b = { { y = 4, z = 3 } }, z = 1 }, { "z", "none" }))
+  end)
+
+  it("reads lines, and names the one that is none", function()
+    assert.are.equal('[1,{"a":2}]', json.encode(json.decode_lines('1\n\n {"a":2} \n')))
+    local list, message, line = json.decode_lines("1\n[\n")
+    assert.are.same({ nil, "JSON line 1, column 2: a value expected", 2 }, { list, message, line })
+  end)
+
   it("refuses what JSON cannot say", function()
     local circle = {}
     circle.circle = circle

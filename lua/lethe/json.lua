@@ -51,30 +51,40 @@ end
 
 local write
 
-local function write_array(t, depth)
+local function write_array(t, order, depth)
   local parts = {}
   for i = 1, #t do
-    parts[i] = write(t[i], depth)
+    parts[i] = write(t[i], order, depth)
   end
   return "[" .. table.concat(parts, ",") .. "]"
 end
 
-local function write_object(t, depth)
-  local keys, parts = {}, {}
+-- Those of the order first, then the others.
+local function keys_of(t, order)
+  local keys, rest, first = {}, {}, {}
+  for _, key in ipairs(order or {}) do
+    if t[key] ~= nil then keys[#keys + 1] = key end
+    first[key] = true
+  end
   for key in pairs(t) do
     if type(key) ~= "string" then
       error(("a JSON object has strings as keys, not %s"):format(tostring(key)), 0)
     end
-    keys[#keys + 1] = key
+    if not first[key] then rest[#rest + 1] = key end
   end
-  table.sort(keys, base.less)
-  for i, key in ipairs(keys) do
-    parts[i] = quote(key) .. ":" .. write(t[key], depth)
+  table.sort(rest, base.less)
+  return table.move(rest, 1, #rest, #keys + 1, keys)
+end
+
+local function write_object(t, order, depth)
+  local parts = keys_of(t, order)
+  for i, key in ipairs(parts) do
+    parts[i] = quote(key) .. ":" .. write(t[key], order, depth)
   end
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
-function write(value, depth)
+function write(value, order, depth)
   local kind <const> = type(value)
   if kind == "string" then return quote(value) end
   if kind == "number" then return write_number(value) end
@@ -82,15 +92,16 @@ function write(value, depth)
   if value == nil or value == M.null then return "null" end
   if kind ~= "table" then error(("a %s cannot be written as JSON"):format(kind), 0) end
   if depth > 200 then error("too deep, or in a circle, to be written as JSON", 0) end
-  if value[1] ~= nil or getmetatable(value) == ARRAY then return write_array(value, depth + 1) end
-  return write_object(value, depth + 1)
+  if value[1] ~= nil or getmetatable(value) == ARRAY then return write_array(value, order, depth + 1) end
+  return write_object(value, order, depth + 1)
 end
 
 --- The text of a value; raises for what JSON cannot say.
 ---@param value any
+---@param order string[]? members that come first, in every object
 ---@return string
-function M.encode(value)
-  local ok, text = pcall(write, value, 0)
+function M.encode(value, order)
+  local ok, text = pcall(write, value, order, 0)
   if not ok then error(text, 2) end
   return text
 end
@@ -213,6 +224,25 @@ function M.decode(text)
     value = select(2, pcall(fail, text, at, "the end expected"))
   end
   return nil, value
+end
+
+--- The values of a text that has one on each line; empty lines are skipped. nil, a message and the
+--- number of the line if one is no JSON.
+---@param text string
+---@return any[]? values
+---@return string? message
+---@return integer? line
+function M.decode_lines(text)
+  local list, line = {}, 0
+  for one in (text .. "\n"):gmatch("([^\n]*)\n") do
+    line = line + 1
+    if find(one, "%S") then
+      local value, message = M.decode(one)
+      if message then return nil, message, line end
+      list[#list + 1] = value
+    end
+  end
+  return list
 end
 
 return M

@@ -44,6 +44,24 @@ local vat = {}
 ---@return lethe.vat.Slots
 function vat.slots(options) end
 
+---@class lethe.vat.ScriptRecord
+---@field i integer
+---@field op table
+---@field sys any[][] syscalls: { name, ... }
+---@field answer any what userspace saw
+---@field engine table? what was collected, or ran
+---@field violations string[]?
+---@field state table where every name stands
+
+--- Runs a script of operations on one vat, a JSON line each after the header.
+---@param path string
+---@param options? { engine: "lua"|"manual"|nil, schedule: integer? } by default the engine that the
+--- header's gc says, and a collector that stays away
+---@return lethe.vat.ScriptRecord[]? log
+---@return string? message
+---@return "not_found"|"bad_format"|nil code
+function vat.run_script(path, options) end
+
 ---@class lethe.vat.Slots: lethe.Object
 local Slots = {}
 

@@ -10,7 +10,7 @@
 local base = require "lethe.core.base"
 local core = require "lethe.core.slots"
 local deferred = require "lethe.vat.slots_deferred"
-local json = require "lethe.vat.json"
+local json = require "lethe.json"
 local schedule = require "lethe.vat.script_schedule"
 local script_ops = require "lethe.vat.script_ops"
 local walk = require "lethe.vat.slots_walk"
@@ -59,11 +59,11 @@ end
 -- Syscalls as the log has them: lists.
 local function recorder(vat)
   local function add(entry)
-    vat.said[#vat.said + 1] = json.list(entry)
+    vat.said[#vat.said + 1] = json.array(entry)
   end
   local calls = {}
   function calls.send(target, method, args, result)
-    add{ "send", target, method, json.list(table.move(args.slots, 1, #args.slots, 1, {})), result }
+    add{ "send", target, method, json.array(table.move(args.slots, 1, #args.slots, 1, {})), result }
   end
   function calls.subscribe(vpid)
     add{ "subscribe", vpid }
@@ -71,12 +71,12 @@ local function recorder(vat)
   function calls.resolve(resolutions)
     local list = {}
     for i, one in ipairs(resolutions) do
-      list[i] = json.list{ one[1], one[2], json.list(one[3].slots) }
+      list[i] = json.array{ one[1], one[2], json.array(one[3].slots) }
     end
-    add{ "resolve", json.list(list) }
+    add{ "resolve", json.array(list) }
   end
   for _, name in ipairs{ "dropImports", "retireImports", "retireExports" } do
-    calls[name] = function(vrefs) add{ name, json.list(vrefs) } end
+    calls[name] = function(vrefs) add{ name, json.array(vrefs) } end
   end
   return calls
 end
@@ -114,7 +114,7 @@ end
 
 local function sorted(list)
   table.sort(list, base.less)
-  return json.list(list)
+  return json.array(list)
 end
 
 local CLIST <const> = { [true] = "R", [false] = "S" }
@@ -144,8 +144,8 @@ local function state_of(vat)
   local _, _, _, of = core.tables(slots)
   local reached = walk.reached(slots, of)
   local state = {
-    states = json.object{}, dead = {}, retired = {}, exports = {}, pinnedExports = 1,
-    promises = json.list(slots:promises()),
+    states = {}, dead = {}, retired = {}, exports = {}, pinnedExports = 1,
+    promises = json.array(slots:promises()),
   }
   for _, slot in ipairs(core.slots(slots)) do
     add_slot(state, slots, slot, reached)
@@ -156,7 +156,7 @@ local function state_of(vat)
 end
 
 -- One operation, one crank.
-local function step(vat, i, op)
+local function step(vat, i, op, mischief)
   vat.said = {}
   local record = { i = i, op = op }
   local engine = script_ops.engine[op.op]
@@ -167,11 +167,12 @@ local function step(vat, i, op)
     if ok then
       record.answer = answer
     else
-      record.violations = json.list{ tostring(answer) }
+      record.violations = json.array{ tostring(answer) }
     end
     vat.run_jobs()
   end
-  record.sys = json.list(vat.said)
+  if mischief then mischief:after() end
+  record.sys = json.array(vat.said)
   record.state = state_of(vat)
   return record
 end
@@ -180,7 +181,7 @@ local function run(vat, list, mischief)
   local log = {}
   for i, op in ipairs(list) do
     if mischief then mischief:before(vat.slots, op) end
-    log[i] = step(vat, i - 1, op)
+    log[i] = step(vat, i - 1, op, mischief)
   end
   return log
 end

@@ -8,7 +8,7 @@
 -- as an error in a vat's code ends its crank and nothing else.
 
 local deferred = require "lethe.vat.slots_deferred"
-local json = require "lethe.vat.json"
+local json = require "lethe.json"
 local slots_weak = require "lethe.vat.slots_weak"
 
 local M = {}
@@ -321,15 +321,15 @@ end
 M.engine = {}
 
 function M.engine.collect(vat, op)
-  return { collected = json.list(vat.slots:collect(vat.sees and op.objs or nil)) }
+  return { collected = json.array(vat.slots:collect(vat.sees and op.objs or nil)) }
 end
 
 function M.engine.gc(vat)
-  return { collected = json.list(vat.slots:collect()) }
+  return { collected = json.array(vat.slots:collect()) }
 end
 
 function M.engine.finalize(vat, op)
-  return { ran = json.list(vat.slots:finalize(of_null(op.n), of_null(op.pick))) }
+  return { ran = json.array(vat.slots:finalize(of_null(op.n), of_null(op.pick))) }
 end
 
 return M

@@ -1,8 +1,8 @@
 --- What Lua's collector does while a vat script runs: nothing, or mischief by a seed.
 --
--- Mischief means that before each operation the collector may be stopped, made restless (a full
--- cycle for about every allocation), turned to generations or run; and, under engine "lua", that
--- callbacks are run late, in part and in odd orders.
+-- Mischief means that for an operation the collector may be stopped, made restless (a full cycle for
+-- about every allocation), turned to generations or run; and, under engine "lua", that callbacks are
+-- run late, in part and in odd orders. What a log needs beside is done in peace.
 
 local M = {}
 
@@ -68,6 +68,11 @@ function Mischief:before(slots)
   local random = self.random
   if random(3) == 1 then MOODS[random(#MOODS)]() end
   if self.callbacks and random(3) == 1 then slots:finalize(random(4), random(1000) - 1) end
+end
+
+--- The operation is over.
+function Mischief:after()
+  collectgarbage("stop")
 end
 
 --- The mischief of a seed.
