@@ -181,6 +181,16 @@ function Slots:decide(vref, promise) end
 ---@return string[]
 function Slots:promises() end
 
+--- Whether the kernel decides a promise of this name.
+---@param vref string
+---@return boolean
+function Slots:is_imported(vref) end
+
+--- What kind of collection a value of this vat is.
+---@param value any
+---@return "store"|"weak_store"|"weak_map"|"weak_set"|nil
+function Slots:kind(value) end
+
 ---@class lethe.vat.SlotsStats
 ---@field slots integer names of which anything is known
 ---@field bodies integer objects that are watched
