@@ -63,9 +63,16 @@ static int push_value(lua_State *L, struct wait *t) {
   return 1;
 }
 
+static const char *message_of(const struct wait *t) {
+  if (t->said) return t->said->data;
+  if (t->code == LETHE_ECLOSED) return "the cache was closed";
+  if (t->code == LETHE_ENOTFOUND) return "the backend has nothing under that key";
+  return lethe_strerror(t->code);
+}
+
 static int push_failure(lua_State *L, struct wait *t) {
   luaL_pushfail(L);
-  lua_pushstring(L, t->said ? (const char *)t->said->data : lethe_strerror(t->code));
+  lua_pushstring(L, message_of(t));
   lua_pushstring(L, lethe_errname(t->code));
   if (t->w.failed == NULL) return 3;
   lua_newtable(L);

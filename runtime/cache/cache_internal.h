@@ -81,6 +81,7 @@ struct lethe_cache_entry {
   uint64_t doomed; /* tick: the load under way is for those only who asked before; 0: it is not */
   float cost;      /* seconds of its load */
   int code;        /* of the answer, or of the failure */
+  uint32_t asked;  /* how often, since it is on its way: watchers are still to be told */
 
   struct lethe_list age, recent;
   double expires, used_at;
@@ -236,6 +237,9 @@ void cache_pass(struct lethe_cache *c, struct lethe_cache_entry *e);
 int cache_usable(const struct lethe_cache *c);
 /* The entry of a key, made if there is none; NULL without memory. */
 struct lethe_cache_entry *cache_entry_for(struct lethe_cache *c, const struct lethe_cache_key *key);
+
+void cache_seen(struct lethe_cache *c, const struct lethe_cache_key *key, int64_t size, bool hit);
+void cache_misses_seen(struct lethe_cache *c, struct lethe_cache_entry *e, int64_t size);
 
 /* ---- change.c ------------------------------------------------------------------------------------- */
 

@@ -111,7 +111,7 @@ static int insert(struct lethe_cache *c, const struct lethe_cache_key *key,
   int code = cache_usable(c);
   struct lethe_cache_entry *e = code ? NULL : cache_entry_for(c, key);
   if (!e) return code ? code : LETHE_ENOMEM;
-  if (c->hooks->seen) c->hooks->seen(c->ud, &e->call.key, w->size, e->state == ENTRY_READY);
+  cache_seen(c, &e->call.key, w->size, e->state == ENTRY_READY);
   lethe_list_push(&e->waiters, &w->node);
   if (e->state == ENTRY_NEW || e->state == ENTRY_FAILED)
     cache_restart(c, e);

@@ -4,6 +4,21 @@
  * Waiters stand in the list of their entry, which stays in the index as long as there are any. */
 #include "cache_internal.h"
 
+/* ---- watchers ---------------------------------------------------------------------------------- */
+
+/* They may be scripts, and may no more call the cache than its policy may. */
+void cache_seen(struct lethe_cache *c, const struct lethe_cache_key *key, int64_t size, bool hit) {
+  if (!c->hooks->seen) return;
+  c->deciding = true;
+  c->hooks->seen(c->ud, key, size, hit);
+  c->deciding = false;
+}
+
+/* Those that missed are told of when it is known what they asked for. */
+void cache_misses_seen(struct lethe_cache *c, struct lethe_cache_entry *e, int64_t size) {
+  for (; e->asked > 0; e->asked--) cache_seen(c, &e->call.key, size, false);
+}
+
 /* ---- loading ----------------------------------------------------------------------------------- */
 
 static void begin_load(struct lethe_cache *c, struct lethe_cache_entry *e) {
@@ -62,6 +77,7 @@ static void remember_failure(struct lethe_cache *c, struct lethe_cache_entry *e,
 static void load_failed(struct lethe_cache *c, struct lethe_cache_entry *e, int code,
                         struct lethe_cache_value *said) {
   c->stats.load_failures++;
+  cache_misses_seen(c, e, 0);
   tell_failure(c, e, code, said);
   if (c->error_ttl > 0 && e->doomed == 0 && lethe_list_empty(&e->waiters)) {
     remember_failure(c, e, code, said);
@@ -90,6 +106,7 @@ void cache_load_answered(struct lethe_cache *c, struct lethe_cache_entry *e) {
 void cache_refuse(struct lethe_cache *c, struct lethe_cache_entry *e, int code) {
   struct lethe_cache_value *said = e->said;
   e->said = NULL;
+  cache_misses_seen(c, e, e->size);
   cache_unplace(c, e);
   tell_failure(c, e, code, said);
   lethe_cache_value_put(said);
@@ -97,6 +114,7 @@ void cache_refuse(struct lethe_cache *c, struct lethe_cache_entry *e, int code) 
 }
 
 void cache_pass(struct lethe_cache *c, struct lethe_cache_entry *e) {
+  cache_misses_seen(c, e, e->size);
   cache_unplace(c, e);
   LETHE_LIST_EACH_SAFE(node, &e->waiters) {
     struct lethe_cache_wait *w = wait_of(node);
@@ -161,17 +179,9 @@ struct lethe_cache_entry *cache_entry_for(struct lethe_cache *c,
   return e ? e : cache_entry_new(c, key);
 }
 
-static void seen(struct lethe_cache *c, const struct lethe_cache_entry *e, bool hit) {
-  if (hit)
-    c->stats.hits++;
-  else
-    c->stats.misses++;
-  if (c->hooks->seen)
-    c->hooks->seen(c->ud, &e->call.key, e->state == ENTRY_READY ? e->size : 0, hit);
-}
-
 static void hit(struct lethe_cache *c, struct lethe_cache_entry *e) {
-  seen(c, e, true);
+  c->stats.hits++;
+  cache_seen(c, &e->call.key, e->size, true);
   cache_touch(c, e);
   cache_policy_hit(c, e);
 }
@@ -197,11 +207,13 @@ static int ask(struct lethe_cache *c, const struct lethe_cache_key *key, struct 
     settle(c, e, w);
     return cache_end(c, w);
   }
-  seen(c, e, false);
+  c->stats.misses++;
   if (e->state == ENTRY_FAILED) {
+    cache_seen(c, &e->call.key, 0, false);
     cache_finish(c, w, e->code, e->value);
     return cache_end(c, w);
   }
+  e->asked++;
   lethe_list_push(&e->waiters, &w->node);
   if (e->state == ENTRY_NEW) begin_load(c, e);
   return cache_end(c, w);

@@ -173,6 +173,14 @@ static int swap_copies(struct lethe_cache *c, struct lethe_evict *policy, int (*
   return LETHE_OK;
 }
 
+/* What the one before has found out about values on their way means nothing to another. */
+static void forget_found(struct lethe_cache *c) {
+  for (uint32_t slot = 1; slot < c->entries.slots; slot++) {
+    struct lethe_cache_entry *e = lethe_slab_used(&c->entries, slot);
+    if (e && e->state == ENTRY_PLACING) e->p.found = 0;
+  }
+}
+
 int lethe_cache_swap_policy(struct lethe_cache *c, struct lethe_evict *policy,
                             int (*moved)(void *ud), void *ud, struct lethe_evict **before) {
   if (c->closed) return LETHE_ECLOSED;
@@ -184,6 +192,7 @@ int lethe_cache_swap_policy(struct lethe_cache *c, struct lethe_evict *policy,
   if (code == LETHE_OK) {
     *before = c->policy;
     c->policy = policy;
+    forget_found(c);
   }
   c->deciding = false;
   if (code != LETHE_OK) return code;

@@ -155,6 +155,7 @@ static void stand(struct lethe_cache *c, struct lethe_cache_entry *e) {
   cache_count(c, e, 1);
   cache_begin_age(c, e);
   cache_touch(c, e);
+  cache_misses_seen(c, e, e->size);
   if (!clean) cache_dirty(c, e);
   cache_settle(c, e);
 }
@@ -240,6 +241,7 @@ static void find_room(struct lethe_cache *c, struct lethe_cache_entry *e) {
 void cache_place_again(struct lethe_cache *c, struct lethe_cache_entry *e) {
   if (e->size < 0) e->size = cache_weigh(c, &e->call.key, e->value);
   if (c->closed) return;
+  cache_misses_seen(c, e, e->size);
   if (e->doomed) {
     cache_pass(c, e);
   } else if (c->limit == 0 || e->size > c->max_bytes) {

@@ -131,7 +131,8 @@ struct lethe_cache_hooks {
    * evict and try again, any other passes to whoever wanted the room. */
   int (*claim)(void *ud, int64_t n);
   void (*release)(void *ud, int64_t n);
-  /* Every access, for recorders and shadows: a get, a hold or an insert. size: 0 while unknown. */
+  /* Every access, for recorders and shadows: a get, a hold or an insert; a miss once it is known how large
+   * it is (0: the load failed). It may not call the cache. */
   void (*seen)(void *ud, const struct lethe_cache_key *key, int64_t size, bool hit);
   /* The last reference was put. */
   void (*gone)(void *ud);
