@@ -81,14 +81,12 @@ static void leave(struct script *s, uint32_t slot, bool evicted) {
 static void refuse(struct script *s, uint32_t slot) {
   struct hooks *p = hooks_of(s);
   struct list *l = hooks_list(p, slot);
-  p->refused++;
   if (l) list_unlink(&s->evict, l, slot);
 }
 
 static void offer(struct script *s, uint32_t slot) {
   struct hooks *p = hooks_of(s);
   struct list *l = hooks_list(p, slot);
-  p->refused--;
   if (l) list_link_tail(&s->evict, l, slot);
 }
 
@@ -160,7 +158,7 @@ static void ask(struct hooks *p, unsigned want) {
 static uint32_t victim(struct script *s, const struct lethe_evict_request *r) {
   struct hooks *p = hooks_of(s);
   if (script_is_out(s)) return s->lru.tail;
-  if (p->refused == s->evict.len) return 0;
+  if (s->refused == s->evict.len) return 0;
   if (!p->config.evict) return p->queue[MAIN].list.tail;
   uint32_t slot = p->asked_at == s->evict.now ? next_proposal(p) : 0;
   if (slot) return slot;
@@ -181,7 +179,8 @@ static const struct script_form form = {.insert = insert,
                                         .take_over = script_take_over,
                                         .lru_insert = script_lru_insert,
                                         .prepare = hooks_prepare,
-                                        .inherit = hooks_inherit};
+                                        .inherit = hooks_inherit,
+                                        .emptied = hooks_emptied};
 
 struct making {
   const struct lethe_evict_hooks *config;

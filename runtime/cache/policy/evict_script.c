@@ -264,11 +264,13 @@ void script_leave(struct lethe_evict *e, uint32_t slot, bool evicted) {
 
 void script_refuse(struct lethe_evict *e, uint32_t slot) {
   struct script *s = script_of(e);
+  s->refused++;
   s->form->refuse(s, slot);
 }
 
 void script_offer(struct lethe_evict *e, uint32_t slot) {
   struct script *s = script_of(e);
+  s->refused--;
   s->form->offer(s, slot);
 }
 
@@ -316,10 +318,19 @@ static void take_nodes(struct lethe_evict *e, struct lethe_evict *from) {
   e->now = from->now;
   e->random = from->random;
   s->last_score = old->last_score;
+  s->refused = old->refused;
+  old->refused = 0;
   struct ghost ghost = s->ghost;
   s->ghost = old->ghost;
   old->ghost = ghost;
-  s->form->inherit(s, old);
+  if (!script_is_out(s)) {
+    s->form->inherit(s, old);
+  } else { /* it gets them back */
+    s->lru = (struct list){0};
+    s->form->take_over(s);
+  }
+  old->lru = (struct list){0};
+  old->form->emptied(old);
   from->nodes = NULL;
   from->room = from->high = from->free = from->len = 0;
   from->used = 0;

@@ -27,7 +27,6 @@ struct hooks {
   struct hook_queue *queue;
   struct hook_ghost *ghost;
   size_t queues, queue_room, ghosts, ghost_room;
-  uint32_t refused;
   uint32_t calls;                            /* of on_evict */
   uint64_t asked_at;                         /* the access of the last one */
   const struct lethe_evict_request *request; /* that the call under way is about, or NULL */
@@ -49,6 +48,7 @@ static inline struct list *hooks_list(struct hooks *p, uint32_t slot) {
 void hooks_place(struct hooks *p, uint32_t slot, unsigned queue, bool front);
 int hooks_prepare(struct script *s, struct script *from);
 void hooks_inherit(struct script *s, struct script *from);
+void hooks_emptied(struct script *s);
 void hooks_forget(struct hooks *p);
 void hooks_end(struct hooks *p);
 

@@ -293,7 +293,7 @@ static void inherit_ghosts(struct hooks *p, struct hooks *old) {
 }
 
 /* All of a list behind what a queue has. */
-static void append(struct hooks *p, unsigned queue, struct list *l) {
+static void append(struct hooks *p, unsigned queue, const struct list *l) {
   struct list *to = &p->queue[queue].list;
   if (l->head) {
     lethe_evict_at(&p->script.evict, l->head)->prev = to->tail;
@@ -302,7 +302,6 @@ static void append(struct hooks *p, unsigned queue, struct list *l) {
   }
   to->len += l->len;
   to->used += l->used;
-  *l = (struct list){0};
 }
 
 /* The queue of that name; main, where there was no memory for it. */
@@ -330,6 +329,10 @@ void hooks_inherit(struct script *s, struct script *from) {
     n->given = 0;
   }
   inherit_ghosts(p, old);
-  p->refused = old->refused;
-  old->refused = 0;
+}
+
+void hooks_emptied(struct script *s) {
+  struct hooks *p = hooks_of(s);
+  for (size_t q = 0; q < p->queues; q++) p->queue[q].list = (struct list){0};
+  p->proposals = 0;
 }

@@ -273,7 +273,6 @@ static void take_list(struct queues *p, unsigned q, struct list *l, uint8_t queu
   }
   d->list.len += l->len;
   d->list.used += l->used;
-  *l = (struct list){0};
 }
 
 static void inherit(struct script *s, struct script *from) {
@@ -292,6 +291,11 @@ static void inherit(struct script *s, struct script *from) {
   resize(&s->evict);
 }
 
+static void emptied(struct script *s) {
+  struct queues *p = queues_of(s);
+  for (unsigned q = 0; q < p->count; q++) p->queue[q].list = (struct list){0};
+}
+
 /* ---- making one --------------------------------------------------------------------------------- */
 
 static const struct script_form form = {.insert = insert,
@@ -303,7 +307,8 @@ static const struct script_form form = {.insert = insert,
                                         .take_over = script_take_over,
                                         .lru_insert = script_lru_insert,
                                         .prepare = prepare,
-                                        .inherit = inherit};
+                                        .inherit = inherit,
+                                        .emptied = emptied};
 
 struct making {
   const struct lethe_evict_queues *config;

@@ -283,8 +283,9 @@ static void inherit(struct script *s, struct script *from) {
     const struct script_node *n = script_at(s, old->heap[i].slot);
     enter(p, old->heap[i].slot, n->score, n->last);
   }
-  old->n = 0;
 }
+
+static void emptied(struct script *s) { score_of(s)->n = 0; }
 
 /* ---- making one --------------------------------------------------------------------------------- */
 
@@ -297,7 +298,8 @@ static const struct script_form form = {.insert = insert,
                                         .take_over = take_over,
                                         .lru_insert = lru_insert,
                                         .prepare = prepare,
-                                        .inherit = inherit};
+                                        .inherit = inherit,
+                                        .emptied = emptied};
 
 struct making {
   const struct lethe_evict_score *config;

@@ -40,10 +40,11 @@ struct script_form {
    * are those of it. */
   void (*take_over)(struct script *s);
   void (*lru_insert)(struct script *s, uint32_t slot);
-  /* `from` is of this form: what has to be made for its entries, and then its order of them, which
-   * cannot fail. The nodes are s's already; from is out: they come in the order of its lru. */
+  /* `from` is of this form: sees to what its entries need, while they are still there. */
   int (*prepare)(struct script *s, struct script *from);
+  /* The nodes are s's; takes over their order, that of lru if from is out. Cannot fail. */
   void (*inherit)(struct script *s, struct script *from);
+  void (*emptied)(struct script *s); /* the nodes are somebody else's */
 };
 
 struct script {
@@ -56,8 +57,9 @@ struct script {
   double first_freq;  /* of a new entry */
   double last_score;  /* L */
   unsigned strikes;
-  bool owed;       /* the next victim is lru's */
-  struct list lru; /* of forms with queues, once they are out */
+  uint32_t refused; /* nodes */
+  bool owed;        /* the next victim is lru's */
+  struct list lru;  /* of forms with queues, once they are out */
   struct lethe_evict_failure failures[LETHE_EVICT_STRIKES];
   struct lethe_evict_event ring[LETHE_EVICT_EVENTS];
   uint64_t events;
