@@ -239,7 +239,7 @@ static void read_table(lua_State *L, struct evict_form *f, int results) {
   read_budget(L, f);
   choose(L, f);
   for (size_t i = 0; i < TABLE_FUNCTIONS; i++) read_function(L, f, results, i);
-  luaL_checkstack(L, 8 * LETHE_EVICT_QUEUES, "a policy");
+  if (!lua_checkstack(L, 8 * LETHE_EVICT_QUEUES)) lethe_nomemory(L);
   f->score.text = read_text(L, f, "score");
   if (f->kind == EVICT_FORM_SCORE && !f->score.text && !f->s->has[EVICT_SCORE])
     refuse(L, f, "%s", "index needs a score");
@@ -292,7 +292,7 @@ int evict_read_form(lua_State *L) {
   char why[400] = "";
   int results = VALUE + 1;
   lua_settop(L, VALUE);
-  luaL_checkstack(L, EVICT_FUNCTIONS + LUA_MINSTACK, "a policy");
+  if (!lua_checkstack(L, EVICT_FUNCTIONS + LUA_MINSTACK)) lethe_nomemory(L);
   lua_settop(L, VALUE + EVICT_FUNCTIONS - 1);
   if (lua_isfunction(L, VALUE)) {
     f->kind = EVICT_FORM_SCORE;
