@@ -1,7 +1,9 @@
 -- Eviction policies by name: which there are, and what they count on the published simulator's
 -- trace.
+local cache = require "lethe.cache"
 local lethe = require "lethe"
 local policy = require "lethe.policy"
+local requests = require "spec.support.requests"
 
 local TRACE <const> = "../shared/data/cloudPhysicsIO.oracleGeneral.bin"
 local OBJECTS <const>, FOOTPRINT <const> = 48974, 2029769728
@@ -109,6 +111,39 @@ describe("a replay", function()
       "attempt to use a closed lethe.policy.Replay")
     assert.matches("closed", tostring(replay))
   end)
+end)
+
+-- What depends on how keys are hashed, or on dice: a live cache hashes them its own way.
+local HASHED <const> = { wtinylfu = true, hyperbolic = true, random = true }
+
+describe("a live cache", function()
+  for _, name in ipairs(policy.names()) do
+    it(("misses what a replay misses: %s"):format(name), function()
+      local ids <const> = requests.skewed(7, 3000, 400)
+      local live <close> = cache.new{
+        limit = 40, policy = name, backend = { load = function(_, key) return key end },
+      }
+      local replay <close> = policy.replay{ policy = name, limit = 40 }
+      for _, id in ipairs(ids) do
+        assert(live:get(id))
+        replay:access(id)
+      end
+      local misses <const>, expected <const> = live:stats().misses, replay:stats().misses
+      assert.are.equal(40, live:len())
+      assert.is_true(math.abs(misses - expected) <= (HASHED[name] and expected // 20 or 0),
+        ("%d, %d"):format(misses, expected))
+    end)
+
+    it(("of a few entries stores whatever fits: %s"):format(name), function()
+      for limit = 1, 12 do
+        local live <close> = cache.new{
+          limit = limit, policy = name, backend = { load = function(_, key) return key end },
+        }
+        for i = 1, 60 do assert(live:get(i * i % 29)) end
+        assert.is_true(live:len() > limit // 2 and live:len() <= limit)
+      end
+    end)
+  end
 end)
 
 describe("misses on the published simulator's trace", function()
