@@ -40,6 +40,10 @@ struct lethe_state {
   struct lethe_callback *starved; /* what could not be called for want of memory; lloop.c */
   unsigned starving;              /* turns in a row that left some */
   unsigned no_wait;               /* above 0: a callback runs that must not wait */
+  uint64_t hidden_made, hidden_died; /* objects of hidden classes */
+  /* Optional: an object was closed, at that stack index; a loop turns. lethe.weakmap sets them. */
+  void (*on_close)(lua_State *L, int object);
+  void (*in_turn)(lua_State *L);
   bool draining, settling;        /* a safe point, a delivery is under way */
   bool debug;                     /* LETHE_DEBUG=1: keep tracebacks of where objects were made */
   bool ended;                     /* lua_close is past the last safe point */
@@ -71,6 +75,7 @@ struct lethe_class {
   /* Optional: what `held` says after the class name, for people ("" for none). */
   void (*label)(void *what, char *buf, size_t n);
   bool leaks;   /* collected without close is worth a report */
+  bool hidden;  /* no program sees one: the default registry does not count them */
   bool watched; /* has stats() that are worth a look: lethe.inspect shows it */
   const luaL_Reg *methods, *metamethods;
   /* Optional, all three, for objects that may go to other states in messages. `share` makes a counted
@@ -84,7 +89,8 @@ struct lethe_class {
 
 /* Makes the metatable, once per state however often it is called. */
 void lethe_class(lua_State *L, const struct lethe_class *c);
-/* A new object of the class, empty, on the stack; raises without memory. */
+/* A new object of the class, empty, on the stack, with so many user values and one of lethe's own
+ * behind them; raises without memory. */
 struct lethe_box *lethe_box_new(lua_State *L, const struct lethe_class *c, int uservalues);
 /* From now on the box, and its slot, hold `what`. Cannot fail. */
 void lethe_box_hold(lua_State *L, struct lethe_box *b, void *what);
@@ -167,6 +173,7 @@ LETHE_EXPORT int luaopen_lethe_core_quota(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_shared(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_slots(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_vat(lua_State *L);
+LETHE_EXPORT int luaopen_lethe_core_weakmap(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_worker(lua_State *L);
 
 #endif

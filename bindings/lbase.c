@@ -53,9 +53,10 @@ static int l_safepoint(lua_State *L) {
  * looked at */
 static int l_objects(lua_State *L) {
   struct lethe_state *s = lethe_state(L);
-  lua_pushinteger(L, lethe_registry_live(&s->objects));
-  lua_pushinteger(L, (lua_Integer)s->objects.registered);
-  lua_pushinteger(L, (lua_Integer)s->objects.finalized);
+  uint64_t hidden = s->hidden_made - s->hidden_died, live = lethe_registry_live(&s->objects);
+  lua_pushinteger(L, (lua_Integer)(live > hidden ? live - hidden : 0));
+  lua_pushinteger(L, (lua_Integer)(s->objects.registered - s->hidden_made));
+  lua_pushinteger(L, (lua_Integer)(s->objects.finalized - s->hidden_died));
   lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_leaks);
   return 4;
 }

@@ -193,6 +193,7 @@ static lua_State *begin_turn(lua_State *L, struct lethe_loop *loop) {
   lethe_loop_get(loop);
   struct lethe_state *s = lethe_safepoint(L);
   lethe_settle(L);
+  if (s->in_turn) s->in_turn(L);
   lethe_callback_feed(s);
   lua_State *outer = s->turning;
   s->turning = L;
@@ -205,6 +206,7 @@ static void end_turn(lua_State *L, struct lethe_loop *loop, lua_State *outer) {
   lethe_loop_put(loop);
   lethe_safepoint(L);
   lethe_settle(L);
+  if (s->in_turn) s->in_turn(L);
   lethe_callback_patience(L, s);
 }
 

@@ -28,6 +28,7 @@ static const luaL_Reg modules[] = {{"lethe.core.backend", luaopen_lethe_core_bac
                                    {"lethe.core.shared", luaopen_lethe_core_shared},
                                    {"lethe.core.slots", luaopen_lethe_core_slots},
                                    {"lethe.core.vat", luaopen_lethe_core_vat},
+                                   {"lethe.core.weakmap", luaopen_lethe_core_weakmap},
                                    {"lethe.core.worker", luaopen_lethe_core_worker},
                                    {NULL, NULL}};
 

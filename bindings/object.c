@@ -94,6 +94,8 @@ int lethe_close(lua_State *L) {
     lethe_finish(L, c, true);
   }
   if (open) tell_closed(L);
+  struct lethe_state *s = lethe_state(L);
+  if (open && s->on_close && !s->ended) s->on_close(L, 1);
   lethe_settle(L);
   lua_pushboolean(L, 1);
   return 1;
@@ -187,15 +189,17 @@ int lethe_watched(lua_State *L) {
   return 1;
 }
 
+/* The last user value is for what ephemerons keep with the object (weakmap_ephemeron.c). */
 struct lethe_box *lethe_box_new(lua_State *L, const struct lethe_class *c, int uservalues) {
   struct lethe_state *s = lethe_state(L);
   if (s->ended) luaL_error(L, "the Lua state is closing");
-  struct lethe_box *b = lua_newuserdatauv(L, sizeof *b, uservalues);
+  struct lethe_box *b = lua_newuserdatauv(L, sizeof *b, uservalues + 1);
   *b = (struct lethe_box){0};
   luaL_setmetatable(L, c->name);
   keep_young(L);
   b->id = lethe_registry_add(&s->objects, NULL, c);
   if (b->id == 0) lethe_nomemory(L);
+  if (c->hidden) s->hidden_made++;
   if (c->watched) keep_watched(L, b);
   if (s->debug) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_traces);

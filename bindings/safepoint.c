@@ -114,6 +114,7 @@ static void bury(void *ud, uint64_t id, void *what, const void *kind) {
   struct drain *d = ud;
   bool closed;
   const struct lethe_class *c = class_of_kind(kind, &closed);
+  if (c->hidden) d->state->hidden_died++;
   if (what && c->leaks && !closed) report_leak(d->L, c, id, what);
   if (d->state->debug) lethe_drop_by_slot(d->L, &lethe_key_traces, id);
   if (what && c->end) {

@@ -18,12 +18,14 @@ local base = require "lethe.core.base"
 ---@field shared lethe.shared
 ---@field spec lethe.spec
 ---@field vat lethe.vat
+---@field weakmap lethe.weakmap
 ---@field worker lethe.worker
 local M = { _VERSION = base.version }
 
 local MODULES <const> = {
   backend = true, cache = true, epoch = true, inspect = true, loop = true, policy = true,
-  quota = true, registry = true, shared = true, spec = true, vat = true, worker = true,
+  quota = true, registry = true, shared = true, spec = true, vat = true, weakmap = true,
+  worker = true,
 }
 
 --- The lethe type of a value, such as "quota.Tracker"; nil for what is not lethe's.

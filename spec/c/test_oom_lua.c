@@ -189,6 +189,7 @@ static int install(lua_State *L) {
                                      {"lethe.core.shared", luaopen_lethe_core_shared},
                                      {"lethe.core.slots", luaopen_lethe_core_slots},
                                      {"lethe.core.vat", luaopen_lethe_core_vat},
+                                     {"lethe.core.weakmap", luaopen_lethe_core_weakmap},
                                      {"lethe.core.worker", luaopen_lethe_core_worker},
                                      {NULL, NULL}};
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);

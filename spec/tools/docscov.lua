@@ -20,6 +20,7 @@ local INTERNAL <const> = {
   ["lethe.quota.Grave"] = "tells the tracker that a condemned participant's object is gone",
   ["lethe.registry.Note"] = "hangs on a registered object, inside a weak table",
   ["lethe.vat.State"] = "the Lua state of a vat, held by its driver (vat/supervisor.lua)",
+  ["lethe.weakmap.Ref"] = "stands for a value of weak maps, inside a weak table",
   ["lethe.worker.Draft"] = "a worker that is being made",
   ["lethe.worker.Keeper"] = "what a state keeps of its workers, in the Lua registry",
   ["lethe.worker.Wait"] = "a waiting call of lua/lethe/worker.lua",
@@ -46,8 +47,21 @@ local function unnamed(parameters, block)
 end
 
 local documented, stubs = {}, {}
+local parent_of = {} -- class -> the one that its stub says it is a kind of
+
+-- The stub or annotation of a method: of its class, or of one that it is a kind of.
+local function is_documented(class, name)
+  while class and class ~= ABSTRACT do
+    if documented[class .. ":" .. name] then return true end
+    class = parent_of[class]
+  end
+  return false
+end
 
 local function read_file(path, is_stub)
+  for class, parent in sources.read(".", path):gmatch("%-%-%-@class%s+([%w_.]+):%s*([%w_.]+)") do
+    parent_of[class] = parent
+  end
   local public = is_stub or path:find("^lua/lethe/[%w_]+%.lua$")
   each_function(path, function(class, name, block, parameters, line)
     local key = class .. ":" .. name
@@ -128,7 +142,7 @@ end
 local function check_names(owner, names, what)
   for name, value in pairs(names) do
     local public = type(name) == "string" and name:sub(1, 1) ~= "_" and type(value) == "function"
-    if public and not documented[owner .. ":" .. name] and not documented_there[value] then
+    if public and not is_documented(owner, name) and not documented_there[value] then
       complain("%s: the %s %s has neither a stub in lua/lethe/meta nor an annotation", owner, what,
         name)
     end
