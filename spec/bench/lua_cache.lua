@@ -1,5 +1,5 @@
--- What a cache costs from Lua. Ratios of times that are measured side by side: the two of a row take
--- turns, and the medians of their rounds are compared.
+-- What a cache costs from Lua. Ratios of times that are measured side by side: the two of a row
+-- take turns, and the medians of their rounds are compared.
 --
 --   lethe spec/bench/lua_cache.lua
 local cache = require "lethe.cache"

@@ -309,14 +309,14 @@ local function new_runner(loop, ...)
   settle(task, coroutine.resume(task.co, task, ...))
 end
 
---- Runs `fn(...)` at once as a task, up to its first wait; what it raises is reported. Cheaper than a
---- task of its own.
+--- Runs `fn(...)` at once as a task, up to its first wait; what it raises is reported. Cheaper than
+--- a task of its own.
 ---@param loop lethe.loop.Loop
 ---@param fn function
 function M.run(loop, fn, ...)
   local list = resting[loop]
   local task = list and table.remove(list)
-  if task and task.done then return M.run(loop, fn, ...) end -- the loop was closed
+  if task and task.done then return M.run(loop, fn, ...) end
   if not task then return new_runner(loop, fn, ...) end
   task.ticket = false
   settle(task, coroutine.resume(task.co, fn, ...))
