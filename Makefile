@@ -188,10 +188,11 @@ strict: $(strict) ## compile every C file with gcc and clang, warnings being err
 # ---- running ------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: ## set up, build, and replay a real trace under three policies
+demo: ## set up, build, replay a real trace under three policies, and run all engines together
 	@spec/tools/setup.sh $(BUILD_PACKAGES)
 	@$(MAKE) --no-print-directory -j$(JOBS) build/lethe
 	@build/lethe spec/examples/replay.lua
+	@build/lethe spec/examples/together.lua build/together.html
 
 .PHONY: env
 env: ## print the export lines with which a stock lua5.4 finds the built modules

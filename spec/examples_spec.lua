@@ -17,6 +17,18 @@ local function has(text, words)
 end
 
 describe("the example of", function()
+  it("all engines together keeps every promise, and draws its page", function()
+    local program = require "spec.support.program"
+    local page = program.file()
+    local out, err, code = program.run(("lethe spec/examples/together.lua %s 700"):format(page))
+    assert.are.same({ "", 0 }, { err, code }, out)
+    assert.is_nil(out:find("FAILED"))
+    has(out, "ok      passes kept the budget")
+    has(out, "cranks replay identically")
+    has(program.read(page), "<polyline points=")
+    program.clean()
+  end)
+
   it("block caches over a file has no broken state, unless something is missing", function()
     local results, out = run("cache_blocks", 30)
     assert.is_true(results.file.ok)
