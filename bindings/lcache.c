@@ -28,8 +28,9 @@ static void warn(struct lethe_state *s, struct lcache *k) {
   struct lethe_cache_stats stats;
   lethe_cache_read_stats(k->c, &stats);
   if (s->ended && stats.dirty > 0)
-    fprintf(stderr, "lethe: the state ended with %llu dirty entries in a cache%s%s\n",
-            (unsigned long long)stats.dirty, *k->name ? " " : "", k->name);
+    fprintf(stderr, "lethe: the state ended with %llu dirty %s in a cache%s%s\n",
+            (unsigned long long)stats.dirty, stats.dirty == 1 ? "entry" : "entries",
+            *k->name ? " " : "", k->name);
 }
 
 static void end_cache(struct lethe_state *s, void *what, bool closed) {
