@@ -29,9 +29,11 @@ static int state_call(lua_State *L);
 static int state_plan(lua_State *L);
 static int state_bytes(lua_State *L);
 static int state_collect(lua_State *L);
-static const luaL_Reg calls[] = {
-    {"call", state_call}, {"plan", state_plan}, {"bytes", state_bytes},
-    {"collect", state_collect}, {NULL, NULL}};
+static const luaL_Reg calls[] = {{"call", state_call},
+                                 {"plan", state_plan},
+                                 {"bytes", state_bytes},
+                                 {"collect", state_collect},
+                                 {NULL, NULL}};
 static const struct lethe_class state_class = {
     .name = "lethe.vat.State", .end = end_state, .methods = calls};
 
@@ -58,8 +60,7 @@ static int l_new(lua_State *L) {
   struct vat_state *v = lethe_zalloc(&lethe_alloc_libc, sizeof *v);
   if (!v) return lethe_nomemory(L);
   v->sandbox = lethe_sandbox_open(
-      L,
-      &(struct lethe_sandbox_options){.cap = (size_t)cap, .exact = true, .more = open_inside},
+      L, &(struct lethe_sandbox_options){.cap = (size_t)cap, .exact = true, .more = open_inside},
       err, sizeof err);
   if (!v->sandbox) {
     lethe_free(&lethe_alloc_libc, v, sizeof *v);

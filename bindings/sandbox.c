@@ -16,8 +16,8 @@ struct lethe_sandbox {
   struct lethe_alloc alloc;
   bool exact; /* see lethe_sandbox_options */
   lua_CFunction more;
-  bool refused;        /* and Lua has not tried again with success */
-  bool exhausted;      /* it has, in vain */
+  bool refused;           /* and Lua has not tried again with success */
+  bool exhausted;         /* it has, in vain */
   uint64_t collect_every; /* the how-manieth allocation is refused once, which makes Lua collect */
   uint64_t collect_left;  /* until the next that is; 0: none */
 };
@@ -294,7 +294,9 @@ void lethe_sandbox_delete(struct lethe_sandbox *sb) {
 
 lua_State *lethe_sandbox_state(struct lethe_sandbox *sb) { return sb->L; }
 
-bool lethe_sandbox_exhausted(const struct lethe_sandbox *sb) { return sb->exhausted || sb->refused; }
+bool lethe_sandbox_exhausted(const struct lethe_sandbox *sb) {
+  return sb->exhausted || sb->refused;
+}
 
 void lethe_sandbox_collect_every(struct lethe_sandbox *sb, uint64_t n) {
   if (n == 1) n = 2; /* Lua asks again at once, and must get it */

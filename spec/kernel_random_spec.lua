@@ -17,9 +17,13 @@ local function generator(seed)
   end
 end
 
-local function checked(k, what)
+-- The books of the kernel are in order, and no vat has ended but those that were ended.
+local function checked(k, w, what)
   local ok, message = k:check()
   if not ok then error(("after %s: %s"):format(what, message), 0) end
+  for name, ended in pairs(k:stats().ended) do
+    if not w.ended[name] then error(("%s: %s, %s"):format(name, ended.code, ended.message), 0) end
+  end
 end
 
 local function add(k, w)
@@ -64,12 +68,9 @@ local function episode(seed)
   while operations(w) < EPISODE and tries < 100 * EPISODE do
     tries = tries + 1
     DONE[w.random(#DONE)](k, w)
-    if tries % 16 == 0 then checked(k, ("try %d"):format(tries)) end
-    for name, ended in pairs(k:stats().ended) do
-      if not w.ended[name] then error(("%s: %s, %s"):format(name, ended.code, ended.message), 0) end
-    end
+    if tries % 64 == 0 then checked(k, w, ("try %d"):format(tries)) end
   end
-  checked(k, "all")
+  checked(k, w, "all")
   return operations(w)
 end
 
