@@ -92,7 +92,9 @@ function write(value, order, depth)
   if value == nil or value == M.null then return "null" end
   if kind ~= "table" then error(("a %s cannot be written as JSON"):format(kind), 0) end
   if depth > 200 then error("too deep, or in a circle, to be written as JSON", 0) end
-  if value[1] ~= nil or getmetatable(value) == ARRAY then return write_array(value, order, depth + 1) end
+  if value[1] ~= nil or getmetatable(value) == ARRAY then
+    return write_array(value, order, depth + 1)
+  end
   return write_object(value, order, depth + 1)
 end
 

@@ -70,7 +70,7 @@ static struct module {
   char name[64];
   char *code;
   size_t size;
-} modules[64];
+} modules[512];
 
 static int write_code(lua_State *L, const void *p, size_t n, void *ud) {
   struct module *m = ud;

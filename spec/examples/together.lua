@@ -1,13 +1,13 @@
--- All engines in one program: tenants in threads of their own read a real file through caches, under
--- one budget with a policy of ours, and share an index; a vat keeps track of who holds what.
+-- All engines in one program: tenants in threads of their own read a real file through caches,
+-- under one budget with a policy of ours, and share an index; a vat tracks who holds what.
 --
 --   build/lethe spec/examples/together.lua [PAGE.html [REQUESTS]]
 --
--- The file is a block-I/O trace. Each tenant reads the trace's own requests as block numbers of that
--- file; what it has read it counts in the shared index, and in two tables of its own on disk, of
--- which the second may never be ahead of the first. For each block that it keeps it holds a lease of
--- the ledger, an object in a vat (lib/ledger.lua). At the end everything is checked, the ledger's
--- transcript is replayed, and the memory's course is drawn into the page.
+-- The file is a block-I/O trace. Each tenant reads the trace's own requests as block numbers of
+-- that file; what it has read it counts in the shared index, and in two tables of its own on disk,
+-- of which the second may never be ahead of the first. For each block that it keeps it holds a
+-- lease of the ledger, an object in a vat (lib/ledger.lua). At the end everything is checked, the
+-- ledger's transcript is replayed, and the memory's course is drawn into the page.
 package.path = "./?.lua;" .. package.path
 local lethe = require "lethe"
 local together = require "spec.examples.lib.together"

@@ -15,9 +15,9 @@ local OPTIONS <const> = {
 ---@return string
 function M.help()
   return "usage: lethe vat [options] SCRIPT.jsonl\n\n"
-    .. "Runs the operations of a script, a JSON line each after the header, on the tables of one\n"
-    .. "vat, and prints a JSON line for each: what was asked of the kernel, what userspace saw, and\n"
-    .. "where every name stands.\n\n" .. options.describe(OPTIONS)
+    .. "Runs the operations of a script, a JSON line each after the header, on the tables of\n"
+    .. "one vat, and prints a JSON line for each: what was asked of the kernel, what userspace\n"
+    .. "saw, and where every name stands.\n\n" .. options.describe(OPTIONS)
 end
 
 local function failed(message)

@@ -1,4 +1,5 @@
---- Vat scripts: a list of operations on one vat, a JSON line each, and the log of what came of them.
+--- Vat scripts: a list of operations on one vat, a JSON line each, and the log of what came of
+-- them.
 --
 --   for _, record in ipairs(vat.run_script("S01-ignore.jsonl")) do print(record.i) end
 --
@@ -49,7 +50,9 @@ function M.read(path)
   if message then return nil, ("%s: %s"):format(path, message), "bad_format" end
   for i, op in ipairs(list) do
     message = check_op(op)
-    if message then return nil, ("%s: operation %d: %s"):format(path, i - 1, message), "bad_format" end
+    if message then
+      return nil, ("%s: operation %d: %s"):format(path, i - 1, message), "bad_format"
+    end
   end
   return header, list
 end
@@ -171,7 +174,7 @@ local function step(vat, i, op, mischief)
     end
     vat.run_jobs()
   end
-  if mischief then mischief:after() end
+  if mischief then mischief.after() end
   record.sys = json.array(vat.said)
   record.state = state_of(vat)
   return record

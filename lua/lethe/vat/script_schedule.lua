@@ -1,8 +1,8 @@
 --- What Lua's collector does while a vat script runs: nothing, or mischief by a seed.
 --
--- Mischief means that for an operation the collector may be stopped, made restless (a full cycle for
--- about every allocation), turned to generations or run; and, under engine "lua", that callbacks are
--- run late, in part and in odd orders. What a log needs beside is done in peace.
+-- Mischief means that for an operation the collector may be stopped, made restless (a full cycle
+-- for about every allocation), turned to generations or run; and, under engine "lua", that
+-- callbacks are run late, in part and in odd orders. What a log needs beside is done in peace.
 
 local M = {}
 
@@ -71,7 +71,7 @@ function Mischief:before(slots)
 end
 
 --- The operation is over.
-function Mischief:after()
+function Mischief.after()
   collectgarbage("stop")
 end
 

@@ -1,5 +1,5 @@
---- The log of a vat script as a picture: a lane for each name, coloured by where the name stands, and
--- marks for what happened. One HTML page that loads nothing from anywhere.
+--- The log of a vat script as a picture: a lane for each name, coloured by where the name stands,
+-- and marks for what happened. One HTML page that loads nothing from anywhere.
 
 local M = {}
 

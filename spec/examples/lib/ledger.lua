@@ -19,7 +19,7 @@ local builds = {
 }
 
 local function holder()
-  local held = {}
+  local held = {} -- luacheck: ignore 241
   return {
     keep = function(_, block, ledger)
       return when(E(ledger):lease(block), function(lease) held[block] = lease end)
