@@ -44,9 +44,9 @@ struct lethe_state {
   /* Optional: an object was closed, at that stack index; a loop turns. lethe.weakmap sets them. */
   void (*on_close)(lua_State *L, int object);
   void (*in_turn)(lua_State *L);
-  bool draining, settling;        /* a safe point, a delivery is under way */
-  bool debug;                     /* LETHE_DEBUG=1: keep tracebacks of where objects were made */
-  bool ended;                     /* lua_close is past the last safe point */
+  bool draining, settling; /* a safe point, a delivery is under way */
+  bool debug;              /* LETHE_DEBUG=1: keep tracebacks of where objects were made */
+  bool ended;              /* lua_close is past the last safe point */
 };
 
 /* The record of L's state; made on first use, which may raise. */

@@ -355,12 +355,9 @@ const struct lethe_class lcache_class = {.name = "lethe.cache.Cache",
                                          .methods = methods,
                                          .metamethods = metamethods};
 
-static const luaL_Reg functions[] = {{"new", l_new},
-                                     {"resize", l_resize},
-                                     {"listen", l_listen},
-                                     {"oldest", l_oldest},
-                                     {"check", l_check},
-                                     {NULL, NULL}};
+static const luaL_Reg functions[] = {{"new", l_new},       {"resize", l_resize},
+                                     {"listen", l_listen}, {"oldest", l_oldest},
+                                     {"check", l_check},   {NULL, NULL}};
 
 int luaopen_lethe_core_cache(lua_State *L) {
   luaL_checkversion(L);

@@ -1,10 +1,11 @@
 ---@meta lethe.cache
 
---- A call that waits suspends only the task that makes it. It may be cancelled at any point: what the
---- cache loads and writes goes on.
+--- A call that waits suspends only the task that makes it. It may be cancelled at any point: what
+--- the cache loads and writes goes on.
 
---- What a cache loads from and writes to. All may wait, and are called as tasks of the cache's loop.
---- `load` returns the value; nil alone when there is none. All fail by raising, or by nil and a message.
+--- What a cache loads from and writes to. All may wait, and are called as tasks of the cache's
+--- loop. `load` returns the value; nil alone when there is none. All fail by raising, or by nil and
+--- a message.
 ---@class lethe.cache.Backend
 ---@field load fun(self: any, key: string|integer): any, string?
 ---@field flush (fun(self: any, key: string|integer, value: any): any, string?)?
@@ -49,8 +50,8 @@ function Cache:hold(key) end
 ---@return string? code "in_use", or as of get
 function Cache:insert(key, value) end
 
---- Writes every dirty entry, or one; what the cache depends on, and its barrier, come first. Each is
---- tried, whatever another did. Waits.
+--- Writes every dirty entry, or one; what the cache depends on, and its barrier, come first. Each
+--- is tried, whatever another did. Waits.
 ---@param key (string|integer)?
 ---@return true?
 ---@return string? message
@@ -59,8 +60,8 @@ function Cache:insert(key, value) end
 function Cache:flush(key) end
 
 --- Nothing of this cache is written any more before `other` is flushed and its barrier has passed;
---- that flush ends it. What would close a cycle first flushes the path; a cache that depends on itself
---- is flushed. Waits.
+--- that flush ends it. What would close a cycle first flushes the path; a cache that depends on
+--- itself is flushed. Waits.
 ---@param other lethe.cache.Cache
 ---@return true?
 ---@return string? message
@@ -134,7 +135,8 @@ function Cache:size() end
 function Cache:stats() end
 
 --- Puts another policy in charge, under load: entries stay, and where both are scripts of one form
---- they stay in order, and what `export` returns goes to `import`. On any failure the old one stays.
+--- they stay in order, and what `export` returns goes to `import`. On any failure the old one
+--- stays.
 ---@param policy string|table|function|lethe.policy.Text
 ---@return true?
 ---@return string? message
