@@ -4,17 +4,20 @@
  * A vat's state is a sandbox (sandbox.h) with lua/lethe/vat/inside.lua in it. The host calls the
  * functions that this returned, by name, with values that are copied in and out; nothing else passes
  * between the two. A call may run under a meter, which ends with the vat and not with the call. */
+#include <locale.h>
 #include <string.h>
 
 #include "message.h"
 #include "object.h"
 #include "sandbox.h"
+#include "vat_inside.h"
 
 static char key_inside; /* registry of the vat's state: what inside.lua returned */
 
 struct vat_state {
   struct lethe_sandbox *sandbox;
   bool running;
+  bool restless; /* it collects far too often: its time says nothing */
 };
 
 static void end_state(struct lethe_state *s, void *what, bool closed) {
@@ -41,6 +44,8 @@ static const struct lethe_class state_class = {
 
 /* more(env), in the vat's state: keeps what inside.open(env) returns. */
 static int open_inside(lua_State *L) {
+  luaL_requiref(L, "lethe.core.inside", luaopen_lethe_core_inside, 0);
+  lua_settop(L, 1);
   lua_getglobal(L, "require");
   lua_pushliteral(L, "lethe.vat.inside");
   lua_call(L, 1, 1);
@@ -74,6 +79,7 @@ static int l_new(lua_State *L) {
 
 struct job {
   const char *name;
+  bool theirs; /* the vat's code runs in it */
   const struct lethe_packed *given;
   struct lethe_packed *got;
 };
@@ -82,6 +88,7 @@ struct job {
 static int enter(lua_State *L) {
   struct job *j = lua_touserdata(L, 1);
   lua_settop(L, 0);
+  vat_use_strings(L, !j->theirs);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &key_inside);
   lua_getfield(L, 1, j->name);
   int n = lethe_unpack(L, j->given);
@@ -115,6 +122,9 @@ static int failure(lua_State *L, const struct vat_state *v, const struct lethe_m
   if (lethe_sandbox_exhausted(v->sandbox)) {
     code = "memory";
     message = "the vat has no memory left";
+  } else if (m->late) {
+    code = "memory";
+    message = "the vat took too long for what its meter counts";
   } else if (m->spent) {
     code = "meter";
     message = "the vat has spent its meter";
@@ -125,12 +135,34 @@ static int failure(lua_State *L, const struct vat_state *v, const struct lethe_m
   return 3;
 }
 
-/* State:call(name, meter | nil, ...) -> true, ... | nil, message, "meter" | "memory" | "failed" */
+/* What no meter sees is an instruction that takes long: comparing two texts of a megabyte, or looking
+ * through a table that was emptied. So a crank has its time too: far more than its meter could take.
+ * Like the end of memory that is an input to a replay. */
+static void set_patience(const struct vat_state *v, struct lethe_meter *m) {
+  const int64_t second = 1000000000, each = 100;
+  if (v->restless || m->budget > INT64_MAX / each - 10 * second) return;
+  m->within = 10 * second + m->budget * each;
+}
+
+/* In the C locale, which is the same everywhere: order of strings, numbers as text and back. */
+static int run(lua_State *S, struct job *j, struct lethe_meter *m) {
+  locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0), before = uselocale(plain);
+  lua_pushcfunction(S, enter);
+  lua_pushlightuserdata(S, j);
+  int rc = lethe_meter_pcall(S, 1, 0, m);
+  uselocale(before);
+  if (plain) freelocale(plain);
+  return rc;
+}
+
+/* State:call(name, meter | nil, ...) -> true, ... | nil, message, "meter" | "memory" | "failed": the
+ * vat's code runs if there is a meter */
 static int state_call(lua_State *L) {
   struct vat_state *v = lethe_check(L, 1, &state_class)->what;
-  struct job j = {.name = luaL_checkstring(L, 2)};
+  struct job j = {.name = luaL_checkstring(L, 2), .theirs = !lua_isnoneornil(L, 3)};
   struct lethe_meter m;
   lethe_meter_init(&m, luaL_optinteger(L, 3, INT64_MAX));
+  set_patience(v, &m);
   if (v->running) return luaL_error(L, "the vat is in the midst of a call");
   if (lua_gettop(L) < 3) lua_settop(L, 3);
   struct lethe_packed *given = lethe_pack_all(L, 4, lua_gettop(L) - 3, "argument #", false, 1);
@@ -138,9 +170,7 @@ static int state_call(lua_State *L) {
   lua_State *S = lethe_sandbox_state(v->sandbox);
   int top = lua_gettop(S);
   v->running = true;
-  lua_pushcfunction(S, enter);
-  lua_pushlightuserdata(S, &j);
-  int rc = lethe_meter_pcall(S, 1, 0, &m);
+  int rc = run(S, &j, &m);
   v->running = false;
   lethe_packed_free(given);
   if (rc == LUA_OK && !lethe_sandbox_exhausted(v->sandbox)) return results(L, j.got);
@@ -165,6 +195,7 @@ static int state_plan(lua_State *L) {
     lua_gc(S, LUA_GCINC, 0, 0, 0);
   if (mode == 2) lua_gc(S, LUA_GCSTOP);
   lethe_sandbox_collect_every(v->sandbox, n > 0 ? (uint64_t)n : 0);
+  v->restless = n > 0;
   return 0;
 }
 

@@ -23,7 +23,7 @@
 #include "meter.h"
 #include "stop.h"
 
-#define INTERVAL 16
+#define INTERVAL LETHE_METER_CALL
 #define MASK (LUA_MASKCOUNT | LUA_MASKCALL)
 #define STRIP_FRAMES 1000
 #define CLOCK_EVERY 16 /* fires between two looks at the clock */
@@ -32,6 +32,7 @@
 
 /* A cache of who runs in this thread: set and put back by lethe_meter_pcall alone. */
 static _Thread_local struct lethe_meter *active;
+static _Thread_local struct lethe_meter *muted; /* active but for a call of lethe_meter_quiet */
 
 struct lethe_meter *lethe_meter_active(void) {
   return active;
@@ -71,6 +72,11 @@ static bool pay(struct lethe_meter *m, int64_t n) {
 }
 
 bool lethe_meter_note(int64_t n) { return !active || pay(active, n); }
+
+void lethe_meter_spend(void) {
+  struct lethe_meter *m = active ? active : muted;
+  if (m) m->spent = true;
+}
 
 /* ---- tracebacks ------------------------------------------------------------------------------ */
 
@@ -161,6 +167,18 @@ void lethe_meter_charge(lua_State *L, int64_t n) {
   trace(L, active, 0);
   set_interval(L, 1);
   raise_spent(L);
+}
+
+int lethe_meter_quiet(lua_State *L, int nargs, int nresults) {
+  struct lethe_meter *m = active, *outer = muted;
+  if (!m) return lua_pcall(L, nargs, nresults, 0);
+  active = NULL;
+  muted = m;
+  int status = lua_pcall(L, nargs, nresults, 0);
+  active = m;
+  muted = outer;
+  lua_sethook(L, hook, MASK, m->spent ? 1 : INTERVAL);
+  return status;
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */

@@ -65,6 +65,16 @@ void lethe_meter_charge(lua_State *L, int64_t n);
 /* The same from where nothing may be raised (an allocator): false, and the next instruction raises. */
 bool lethe_meter_note(int64_t n);
 
+/* Spends the meter of this thread, if there is one, also in the midst of lethe_meter_quiet. */
+void lethe_meter_spend(void);
+
+/* lua_pcall of a function that is not to be counted, because what it takes depends on hashes or on the
+ * collector; it calls no foreign code. It is for the caller to charge a sum instead, of at least
+ * LETHE_METER_CALL: the count begins anew after it. Without an active meter, lua_pcall. */
+int lethe_meter_quiet(lua_State *L, int nargs, int nresults);
+
+enum { LETHE_METER_CALL = 16 };
+
 /* The meter under which this thread runs now, or NULL. */
 struct lethe_meter *lethe_meter_active(void);
 

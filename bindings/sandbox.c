@@ -62,7 +62,7 @@ static void *refuse(struct lethe_sandbox *sb) {
     lethe_meter_note((int64_t)(sb->used / COPIED_PER_UNIT)); /* a full collection follows */
   } else if (sb->refused) {
     sb->exhausted = true;
-    lethe_meter_note(INT64_MAX / 4);
+    lethe_meter_spend();
   }
   sb->refused = true;
   return NULL;

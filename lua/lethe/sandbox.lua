@@ -150,7 +150,7 @@ local function charged(metamethod, charge)
   return function(a, b)
     local size = (type(a) == "string" and #a or 0) + (type(b) == "string" and #b or 0)
     if size > 64 then charge(size // 4) end
-    return metamethod(a, b)
+    return check.call(metamethod, a, b)
   end
 end
 

@@ -1,20 +1,21 @@
 --- A vat's promises: a state, a value, and jobs that run one after the other once the code that
--- settled them has returned. To the vat's code a promise is an empty table that cannot be changed.
+-- settled them has returned. To the vat's code a promise is an object of which nothing can be seen.
 
-local pcall, rawset, setmetatable, type = pcall, rawset, setmetatable, type
+local core = require "lethe.core.inside"
+
+local object, pcall = core.object, pcall
 
 local M = {}
 
-local PROMISE <const> = {
-  __name = "promise",
-  __metatable = false,
-  __newindex = function() error("a promise cannot be changed", 2) end,
-}
+local PROMISE <const> = { __name = "promise", __metatable = false }
+
+-- What is known of a promise: { rejected, value, jobs, follows }; nil for any other value.
+local function insides(value)
+  return core.insides(value, PROMISE)
+end
 
 ---@return table promises
 function M.new()
-  -- promise -> { rejected, value, jobs, follows }
-  local insides = setmetatable({}, { __mode = "k" })
   local queue, first, last = {}, 1, 0
   local promises = {}
 
@@ -40,17 +41,15 @@ function M.new()
   end
 
   function promises.is(value)
-    return type(value) == "table" and insides[value] ~= nil
+    return insides(value) ~= nil
   end
 
   function promises.new()
-    local promise = {}
-    rawset(insides, promise, { jobs = {} })
-    return setmetatable(promise, PROMISE)
+    return object(PROMISE, { jobs = {} })
   end
 
   local function settle_now(promise, rejected, value)
-    local of = insides[promise]
+    local of = insides(promise)
     of.rejected, of.value = rejected, value
     for _, job in ipairs(of.jobs) do
       promises.job(job)
@@ -60,7 +59,7 @@ function M.new()
 
   --- Calls fn(rejected, value) in a job once it is settled.
   function promises.follow(promise, fn)
-    local of = insides[promise]
+    local of = insides(promise)
     local function job()
       fn(of.rejected, of.value)
     end
@@ -73,7 +72,7 @@ function M.new()
 
   --- Settles it, once; fulfilled with a promise, it takes over that one's outcome.
   function promises.settle(promise, rejected, value)
-    local of = insides[promise]
+    local of = insides(promise)
     if not of.jobs or of.follows then return end
     if rejected or not promises.is(value) then return settle_now(promise, rejected, value) end
     if value == promise then
@@ -87,7 +86,7 @@ function M.new()
 
   --- Whether it was rejected, and with what; nil while it is pending.
   function promises.outcome(promise)
-    local of = insides[promise]
+    local of = insides(promise)
     if of.jobs then return nil end
     return of.rejected, of.value
   end

@@ -191,6 +191,13 @@ end
 
 local Slots = core.Slots
 
+--- The methods of weak collections, for whoever wants them wrapped.
+---@return table<string, function>[]
+function Slots:weak_methods()
+  local _, _, _, of = core.tables(self)
+  return { of.map.__index, of.set.__index }
+end
+
 --- A map keyed by objects: presences by name, without keeping them.
 ---@return lethe.vat.WeakMap
 function Slots:weak_map()

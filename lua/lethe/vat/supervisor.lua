@@ -12,6 +12,9 @@ local source = require "lethe.vat.source"
 
 local M = {}
 
+-- Of a vat that was given none: code that never returns ends all the same, within seconds.
+local METER <const> = 1000000000
+
 ---@class lethe.vat.StateDriver
 local Driver = {}
 Driver.__index = Driver
@@ -33,7 +36,7 @@ end
 local function crank(self, name, ...)
   local ok, message, code = self.state:call(name, nil, ...)
   if not ok then return nil, message, code end
-  local ran, calls, lines = self.state:call("run", self.bounds.meter)
+  local ran, calls, lines = self.state:call("run", self.bounds.meter or METER)
   if not ran then return nil, calls, lines end
   return emit(self, calls, lines)
 end
@@ -105,7 +108,7 @@ function M.new(how, bounds, syscall, level)
   local text, chunk_name, mode = source.read(how, bounds.name, level + 1)
   local state, message = core.new(bounds.memory)
   if not state then error(("vat %s: %s"):format(bounds.name, message), level + 1) end
-  local ok, why = state:call("build", bounds.meter, bounds.name, text, chunk_name, mode)
+  local ok, why = state:call("build", bounds.meter or METER, bounds.name, text, chunk_name, mode)
   if not ok then fail(state, bounds.name, why, level + 1) end
   local self = setmetatable({ state = state, bounds = bounds, syscall = syscall }, Driver)
   if bounds.account then
