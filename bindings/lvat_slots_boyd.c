@@ -11,6 +11,14 @@ static int l_collect(lua_State *L) {
   return p->engine->collect(L, p);
 }
 
+/* order(self, i): the callbacks from the i-th on, from 0, in byte order */
+static int l_order(lua_State *L) {
+  lua_Integer from = luaL_checkinteger(L, 2);
+  luaL_argcheck(L, from >= 0 && from <= UINT32_MAX, 2, "no such callback");
+  lethe_slots_order(slots_check(L)->table, (uint32_t)from);
+  return 0;
+}
+
 /* queued(self) -> how many callbacks wait */
 static int l_queued(lua_State *L) {
   lua_pushinteger(L, lethe_slots_queued(slots_check(L)->table));
@@ -129,9 +137,18 @@ static int l_trim(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg functions[] = {
-    {"collect", l_collect},     {"queued", l_queued}, {"peek", l_peek}, {"run", l_run},
-    {"run_names", l_run_names}, {"judge", l_judge},   {"bury", l_bury}, {"gather", l_gather},
-    {"backlog", l_backlog},     {"take", l_take},     {"trim", l_trim}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"collect", l_collect},
+                                     {"order", l_order},
+                                     {"queued", l_queued},
+                                     {"peek", l_peek},
+                                     {"run", l_run},
+                                     {"run_names", l_run_names},
+                                     {"judge", l_judge},
+                                     {"bury", l_bury},
+                                     {"gather", l_gather},
+                                     {"backlog", l_backlog},
+                                     {"take", l_take},
+                                     {"trim", l_trim},
+                                     {NULL, NULL}};
 
 void slots_open_boyd(lua_State *L) { luaL_setfuncs(L, functions, 0); }

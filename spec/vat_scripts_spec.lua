@@ -1,173 +1,191 @@
--- Scripts of one vat: their logs against those of the model's own runs, where they lie beside the
--- checkout, and small ones of our own.
-
-local json = require "lethe.json"
-local lethe = require "lethe"
+-- Vat scripts against recorded logs: our own in spec/data/vat, and, where they lie beside the
+-- checkout, those recorded from another implementation.
+local vat = require "lethe.vat"
+local errors = require "spec.support.errors"
+local logs = require "spec.support.vat_logs"
 local program = require "spec.support.program"
-local script = require "lethe.vat.script"
-local timeline = require "lethe.vat.timeline"
 
-local DATA <const> = "../shared/data/vat"
+local OURS <const>, THEIRS <const> = "spec/data/vat/", "../shared/data/vat/"
 
-local function read(path)
-  local file <close> = assert(io.open(path))
-  return assert(json.decode_lines(file:read("a")))
+-- Scenarios are compared whole. Where single objects are collected, what Lua's collector did then
+-- may leave other names in other states; what was said and answered is the same.
+local function level_of(header, engine)
+  if engine == "manual" then return "all" end
+  return header.script:find("^S%d") and "state" or "answer"
 end
 
-local function names(pattern)
+local function check(folder, name, options)
+  local path = ("%s/scripts/%s.jsonl"):format(folder, name)
+  local header = logs.read(path)[1]
+  local engine = options and options.engine or header.gc == "manual" and "manual" or "lua"
+  local level = options and options.schedule and "answer" or level_of(header, engine)
+  local log = assert(vat.run_script(path, options))
+  local difference = logs.difference(logs.read(("%s/expected/%s.jsonl"):format(folder, name)), log,
+    level)
+  if difference then error(("%s: %s"):format(name, difference), 0) end
+  return log
+end
+
+-- Scripts whose names differ in their endings alone, -base and -v1 ...: of one family.
+local function families(folder)
   local list = {}
-  local pipe <close> = assert(io.popen("ls " .. DATA .. "/scripts 2>/dev/null"))
-  for name in pipe:lines() do
-    if name:find(pattern) then list[#list + 1] = name end
+  for _, name in ipairs(logs.scripts(folder .. "scripts")) do
+    local family = name:match("^(.*)%-base$") or name:match("^(.*)%-v%d+$")
+    if family then
+      list[family] = list[family] or {}
+      table.insert(list[family], name)
+    end
   end
   return list
 end
 
--- Raises where two logs differ in these fields.
-local function same(expected, got, fields, what)
-  assert.are.equal(#expected, #got, what)
-  for i, record in ipairs(expected) do
-    for _, field in ipairs(fields) do
-      local want, have = json.encode(record[field]), json.encode(got[i][field])
-      if want ~= have then
-        error(("%s, operation %d: %s: expected %s, got %s"):format(what, i - 1, field, want, have))
+local function describe_folder(folder)
+  it("give the recorded logs, with the engine that each asks for", function()
+    for _, name in ipairs(logs.scripts(folder .. "scripts")) do
+      check(folder, name)
+    end
+  end)
+
+  it("give them with the simulated collector too", function()
+    for _, name in ipairs(logs.scripts(folder .. "scripts")) do
+      check(folder, name, { engine = "manual" })
+    end
+  end)
+
+  it("say and answer the same whatever Lua's collector does meanwhile", function()
+    for i, name in ipairs(logs.scripts(folder .. "scripts")) do
+      check(folder, name, { schedule = i })
+    end
+  end)
+
+  it("of one family, different schedules of one script, give one transcript", function()
+    local count = 0
+    for family, names in pairs(families(folder)) do
+      local transcripts = {}
+      for i, name in ipairs(names) do
+        transcripts[i] = logs.transcript(check(folder, name))
+        if transcripts[i] ~= transcripts[1] then
+          error(("%s and %s differ"):format(names[1], name), 0)
+        end
       end
+      assert(#names > 1, family)
+      count = count + 1
     end
-  end
+    assert.is_true(count > 0)
+  end)
 end
 
--- What a vat does and sees, without what its collector does.
-local function transcript(log)
-  local list = {}
-  for _, record in ipairs(log) do
-    if not record.engine then
-      list[#list + 1] = json.encode{ record.op, record.sys, record.answer }
-    end
-  end
-  return table.concat(list, "\n")
+describe("vat scripts of our own", function()
+  describe_folder(OURS)
+end)
+
+if logs.scripts(THEIRS .. "scripts")[1] then
+  describe("vat scripts recorded elsewhere", function()
+    describe_folder(THEIRS)
+  end)
 end
 
-local function run(path, options)
-  return assert(lethe.vat.run_script(path, options))
-end
-
-describe("vat scripts", function()
+describe("vat.run_script", function()
   after_each(program.clean)
 
-  if #names(".") == 0 then
-    print("skipped: the logs of the model: ../shared/data/vat is not beside the checkout")
+  local HEADER <const> = '{"script":"x","gc":"manual","tier":1,"firstExportId":20,'
+    .. '"firstPromiseId":7}\n'
+
+  local function run(text, options)
+    return vat.run_script(program.file(text), options)
   end
 
-  for _, name in ipairs(names(".")) do
-    it("give the model's log: " .. name, function()
-      local fields = name:find("^S") and { "sys", "answer", "state" } or { "sys", "answer" }
-      same(read(DATA .. "/expected/" .. name), run(DATA .. "/scripts/" .. name), fields, name)
-    end)
-  end
-
-  for _, name in ipairs(names("%-base%.jsonl$")) do
-    local family <const> = name:match("^(.-)%-base")
-    it("give one transcript whatever the collector did: " .. family, function()
-      local base = transcript(run(DATA .. "/scripts/" .. name))
-      for i = 1, 5 do
-        local path = ("%s/scripts/%s-v%d.jsonl"):format(DATA, family, i)
-        assert.are.equal(base, transcript(run(path)), path)
-      end
-    end)
-  end
-
-  for _, name in ipairs(names("^[SB]")) do
-    if read(DATA .. "/scripts/" .. name)[1].gc == "forced" then
-      it("say the same under Lua's collector, let loose: " .. name, function()
-        local path = DATA .. "/scripts/" .. name
-        local base = transcript(run(path, { engine = "manual" }))
-        for seed = 1, 2 do
-          assert.are.equal(base, transcript(run(path, { engine = "lua", schedule = seed })))
-        end
-      end)
-    end
-  end
-
-  it("tell a drop once, and a name that is delivered again apart", function()
-    local log = run "spec/data/vat/drop.jsonl"
-    assert.are.equal("[]", json.encode(log[3].sys)) -- collected, and its callback waits
-    assert.are.equal('[["dropImports",["o-2"]],["retireImports",["o-2"]]]', json.encode(log[5].sys))
-    assert.are.equal("[]", json.encode(log[6].sys))
-    assert.is_false(log[8].answer)
-    assert.are.equal("REACHABLE/R", log[4].state.states["o-1"])
-  end)
-
-  it("keep a value under a dropped key, and free it with its map", function()
-    for _, options in ipairs{ { engine = "lua" }, { engine = "manual" },
-      { engine = "lua", schedule = 3 } } do
-      local log = run("spec/data/vat/weak.jsonl", options)
-      assert.are.equal('[["dropImports",["o-8"]]]', json.encode(log[5].sys))
-      assert.is_true(log[7].answer)
-      assert.are.equal('[["dropImports",["o-8","o-9"]],["retireImports",["o-8","o-9"]]]',
-        json.encode(log[9].sys))
-      assert.are.equal("[]", json.encode(log[10].sys))
+  it("says what is wrong with a file", function()
+    local log, message, code = vat.run_script("no/such/file.jsonl")
+    assert.are.same({ nil, "cannot open no/such/file.jsonl", "not_found" }, { log, message, code })
+    for text, expected in pairs{
+      [""] = "the first line is no header",
+      ["[1]\n"] = "the first line is no header",
+      ['{"script":"x","gc":"often"}'] = 'the header\'s gc must be "manual" or "forced"',
+      [HEADER .. "{"] = ":2: ",
+      [HEADER .. "3\n"] = "operation 0: an operation expected",
+      [HEADER .. '{"op":"gc"}\n{"op":"dance"}'] = 'operation 1: unknown operation "dance"',
+    } do
+      log, message, code = run(text)
+      assert.are.same({ nil, "bad_format" }, { log, code })
+      assert.matches(expected, message, 1, true)
     end
   end)
 
-  it("are refused where they are none", function()
-    local function code(text)
-      local log, message, word = lethe.vat.run_script(program.file(text))
-      assert.is_nil(log)
-      return word, message
-    end
-    assert.are.equal("not_found", select(3, lethe.vat.run_script("no/such.jsonl")))
-    assert.are.equal("bad_format", (code "not json"))
-    assert.matches("no header", select(2, code '{"op":"gc"}\n'))
-    assert.matches('operation 0: unknown operation "fly"',
-      select(2, code '{"script":"x","gc":"forced"}\n{"op":"fly"}\n'))
-    assert.error_matches(function() lethe.vat.run_script("x", { engin = "lua" }) end,
-      'did you mean "engine"')
+  it("takes the options that there are", function()
+    assert.are.equal('unknown option "engin" (did you mean "engine"?)',
+      errors.at_its_line(function() vat.run_script("x", { engin = "lua" }) end))
+    assert.are.equal('engine must be "lua" or "manual" (got mock)',
+      errors.at_its_line(function() vat.run_script("x", { engine = "mock" }) end))
+    assert.are.equal("schedule must be an integer (got 1.5)",
+      errors.at_its_line(function() vat.run_script("x", { schedule = 1.5 }) end))
   end)
 
-  it("are run by lethe vat, a line for each operation", function()
-    local out, err, code = program.run("lethe vat spec/data/vat/drop.jsonl")
-    assert.are.same({ "", 0 }, { err, code })
-    same(json.decode_lines(out), run "spec/data/vat/drop.jsonl", { "i", "op", "sys", "state" }, "")
-    assert.are.equal(2, select(3, program.run("lethe vat")))
-    assert.are.equal(2, select(3, program.run("lethe vat --engine jvm x.jsonl")))
-    assert.are.equal(1, select(3, program.run("lethe vat no/such.jsonl")))
+  it("numbers what the vat makes as the header says", function()
+    local log = run(HEADER .. '{"op":"make","into":"x","fields":[]}\n'
+      .. '{"op":"newPromise","into":"p"}\n{"op":"deliver","args":["o-1"],"into":["t"]}\n'
+      .. '{"op":"send","target":"t","args":["x","p"]}\n')
+    assert.are.same({ { "send", "o-1", "m", { "o+20", "p+7" }, "p+8" }, { "subscribe", "p+8" } },
+      log[4].sys)
+  end)
+
+  it("goes on after an operation that the kernel may not do, and says so", function()
+    local log = run(HEADER .. '{"op":"dropExports","vrefs":["o+20"]}\n{"op":"gc"}\n')
+    assert.are.equal(2, #log)
+    assert.matches("drop_exports: o%+20 is not held by the kernel", log[1].violations[1])
+    assert.is_nil(log[2].violations)
+  end)
+
+  it("leaves the collector as it was", function()
+    local mode = collectgarbage("generational")
+    for _, schedule in ipairs{ 1, 2, 3 } do
+      run(HEADER .. ('{"op":"gc"}\n'):rep(20), { schedule = schedule })
+      assert.are.equal("generational", collectgarbage("generational"))
+      assert.is_true(collectgarbage("isrunning"))
+    end
+    collectgarbage("stop")
+    run(HEADER)
+    assert.is_false(collectgarbage("isrunning"))
+    collectgarbage("restart")
+    collectgarbage(mode)
   end)
 end)
 
-describe("a timeline", function()
+describe("lethe vat", function()
   after_each(program.clean)
 
-  -- What the lanes of a page say of one operation.
-  local function states_at(dom, i)
-    local states = {}
-    for vref, state, from, to in dom:gmatch(
-      'data%-vref="([^"]+)" data%-state="([^"]+)" data%-from="(%d+)" data%-to="(%d+)"') do
-      if i >= tonumber(from) and i <= tonumber(to) then states[vref] = state end
-    end
-    return states
-  end
-
-  it("shows in a browser the states that the log has", function()
-    local page = program.file() .. ".html"
-    local _, err, code = program.run("lethe vat --html " .. page .. " spec/data/vat/weak.jsonl")
-    assert.are.same({ "", 0 }, { err, code })
-    local dom = program.run(("timeout 60 chromium --headless --no-sandbox --disable-gpu "
-      .. "--dump-dom file://%s 2>/dev/null"):format(page))
-    os.remove(page)
-    local log = run "spec/data/vat/weak.jsonl"
-    for i, record in ipairs(log) do
-      local want = {}
-      for vref, text in pairs(record.state.states) do
-        want[vref] = text:match("^[^/]+")
-      end
-      assert.are.same(want, states_at(dom, i - 1))
-    end
-    assert.are.equal(3, select(2, dom:gsub('<line data%-mark="bringOutYourDead"', "")))
-    assert.is_nil(dom:find("src=", 1, true))
+  it("prints the log, a JSON line for each operation", function()
+    local out, _, code = program.run("lethe vat spec/data/vat/scripts/cascade.jsonl")
+    local file <close> = assert(io.open("spec/data/vat/expected/cascade.jsonl"))
+    assert.are.same({ file:read("a"), 0 }, { out, code })
   end)
 
-  it("escapes what it is given", function()
-    local page = timeline.html("<script>", script.play({ script = "x", gc = "forced" }, {}))
-    assert.is_nil(page:find("<script>", 1, true))
+  it("takes a seed for the collector, and an engine", function()
+    local path <const> = "spec/data/vat/scripts/recognized.jsonl"
+    local expected = logs.read("spec/data/vat/expected/recognized.jsonl")
+    for _, option in ipairs{ "--schedule 5", "--schedule=-3", "--engine manual", "--engine lua" } do
+      local out, err, code = program.run(("lethe vat %s %s"):format(path, option))
+      assert.are.same({ "", 0 }, { err, code })
+      local got = {}
+      for line in out:gmatch("[^\n]+") do
+        got[#got + 1] = require("lethe.json").decode(line)
+      end
+      assert.is_nil(logs.difference(expected, got, "answer"))
+    end
+  end)
+
+  it("says what is wrong with its arguments, and with the script", function()
+    for arguments, expected in pairs{
+      [""] = { "vat takes one script", 2 }, ["a b"] = { "vat takes one script", 2 },
+      ["--schedule x a"] = { 'bad value "x" of option "--schedule" (an integer expected)', 2 },
+      ["--engine x a"] = { "(lua or manual expected)", 2 },
+      ["no.jsonl"] = { "lethe vat: cannot open no.jsonl", 1 },
+      ["--html no/dir/out spec/data/vat/scripts/devices.jsonl"] = { "no/dir/out", 1 },
+    } do
+      local out, err, code = program.run("lethe vat " .. arguments)
+      assert.are.same({ "", expected[2] }, { out, code })
+      assert.matches(expected[1], err, 1, true)
+    end
+    assert.matches("^usage: lethe vat", (program.run("lethe vat --help")))
   end)
 end)

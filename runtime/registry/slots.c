@@ -59,6 +59,17 @@ static struct slots_note *note_at(const struct lethe_slots *t, uint32_t i) {
 
 uint32_t lethe_slots_peek(const struct lethe_slots *t, uint32_t i) { return note_at(t, i)->slot; }
 
+/* By insertion: it is a short stretch of the queue that somebody looks at. */
+void lethe_slots_order(struct lethe_slots *t, uint32_t from) {
+  for (uint32_t i = from + 1; i < t->queued; i++) {
+    struct slots_note note = *note_at(t, i);
+    uint32_t j = i;
+    for (; j > from && slots_before(t, note.slot, note_at(t, j - 1)->slot); j--)
+      *note_at(t, j) = *note_at(t, j - 1);
+    *note_at(t, j) = note;
+  }
+}
+
 /* The others keep their order. */
 static void unqueue(struct lethe_slots *t, uint32_t i) {
   for (; i > 0; i--) *note_at(t, i) = *note_at(t, i - 1);

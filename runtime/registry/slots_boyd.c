@@ -56,13 +56,16 @@ static size_t text_of(const struct lethe_slots *t, uint32_t slot, char *buf) {
   return lethe_vref_text(&v, buf);
 }
 
+bool slots_before(const struct lethe_slots *t, uint32_t a, uint32_t b) {
+  char x[LETHE_VREF_MAX], y[LETHE_VREF_MAX];
+  text_of(t, a, x);
+  text_of(t, b, y);
+  return strcmp(x, y) < 0;
+}
+
 static bool before(const struct lethe_slots *t, const struct slots_suspect *a,
                    const struct slots_suspect *b) {
-  char x[LETHE_VREF_MAX], y[LETHE_VREF_MAX];
-  if (a->order != b->order) return a->order < b->order;
-  text_of(t, a->slot, x);
-  text_of(t, b->slot, y);
-  return strcmp(x, y) < 0;
+  return a->order != b->order ? a->order < b->order : slots_before(t, a->slot, b->slot);
 }
 
 /* Bottom-up merge sort; `spare` is as long as `list`. Where the result is. */

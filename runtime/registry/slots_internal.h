@@ -56,6 +56,9 @@ static inline bool slots_is_import(const struct lethe_slot *s) { return (s->key 
 static inline bool slots_is_own(const struct lethe_slot *s) { return (s->key & 7) == 4; }
 static inline bool slots_is_stored(const struct lethe_slot *s) { return (s->key >> 3 & 3) != 0; }
 
+/* Whether one name comes before another, by bytes. */
+bool slots_before(const struct lethe_slots *t, uint32_t a, uint32_t b);
+
 /* Among the suspects, once. */
 static inline void slots_suspect(struct lethe_slots *t, uint32_t slot) {
   struct lethe_slot *s = slots_at(t, slot);

@@ -1,23 +1,37 @@
--- `lethe vat`: runs a script of one vat, and prints the log.
+-- `lethe vat`: runs a vat script and prints its log.
 local options = require "lethe.cli.options"
 
 local M = {}
 
-M.summary = "run a script of operations on one vat, and print the log"
+M.summary = "run a vat script, print what each operation did"
+
+local function read_seed(text)
+  local seed = text:find("^%-?%d+$") and math.tointeger(tonumber(text))
+  if not seed then return nil, "an integer" end
+  return seed
+end
+
+local function read_engine(text)
+  if text ~= "lua" and text ~= "manual" then return nil, "lua or manual" end
+  return text
+end
 
 local OPTIONS <const> = {
-  { name = "engine", value = "NAME", help = "lua or manual; by default what the script says" },
-  { name = "schedule", value = "SEED", help = "let the collector loose as this seed has it" },
-  { name = "html", value = "FILE", help = "draw the timeline into this page, too" },
+  { name = "schedule", value = "SEED", read = read_seed,
+    help = "let Lua's collector loose, by a seed" },
+  { name = "engine", value = "NAME", read = read_engine,
+    help = "lua or manual; else what the script says" },
+  { name = "html", value = "OUT", help = "draw the timeline too, a page of its own" },
   { name = "help", short = "h", help = "this text" },
 }
 
 ---@return string
 function M.help()
   return "usage: lethe vat [options] SCRIPT.jsonl\n\n"
-    .. "Runs the operations of a script, a JSON line each after the header, on the tables of\n"
-    .. "one vat, and prints a JSON line for each: what was asked of the kernel, what userspace\n"
-    .. "saw, and where every name stands.\n\n" .. options.describe(OPTIONS)
+    .. "Runs a script of operations on one vat and prints its log, a JSON line for each: what the\n"
+    .. "vat said, what it answered, and where every name stood afterwards. A schedule makes the\n"
+    .. "collector run at odd moments: states may differ by it, what was said and answered not.\n\n"
+    .. options.describe(OPTIONS)
 end
 
 local function failed(message)
@@ -25,11 +39,13 @@ local function failed(message)
   return 1
 end
 
-local function draw(path, script, log)
-  local file, message = io.open(path, "wb")
-  if not file then return nil, message end
-  file:write(require("lethe.vat.timeline").html(script, log))
-  return file:close()
+local function print_log(log)
+  local line = require("lethe.vat.script").line
+  for _, record in ipairs(log) do
+    local ok, message = io.stdout:write(line(record), "\n")
+    if not ok then return failed(message) end
+  end
+  return 0
 end
 
 ---@param args string[]
@@ -45,24 +61,17 @@ function M.main(args)
   elseif #rest ~= 1 then
     return usage_error("vat takes one script; see lethe vat --help")
   end
-  local seed = given.schedule and math.tointeger(tonumber(given.schedule))
-  if given.schedule and not seed then
-    return usage_error(("--schedule takes an integer, not %q"):format(given.schedule))
-  elseif given.engine and given.engine ~= "lua" and given.engine ~= "manual" then
-    return usage_error(("--engine takes lua or manual, not %q"):format(given.engine))
-  end
-  local log, message = require("lethe.vat").run_script(rest[1],
-    { engine = given.engine, schedule = seed })
+  local path = rest[1]
+  local run = require("lethe.vat").run_script
+  local done, log, message = pcall(run, path, { engine = given.engine, schedule = given.schedule })
+  if not done then return failed(log) end
   if not log then return failed(message) end
-  local line = require("lethe.vat.script").line
-  for _, record in ipairs(log) do
-    io.stdout:write(line(record), "\n")
-  end
   if given.html then
-    local ok, why = draw(given.html, rest[1], log)
+    local title = path:match("[^/]+$"):gsub("%.jsonl$", "")
+    local ok, why = require("lethe.vat.timeline").write(given.html, title, log)
     if not ok then return failed(why) end
   end
-  return 0
+  return print_log(log)
 end
 
 return M

@@ -1,5 +1,4 @@
---- Vat scripts: a list of operations on one vat, a JSON line each, and the log of what came of
--- them.
+--- Vat scripts: a list of operations on one vat, a JSON line each, and the log of what they did.
 --
 --   for _, record in ipairs(vat.run_script("S01-ignore.jsonl")) do print(record.i) end
 --
@@ -161,6 +160,7 @@ end
 -- One operation, one crank.
 local function step(vat, i, op, mischief)
   vat.said = {}
+  if mischief then mischief:before(vat.slots) end
   local record = { i = i, op = op }
   local engine = script_ops.engine[op.op]
   if engine then
@@ -183,7 +183,6 @@ end
 local function run(vat, list, mischief)
   local log = {}
   for i, op in ipairs(list) do
-    if mischief then mischief:before(vat.slots, op) end
     log[i] = step(vat, i - 1, op, mischief)
   end
   return log

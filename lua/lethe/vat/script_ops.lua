@@ -321,7 +321,7 @@ end
 M.engine = {}
 
 function M.engine.collect(vat, op)
-  return { collected = json.array(vat.slots:collect(vat.sees and op.objs or nil)) }
+  return { collected = json.array(vat.slots:collect(op.objs)) }
 end
 
 function M.engine.gc(vat)

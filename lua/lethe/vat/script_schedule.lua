@@ -1,8 +1,8 @@
 --- What Lua's collector does while a vat script runs: nothing, or mischief by a seed.
 --
--- Mischief means that for an operation the collector may be stopped, made restless (a full cycle
--- for about every allocation), turned to generations or run; and, under engine "lua", that
--- callbacks are run late, in part and in odd orders. What a log needs beside is done in peace.
+-- Mischief means that during an operation the collector may be restless, in generations or at
+-- work, while it rests during others; and, under engine "lua", that callbacks are run late, in part
+-- and in odd orders.
 
 local M = {}
 
@@ -35,9 +35,9 @@ function M.hold()
   return setmetatable({ mode = mode, running = running }, Hold)
 end
 
+-- What the collector does during one operation.
 local MOODS <const> = {
-  function() collectgarbage("stop") end,
-  function()
+  function() -- about a full cycle for every allocation
     collectgarbage("restart")
     collectgarbage("incremental", 1, 1000)
   end,
@@ -45,24 +45,18 @@ local MOODS <const> = {
     collectgarbage("restart")
     collectgarbage("generational", 1, 1)
   end,
-  function()
+  function() collectgarbage("collect") end,
+  function() collectgarbage("step", 0) end,
+  function() -- as it is anywhere else
     collectgarbage("restart")
     collectgarbage("incremental", 200, 100)
-  end,
-  function()
-    collectgarbage("stop")
-    collectgarbage("collect")
-  end,
-  function()
-    collectgarbage("incremental", 100, 100)
-    collectgarbage("step", 0)
   end,
 }
 
 local Mischief = {}
 Mischief.__index = Mischief
 
---- Something may happen now.
+--- Before an operation something may happen, and go on during it.
 ---@param slots lethe.vat.Slots
 function Mischief:before(slots)
   local random = self.random
@@ -70,7 +64,7 @@ function Mischief:before(slots)
   if self.callbacks and random(3) == 1 then slots:finalize(random(4), random(1000) - 1) end
 end
 
---- The operation is over.
+--- After it the collector is held back again: the log is not what it is to be let loose on.
 function Mischief.after()
   collectgarbage("stop")
 end

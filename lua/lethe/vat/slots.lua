@@ -11,8 +11,8 @@
 --   alice = nil
 --   slots:bring_out_your_dead()
 --
--- Beside the calls of lethe/meta/vat.lua there are those for a dispatcher that is built on this:
--- send, notify and decide (slots_promises.lua), and what stores use (slots_stores.lua).
+-- Here are names and the kernel's deliveries; weak collections, promises, stores, the walk over the
+-- heap and bring_out_your_dead have files of their own.
 
 local base = require "lethe.core.base"
 local core = require "lethe.core.slots"
@@ -20,6 +20,7 @@ local promises = require "lethe.vat.slots_promises"
 local stores = require "lethe.vat.slots_stores"
 local walk = require "lethe.vat.slots_walk"
 local weak = require "lethe.vat.slots_weak"
+require "lethe.vat.slots_boyd"
 
 local M = {}
 
@@ -238,136 +239,6 @@ function Slots:retire_imports(vrefs)
     weak.forget(self, of, slot)
     stores.forget(self, of, slot)
   end
-end
-
--- ---- collections and callbacks ----------------------------------------------------------------
-
--- One full collection; how many callbacks wait then.
-local function collect(self, of)
-  local _, sees = core.engine(self)
-  local queued = core.collect(self, sees and walk.unreached(self, of) or nil)
-  base.safepoint()
-  return queued
-end
-
-local function run_one(self, of, i)
-  local slot, name = core.peek(self, i)
-  weak.release(self, of, slot) -- if it is a collection's
-  core.run(self, i)
-  return name
-end
-
-local function run_all(self, of)
-  while core.run_names(self) > 0 do
-    run_one(self, of, 0)
-  end
-end
-
---- Collects now, and runs no callbacks. With engine "manual" only what is listed, if a list is
---- given and nothing keeps it: vrefs, and "w1" ... for weak collections in the order of their
---- making.
----@param names string[]?
----@return string[] collected
-function Slots:collect(names)
-  local of = insides(self)
-  local _, sees = core.engine(self)
-  if not sees then
-    if names then error("only the manual engine collects single objects", 2) end
-    local before = core.queued(self)
-    local list = {}
-    for i = before, collect(self, of) - 1 do
-      list[#list + 1] = select(2, core.peek(self, i))
-    end
-    return list
-  end
-  local slots, list = walk.unreached(self, of, names), {}
-  for i, slot in ipairs(slots) do
-    list[i] = core.name(self, slot)
-  end
-  core.collect(self, slots)
-  return list
-end
-
---- Runs callbacks that are queued: n of them, or all. `pick` says which in the queue is next, from
---- 0, modulo its length.
----@param n integer|"all"|nil
----@param pick integer?
----@return string[] ran
-function Slots:finalize(n, pick)
-  local of = insides(self)
-  local ran = {}
-  if n == nil or n == "all" then n = math.maxinteger end
-  while #ran < n and core.queued(self) > 0 do
-    ran[#ran + 1] = run_one(self, of, (pick or 0) % core.queued(self))
-  end
-  return ran
-end
-
--- ---- bringing out the dead --------------------------------------------------------------------
-
--- Says what is due. A syscall that raises was said; the others stay due.
-local function say_pending(of)
-  while of.pending[1] do
-    local call = table.remove(of.pending, 1)
-    of.syscall[call[1]](call[2])
-  end
-end
-
--- A dead object of the vat's own lets go of what it recognized or stored.
-local function bury(self, of, slot)
-  stores.delete(self, of, slot)
-  stores.forget(self, of, slot)
-  core.bury(self, slot)
-end
-
--- Until nothing more dies: what one death lets go of may be the next.
-local function find_dead(self, of)
-  repeat
-    if of.collects then
-      repeat
-        local queued = collect(self, of)
-        run_all(self, of)
-      until queued == 0
-    end
-    local own = core.judge(self)
-    for _, slot in ipairs(own or {}) do
-      bury(self, of, slot)
-    end
-  until not own
-end
-
-local function bring_out(self, of, budget)
-  say_pending(of)
-  if core.backlog(self) == 0 then
-    find_dead(self, of)
-    core.gather(self)
-  end
-  local drop, retire, retire_own, left = core.take(self, budget)
-  for i, name in ipairs{ "dropImports", "retireImports", "retireExports" } do
-    local list = i == 1 and drop or i == 2 and retire or retire_own
-    if list[1] then of.pending[#of.pending + 1] = { name, list } end
-  end
-  say_pending(of)
-  if left == 0 then core.trim(self) end
-  return left == 0
-end
-
---- Says through the syscalls which imports the vat dropped and which names it forgot since the last
---- time. With a budget at most so many names: false then means that there is more to say.
----@param budget integer?
----@return boolean done
-function Slots:bring_out_your_dead(budget)
-  local of = insides(self)
-  if budget ~= nil and (math.type(budget) ~= "integer" or budget < 1) then
-    error(("bad argument #1 to 'bring_out_your_dead' (a positive integer expected, got %s)")
-      :format(tostring(budget)), 2)
-  end
-  if of.busy then error("bring_out_your_dead is at work already", 2) end
-  of.busy = true
-  local ok, result = pcall(bring_out, self, of, budget or math.maxinteger)
-  of.busy = nil
-  if not ok then error(result, 0) end
-  return result
 end
 
 -- ---- looking ----------------------------------------------------------------------------------

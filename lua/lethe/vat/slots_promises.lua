@@ -138,6 +138,7 @@ function M.import(self, of, vref)
   return promise
 end
 
+---@class lethe.vat.Slots
 local Slots = core.Slots
 
 local function insides(self)

@@ -197,6 +197,7 @@ function M.forget(self, of, slot)
   end
 end
 
+---@class lethe.vat.Slots
 local Slots = core.Slots
 
 --- "store", "weak_store", "weak_map", "weak_set" or nil: what a value of this vat is.

@@ -161,9 +161,26 @@ local function visit_state(visit)
   end
 end
 
-local function walk(self, of)
+-- What leads nowhere: the tables themselves, and their objects' metatables, whose methods would
+-- lead all over the program. Where userspace's roots are given, globals and modules are none of
+-- them.
+local function skipped(self, of)
   local values, locals, pins = core.tables(self)
   local skip = { [values] = true, [locals] = true, [of] = true, [pins] = true, [self] = true }
+  for _, name in ipairs{ "map", "set", "store", "weak_store", "device" } do
+    skip[of[name]] = true
+  end
+  if of.roots ~= nil then
+    skip[debug.getregistry()], skip[_G], skip[package.loaded] = true, true, true
+    for _, module in next, package.loaded do
+      if type(module) == "table" then skip[module] = true end
+    end
+  end
+  return skip, pins
+end
+
+local function walk(self, of)
+  local skip, pins = skipped(self, of)
   return mark(function(visit)
     for slot, object in next, pins do
       visit(object, hold_text(self, slot))
@@ -262,9 +279,8 @@ end
 -- Runs in a coroutine of its own, `co`, so that what it has in hand is held by nothing that it
 -- visits.
 local function find_edges(self, of, co)
-  local values, locals, pins = core.tables(self)
-  local skip = { [values] = true, [locals] = true, [of] = true, [pins] = true, [self] = true,
-    [co] = true }
+  local skip, pins = skipped(self, of)
+  skip[co] = true
   local _, held = mark(function(visit)
     for slot, object in next, pins do
       if not is_export(self, slot) then visit(object, "a pin") end

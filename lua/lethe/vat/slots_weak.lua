@@ -189,6 +189,7 @@ function M.is(of, value)
   return (core.insides(value, of.map) or core.insides(value, of.set)) ~= nil
 end
 
+---@class lethe.vat.Slots
 local Slots = core.Slots
 
 --- The methods of weak collections, for whoever wants them wrapped.

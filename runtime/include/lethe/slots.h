@@ -126,6 +126,8 @@ LETHE_API void lethe_slots_note(struct lethe_slots *t, uint32_t slot, uint32_t g
 LETHE_API uint32_t lethe_slots_queued(const struct lethe_slots *t);
 /* The slot of the i-th of them, from 0, the oldest first. */
 LETHE_API uint32_t lethe_slots_peek(const struct lethe_slots *t, uint32_t i);
+/* Puts the callbacks from the i-th on in the byte order of their names: for whoever shows the queue. */
+LETHE_API void lethe_slots_order(struct lethe_slots *t, uint32_t from);
 /* Runs it: true if the slot became FINALIZED by it, which adds it to the dead-set. */
 LETHE_API bool lethe_slots_run(struct lethe_slots *t, uint32_t i);
 
