@@ -341,7 +341,9 @@ function M.reschedule(list, seed, collectable)
       if dice == 1 then out[#out + 1] = { op = "gc" } end
       if dice == 2 then out[#out + 1] = { op = "finalize", n = random(4), pick = random(5) - 1 } end
       if dice == 3 then out[#out + 1] = { op = "finalize", n = "all" } end
-      if dice >= 5 then out[#out + 1] = { op = "collect", objs = { collectable[random(#collectable)] } } end
+      if dice >= 5 then
+        out[#out + 1] = { op = "collect", objs = { collectable[random(#collectable)] } }
+      end
     end
     if not engine then out[#out + 1] = op end
   end

@@ -2,9 +2,9 @@
 --
 -- A callback only moves a name between sets. Bringing out the dead collects, runs every callback,
 -- judges the names, and lets go of what dead objects of the vat's own recognized or stored; since
--- that may be the death of others, it does so until nothing more dies. Then it says what came of it,
--- all at once or so many names at a time: what is left stays as it was judged, but for names that
--- are delivered again meanwhile.
+-- that may be the death of others, it does so until nothing more dies. Then it says what came of
+-- it, all at once or so many names at a time: what is left stays as it was judged, but for names
+-- that are delivered again meanwhile.
 
 local base = require "lethe.core.base"
 local core = require "lethe.core.slots"
