@@ -171,6 +171,7 @@ LETHE_EXPORT int luaopen_lethe_core_loop(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_policy(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_quota(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_shared(lua_State *L);
+LETHE_EXPORT int luaopen_lethe_core_sim(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_slots(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_vat(lua_State *L);
 LETHE_EXPORT int luaopen_lethe_core_weakmap(lua_State *L);

@@ -26,6 +26,7 @@ static const luaL_Reg modules[] = {{"lethe.core.backend", luaopen_lethe_core_bac
                                    {"lethe.core.quota", luaopen_lethe_core_quota},
                                    {"lethe.core.inspect", luaopen_lethe_core_inspect},
                                    {"lethe.core.shared", luaopen_lethe_core_shared},
+                                   {"lethe.core.sim", luaopen_lethe_core_sim},
                                    {"lethe.core.slots", luaopen_lethe_core_slots},
                                    {"lethe.core.vat", luaopen_lethe_core_vat},
                                    {"lethe.core.weakmap", luaopen_lethe_core_weakmap},

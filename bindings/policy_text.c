@@ -99,8 +99,26 @@ static int l_name(lua_State *L) {
 
 static const luaL_Reg methods[] = {{"close", lethe_close}, {"name", l_name}, {NULL, NULL}};
 
-static const struct lethe_class text_class = {
-    .name = "lethe.policy.Text", .end = end_text, .label = label_text, .methods = methods};
+/* A text never changes: states share it. */
+static void *share_text(void *what) {
+  struct policy_text *t = what;
+  lethe_ref_get(&t->refs);
+  return t;
+}
+
+static void drop_text(void *shared) { policy_text_put(shared); }
+static void receive_text(lua_State *L, void *shared) {
+  struct lethe_box *b = lethe_box_new(L, &text_class, 0);
+  lethe_box_hold(L, b, share_text(shared));
+}
+
+static const struct lethe_class text_class = {.name = "lethe.policy.Text",
+                                              .end = end_text,
+                                              .label = label_text,
+                                              .methods = methods,
+                                              .share = share_text,
+                                              .drop = drop_text,
+                                              .receive = receive_text};
 
 struct policy_text *policy_text_at(lua_State *L, int i) {
   struct lethe_box *b = lethe_test(L, i, &text_class);

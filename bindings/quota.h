@@ -12,6 +12,14 @@
 #include "common.h"
 #include "lethe/quota.h"
 
+/* Somebody who sees every claim that this state makes under a tracker: a recorder. Caller's memory while
+ * it is in the list. */
+struct quota_watcher {
+  struct quota_watcher *next;
+  void (*seen)(struct quota_watcher *w, uint64_t participant, int64_t bytes);
+  void (*gone)(struct quota_watcher *w); /* the port is; it is out of the list */
+};
+
 struct port {
   struct port *next; /* of the state */
   struct lethe_state *state;
@@ -19,6 +27,7 @@ struct port {
   struct lethe_quota_member *member;
   struct lethe_loop *loop;
   unsigned refs;
+  struct quota_watcher *watchers;
 
   struct lethe_settler settler;
   int on_event;         /* registry reference, or LUA_NOREF */

@@ -68,10 +68,16 @@ static int refused(lua_State *L, struct participation *p, int rc, int64_t n) {
   return 3;
 }
 
+static void watched(const struct participation *p, int64_t n) {
+  uint64_t id = lethe_quota_handle_participant(&p->handle);
+  for (struct quota_watcher *w = p->port->watchers; w; w = w->next) w->seen(w, id, n);
+}
+
 static int l_claim(lua_State *L) {
   struct participation *p = hot(L);
   int64_t n = checked_bytes(L);
   struct lethe_quota_handle *h = &p->handle;
+  if (__builtin_expect(p->port->watchers != NULL, 0)) watched(p, n);
   bool cached = lethe_quota_enter(h) && n <= h->cache;
   if (__builtin_expect(cached, 1)) {
     h->cache -= (uint32_t)n;
@@ -202,6 +208,7 @@ static int l_claim_wait(lua_State *L) {
   int64_t n = checked_bytes(L);
   luaL_checktype(L, 3, LUA_TFUNCTION);
   lua_settop(L, 3);
+  watched(p, n);
   int wake = luaL_ref(L, LUA_REGISTRYINDEX);
   struct wait *k = lethe_zalloc(mem, sizeof *k);
   if (!k) {

@@ -143,8 +143,17 @@ static void free_on_wake(struct lethe_message *m, bool closed) {
   free_port(lethe_container_of(m, struct port, wake));
 }
 
+static void forget_watchers(struct port *p) {
+  struct quota_watcher *w;
+  while ((w = p->watchers) != NULL) {
+    p->watchers = w->next;
+    w->gone(w);
+  }
+}
+
 void quota_port_put(struct port *p) {
   if (--p->refs > 0) return;
+  forget_watchers(p);
   unlink_port(p);
   if (p->on_event != LUA_NOREF) {
     lethe_quota_mute(p->t);

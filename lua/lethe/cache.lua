@@ -26,6 +26,8 @@ local check = require "lethe.quota.options"
 ---@class lethe.cache
 local M = {}
 
+local record <const> = base.shared("record") -- attach: who watches what is made, for lethe record
+
 local Cache = core.Cache
 
 -- ---- waiting ----------------------------------------------------------------------------------
@@ -311,6 +313,7 @@ function M.new(options)
   local cache, message, code = core.new(own, own.loop, evicts, bars, policy, account)
   if not cache then return nil, message, code end
   if account then own.holder[1].kept.cache = cache end
+  if record.attach then record.attach(cache) end
   return cache
 end
 

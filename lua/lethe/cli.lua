@@ -5,7 +5,7 @@ local options = require "lethe.spec.options"
 local M = {}
 
 -- In the order in which `lethe help` lists them.
-M.WORDS = { "spec", "vat", "replay", "help" }
+M.WORDS = { "spec", "sim", "check", "record", "vat", "replay", "help" }
 
 ---@param word string
 ---@return boolean

@@ -16,6 +16,7 @@ local base = require "lethe.core.base"
 ---@field policy lethe.policy
 ---@field registry lethe.registry
 ---@field shared lethe.shared
+---@field sim lethe.sim
 ---@field spec lethe.spec
 ---@field vat lethe.vat
 ---@field weakmap lethe.weakmap
@@ -24,7 +25,7 @@ local M = { _VERSION = base.version }
 
 local MODULES <const> = {
   backend = true, cache = true, epoch = true, inspect = true, loop = true, policy = true,
-  quota = true, registry = true, shared = true, spec = true, vat = true, weakmap = true,
+  quota = true, registry = true, shared = true, sim = true, spec = true, vat = true, weakmap = true,
   worker = true,
 }
 

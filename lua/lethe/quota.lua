@@ -24,6 +24,8 @@ require "lethe.quota.participant"
 ---@class lethe.quota
 local M = {}
 
+local record <const> = base.shared("record") -- attach: who watches what is made, for lethe record
+
 local Tracker, Account = core.Tracker, core.Account
 
 -- Calls f; what it raises without a position of its own is raised at `level`. Not to be called as a
@@ -65,6 +67,7 @@ function M.new(options)
   if tracker and policy ~= nil then tracker, why, code = with_policy(tracker, policy) end
   if not tracker then return nil, why, code end
   if on_event then core.listen(tracker, on_event) end
+  if record.attach then record.attach(tracker) end
   return tracker
 end
 

@@ -37,6 +37,7 @@ static const struct {
     [-LETHE_EINUSE] = {"in_use", "the entry is in use"},
     [-LETHE_EUNWRITABLE] = {"unwritable", "it cannot be written"},
     [-LETHE_EUNAVAILABLE] = {"unavailable", "nothing answers there"},
+    [-LETHE_EFORMAT] = {"bad_format", "it has another format"},
 };
 
 const char *lethe_strerror(int code) {

@@ -19,6 +19,7 @@ local INTERNAL <const> = {
   ["lethe.quota.Call"] = "a reclaim request under way, held by the port of lua/lethe/quota.lua",
   ["lethe.quota.Grave"] = "tells the tracker that a condemned participant's object is gone",
   ["lethe.registry.Note"] = "hangs on a registered object, inside a weak table",
+  ["lethe.sim.Run"] = "one replay under way, held by lua/lethe/sim/replay.lua",
   ["lethe.vat.State"] = "the Lua state of a vat, held by its driver (vat/supervisor.lua)",
   ["lethe.weakmap.Ref"] = "stands for a value of weak maps, inside a weak table",
   ["lethe.worker.Draft"] = "a worker that is being made",

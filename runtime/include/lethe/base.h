@@ -52,7 +52,8 @@ enum lethe_error {
   LETHE_EINUSE = -29,       /* in_use: the entry is held */
   LETHE_EUNWRITABLE = -30,  /* unwritable: a file that cannot be written */
   LETHE_EUNAVAILABLE = -31, /* unavailable: nothing answers there */
-  LETHE_ELAST = -31
+  LETHE_EFORMAT = -32,      /* bad_format: a file that holds something else */
+  LETHE_ELAST = -32
 };
 
 /* The message for people; never NULL, never freed. */
