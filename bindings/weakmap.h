@@ -48,7 +48,7 @@ struct weak_port {
   struct weak_home *home;
   uint64_t epoch; /* the last one with which its own entries were looked at */
   lua_Integer threshold, ops;
-  bool keeps_dead;
+  bool keeps_dead, telling; /* on_dead is set; is being called */
   struct lethe_list due; /* in the home's list */
 };
 

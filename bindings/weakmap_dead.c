@@ -79,21 +79,27 @@ static bool tell_one(lua_State *L, int map, const struct lethe_weak_dead *d) {
   return rc == LUA_OK || t.begun;
 }
 
-/* What could not be begun is told another time. The callback may close the map. */
+/* Those that are there when it begins. What dies meanwhile, and what could not be begun, is told
+ * another time, and so is what a call of cleanup in a callback finds: calls do not nest without end.
+ * The callback may close the map. */
 void weak_tell(lua_State *L, int map) {
   struct lethe_box *b = lua_touserdata(L, map);
+  struct weak_port *p = b->what;
+  if (!p || p->telling || lethe_class_of(L, map) != &weak_map_class) return;
+  struct lethe_weakmap *m = lethe_weakmap_get_ref(p->map);
+  size_t n = lua_checkstack(L, LUA_MINSTACK) ? lethe_weakmap_dead_len(m) : 0;
   struct lethe_weak_dead *d;
-  if (!b->what || lethe_class_of(L, map) != &weak_map_class) return;
-  struct lethe_weakmap *m = lethe_weakmap_get_ref(((struct weak_port *)b->what)->map);
-  bool told = lua_checkstack(L, LUA_MINSTACK);
-  while (told && b->what && (d = lethe_weakmap_dead(m)) != NULL) {
-    told = tell_one(L, map, d);
-    if (told)
+  p->telling = true;
+  while (n-- > 0 && b->what && (d = lethe_weakmap_dead(m)) != NULL) {
+    if (tell_one(L, map, d)) {
       lethe_weak_dead_free(m, d);
-    else
+    } else {
       lethe_weak_dead_back(m, d);
+      break;
+    }
   }
-  if (b->what && lethe_weakmap_has_dead(m)) weak_notify(b->what);
+  if (b->what) p->telling = false;
+  if (b->what && lethe_weakmap_dead_len(m) > 0) weak_notify(p);
   lethe_weakmap_put_ref(m);
 }
 

@@ -69,6 +69,7 @@ bool weak_entry_bury(struct lethe_weakmap *m, struct entry *e) {
   e->next = NULL;
   *m->dead_end = e;
   m->dead_end = &e->next;
+  m->dead_len++;
   return news && m->options.notify;
 }
 
@@ -280,17 +281,18 @@ struct lethe_weak_dead *lethe_weakmap_dead(struct lethe_weakmap *m) {
   struct entry *e = m->dead;
   if (e) {
     m->dead = e->next;
+    m->dead_len--;
     if (!m->dead) m->dead_end = &m->dead;
   }
   weak_unlock(m);
   return (struct lethe_weak_dead *)(void *)e;
 }
 
-bool lethe_weakmap_has_dead(struct lethe_weakmap *m) {
+size_t lethe_weakmap_dead_len(struct lethe_weakmap *m) {
   weak_lock(m);
-  bool any = m->dead != NULL;
+  size_t n = m->dead_len;
   weak_unlock(m);
-  return any;
+  return n;
 }
 
 void lethe_weak_dead_key(const struct lethe_weak_dead *d, struct lethe_weak_key *key) {
@@ -303,6 +305,7 @@ void lethe_weak_dead_back(struct lethe_weakmap *m, struct lethe_weak_dead *d) {
   e->next = m->dead;
   if (!m->dead) m->dead_end = &e->next;
   m->dead = e;
+  m->dead_len++;
   weak_unlock(m);
 }
 

@@ -71,6 +71,7 @@ struct lethe_weakmap {
     } hash;
   } u;
   struct entry *dead, **dead_end;
+  size_t dead_len;
   struct lethe_ref refs, holds;
   pthread_mutex_t lock; /* maps of threads */
 };

@@ -335,7 +335,7 @@ static void the_dead_wait_in_order_and_come_once(void **state) {
   for (int i = 3; i >= 0; i--) lethe_strong_put(c[i]);
   assert_int_equal(notified, 1);
   for (int i = 2; i > 0; i--) {
-    assert_true(lethe_weakmap_has_dead(m));
+    assert_int_equal(lethe_weakmap_dead_len(m), i);
     assert_non_null(d = lethe_weakmap_dead(m));
     lethe_weak_dead_key(d, &k);
     assert_int_equal(k.u.integer, i);

@@ -160,7 +160,8 @@ LETHE_API void lethe_weak_dead_key(const struct lethe_weak_dead *d, struct lethe
 /* It comes first again. */
 LETHE_API void lethe_weak_dead_back(struct lethe_weakmap *m, struct lethe_weak_dead *d);
 LETHE_API void lethe_weak_dead_free(struct lethe_weakmap *m, struct lethe_weak_dead *d);
-LETHE_API bool lethe_weakmap_has_dead(struct lethe_weakmap *m);
+/* How long the queue is. */
+LETHE_API size_t lethe_weakmap_dead_len(struct lethe_weakmap *m);
 
 /* ---- of one thread --------------------------------------------------------------------------- */
 
