@@ -232,6 +232,7 @@ bool lethe_weakmap_remove(struct lethe_weakmap *m, const struct lethe_weak_key *
   struct lethe_counted *was = NULL;
   bool news = false;
   weak_lock(m);
+  m->moved = 0;
   struct entry *e = weak_find(m, key);
   if (e) {
     weak_leave(m, e);

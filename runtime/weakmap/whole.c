@@ -19,6 +19,7 @@ static struct entry *add(struct lethe_weakmap *m, const struct entry *like) {
   weak_key_of(like, &k);
   e = weak_entry_new(m, &k);
   if (!e) return NULL;
+  m->moved = 0;
   if (m->index->put(m, e, &old)) {
     weak_entry_free(m, e);
     return NULL;
