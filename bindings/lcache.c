@@ -352,6 +352,7 @@ const struct lethe_class lcache_class = {.name = "lethe.cache.Cache",
                                          .end = end_cache,
                                          .label = label_cache,
                                          .leaks = true,
+                                         .watched = true,
                                          .methods = methods,
                                          .metamethods = metamethods};
 

@@ -4,7 +4,8 @@
 #include "meter.h"
 #include "vat_inside.h"
 
-static char key_own, key_theirs, key_meta; /* registry: string libraries, the metatable of strings */
+static char key_own, key_theirs,
+    key_meta; /* registry: string libraries, the metatable of strings */
 
 /* ---- strings ---------------------------------------------------------------------------------- */
 

@@ -176,20 +176,26 @@ int lethe_watched(lua_State *L) {
   lua_Integer last = (lua_Integer)lethe_state(L)->objects.slots.slots;
   lua_settop(L, 0);
   lua_newtable(L);
+  lua_newtable(L);
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_watched) == LUA_TNIL) last = 0;
   for (lua_Integer slot = 1; slot <= last; slot++) {
     const struct lethe_box *b =
-        lua_rawgeti(L, 2, slot) == LUA_TUSERDATA ? lua_touserdata(L, 3) : NULL;
-    if (b && b->what)
+        lua_rawgeti(L, 3, slot) == LUA_TUSERDATA ? lua_touserdata(L, 4) : NULL;
+    if (b && b->what) {
+      char label[128] = "";
+      const struct lethe_class *c = lethe_class_of(L, 4);
+      if (c->label) c->label(b->what, label, sizeof label);
+      lua_pushstring(L, label);
+      lua_rawseti(L, 2, (lua_Integer)lua_rawlen(L, 2) + 1);
+      lua_pushvalue(L, 4);
       lua_rawseti(L, 1, (lua_Integer)lua_rawlen(L, 1) + 1);
-    else
-      lua_pop(L, 1);
+    }
+    lua_settop(L, 3);
   }
-  lua_settop(L, 1);
-  return 1;
+  lua_settop(L, 2);
+  return 2;
 }
 
-/* The last user value is for what ephemerons keep with the object (weakmap_ephemeron.c). */
 struct lethe_box *lethe_box_new(lua_State *L, const struct lethe_class *c, int uservalues) {
   struct lethe_state *s = lethe_state(L);
   if (s->ended) luaL_error(L, "the Lua state is closing");

@@ -215,13 +215,18 @@ static int on_close(lua_State *L) {
 
 /* ---- setmetatable, getmetatable --------------------------------------------------------------- */
 
-static const luaL_Reg events[] = {
-    {"__index", on_index}, {"__newindex", on_newindex}, {"__call", on_call}, {"__add", on_add},
-    {"__sub", on_sub},     {"__mul", on_mul},           {"__div", on_div},   {"__mod", on_mod},
-    {"__pow", on_pow},     {"__unm", on_unm},           {"__idiv", on_idiv}, {"__band", on_band},
-    {"__bor", on_bor},     {"__bxor", on_bxor},         {"__shl", on_shl},   {"__shr", on_shr},
-    {"__bnot", on_bnot},   {"__concat", on_concat},     {"__len", on_len},   {"__eq", on_eq},
-    {"__lt", on_lt},       {"__le", on_le},             {NULL, NULL}};
+static const luaL_Reg events[] = {{"__index", on_index}, {"__newindex", on_newindex},
+                                  {"__call", on_call},   {"__add", on_add},
+                                  {"__sub", on_sub},     {"__mul", on_mul},
+                                  {"__div", on_div},     {"__mod", on_mod},
+                                  {"__pow", on_pow},     {"__unm", on_unm},
+                                  {"__idiv", on_idiv},   {"__band", on_band},
+                                  {"__bor", on_bor},     {"__bxor", on_bxor},
+                                  {"__shl", on_shl},     {"__shr", on_shr},
+                                  {"__bnot", on_bnot},   {"__concat", on_concat},
+                                  {"__len", on_len},     {"__eq", on_eq},
+                                  {"__lt", on_lt},       {"__le", on_le},
+                                  {NULL, NULL}};
 
 /* Pushes the twin of the metatable at `mt`. */
 static void push_twin(lua_State *L, int mt) {

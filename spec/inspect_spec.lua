@@ -131,7 +131,9 @@ describe("a live view", function()
     local tracker <close> = assert(quota.new{})
     local manager <close> = epoch.new{}
     local mine <close> = registry.new()
-    for _, object in ipairs{ tracker, manager, mine } do
+    local kernel <close> = require("lethe.vat").kernel{}
+    local cache <close> = require("lethe.cache").new{ limit = 1, backend = { load = print } }
+    for _, object in ipairs{ tracker, manager, mine, kernel, cache } do
       local known = {}
       for _, row in ipairs(metrics.ENGINES[require("lethe").type(object)]) do
         known[row[1]] = true
@@ -168,16 +170,36 @@ for family in parse(open(sys.argv[1]).read()):
   it("draws in a browser what there is, and escapes it", function()
     local tracker <close> = assert(quota.new{ max = "1M", low_water = "512K" })
     server:watch(tracker, "the tracker")
-    local p = assert(tracker:account{ name = "<b>big</b>" }:participant{
+    local account <close> = tracker:account{ name = "<b>big</b>" }
+    local p <close> = assert(account:participant{
       get_oldest = function() end, reclaim = function() end })
     assert(p:claim(300 * 1024 - tracker:used()))
     local dom = outside(("timeout 60 chromium --headless --no-sandbox --disable-gpu "
       .. "--virtual-time-budget=4000 --dump-dom %s 2>/dev/null"):format(server:url()))
     assert.is_truthy(dom:find("<h2>the tracker ", 1, true))
     assert.is_truthy(dom:find('<polyline class="used" points="%d+,%d'))
+    assert.is_truthy(dom:find('<polyline class="used" points="%d+,%d'))
     assert.is_truthy(dom:find("used 300.0 KiB, max 1.0 MiB, low water 512.0 KiB", 1, true))
     assert.is_truthy(dom:find("&lt;b&gt;big&lt;/b&gt;", 1, true))
     assert.is_nil(dom:find("<b>big", 1, true))
+  end)
+
+  it("shows caches and vats", function()
+    local vats <close> = require("lethe.vat").kernel{}
+    local root = vats:vat("a", function() return { keep = function(self, x) self.x = x end } end)
+    local other = vats:vat("b", function() return {} end)
+    vats:await(vats:send(root, "keep", other))
+    local cache <close> = require("lethe.cache").new{ limit = 2, name = "pages", backend = {
+      load = function(_, k) return k end,
+    } }
+    cache:get(1)
+    cache:get(1)
+    server:watch(vats, "the kernel")
+    local text = get(server, "/metrics")
+    assert.is_truthy(text:find('lethe_vat_imports{name="the kernel",vat="a"} 1', 1, true))
+    assert.is_truthy(text:find('lethe_vat_imports{name="the kernel",vat="b"} 0', 1, true))
+    assert.is_truthy(text:find('lethe_cache_hits_total{name="pages"} 1', 1, true))
+    assert.are.equal(2, object_named(server, "the kernel").stats.vats)
   end)
 
   it("goes on though nobody keeps it, and keeps its loop going", function()

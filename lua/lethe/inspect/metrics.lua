@@ -50,10 +50,20 @@ M.ENGINES = {
     { "evictions", "lethe_cache_evictions_total", "Entries evicted" },
     { "flushes", "lethe_cache_flushes_total", "Entries written" },
     { "flush_failures", "lethe_cache_flush_failures_total", "Writes that failed" },
+    { "barriers", "lethe_cache_barriers_total", "Barriers that the backend was asked for" },
     { "dirty", "lethe_cache_dirty_entries", "Entries not written yet" },
     { "in_use", "lethe_cache_in_use_entries", "Entries that are held" },
     { "entries", "lethe_cache_entries", "Entries" },
     { "bytes", "lethe_cache_bytes", "Their weight" },
+  },
+  ["vat.Kernel"] = {
+    { "cranks", "lethe_vat_cranks_total", "Cranks in all" },
+    { "vats", "lethe_vat_vats", "Vats that live" },
+    { "queue", "lethe_vat_queue_messages", "Messages and notifications that wait" },
+    { "gc_actions", "lethe_vat_gc_actions", "Collections of others to be told" },
+    { "objects", "lethe_vat_objects", "Objects known to the kernel" },
+    { "promises", "lethe_vat_promises", "Promises known to the kernel" },
+    { "handles", "lethe_vat_handles", "Presences and promises of this program" },
   },
   ["registry.Registry"] = {
     { "live", "lethe_registry_live_objects", "Registered and alive" },
@@ -80,9 +90,8 @@ local PARTS <const> = {
     { "neutralized", "lethe_epoch_thread_neutralized", "1 while its pin is neutralized" },
   },
   ["vat.Kernel"] = {
-    list = "vats", label = "vat", from = "name",
-    { "imports", "lethe_vat_imports", "Imports that a vat can reach" },
-    { "exports", "lethe_vat_exports", "Exports that others can reach" },
+    list = "by_vat", label = "vat", from = "name",
+    { "imports", "lethe_vat_imports", "Objects of others that a vat can reach" },
   },
 }
 

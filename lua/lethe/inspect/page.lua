@@ -124,9 +124,10 @@ const KINDS = {
       [[s.entries, bytes(s.bytes), s.hits, s.misses, s.dirty, s.in_use, s.evictions, s.flushes]]));
   },
   "vat.Kernel"(object, out) {
-    out.append(heading(object, "vats"));
-    out.append(table(["vat", "live imports", "exports"],
-      (object.stats.vats || []).map(v => [v.name, v.imports, v.exports])));
+    const s = object.stats;
+    out.append(heading(object, `${s.cranks} cranks, ${s.queue} messages wait, ${s.objects} objects`));
+    out.append(table(["vat", "live imports"],
+      Array.from(s.by_vat || []).map(v => [v.name, v.imports])));
   },
 };
 function plain(object, out) {

@@ -34,16 +34,11 @@ end
 
 -- ---- names ------------------------------------------------------------------------------------
 
-local function own_name(object)
-  local ok, name = pcall(function() return object:name() end)
-  return ok and type(name) == "string" and name ~= "" and name or nil
-end
-
-local function name_of(watched, object, kind)
+local function name_of(watched, object, kind, label)
   local name = watched.names[object]
   if not name then
-    name = own_name(object)
-    if not name then
+    name = label
+    if not name or name == "" then
       local word <const> = kind:match("%.(%a+)$") or kind
       watched.counts[word] = (watched.counts[word] or 0) + 1
       name = ("%s %d"):format(word:lower(), watched.counts[word])
@@ -61,18 +56,27 @@ local MORE <const> = {
     stats.pressure, stats.level = tracker:pressure()
     stats.top = tracker:top(TOP)
   end,
+  ["vat.Kernel"] = function(_, stats)
+    stats.by_vat, stats.output = {}, nil
+    for name, imports in pairs(stats.imports) do
+      table.insert(stats.by_vat, { name = name, imports = imports })
+    end
+    table.sort(stats.by_vat, function(a, b) return base.less(a.name, b.name) end)
+  end,
 }
 
-local function figures_of(watched, object)
+local function figures_of(watched, object, label)
   local kind <const> = base.type(object) or type(object)
   local stats = object:stats()
   if MORE[kind] then MORE[kind](object, stats) end
-  return { name = name_of(watched, object, kind), type = kind, stats = stats }
+  return { name = name_of(watched, object, kind, label), type = kind, stats = stats }
 end
 
--- Those that the state watches, in the order they were made, then those the server was told of.
+-- Those that the state watches, in the order they were made, then those the server was told of;
+-- and the labels of the former.
 local function objects_of(watched)
-  local list, seen, told = core.watched(), {}, {}
+  local list, labels = core.watched()
+  local seen, told = {}, {}
   for _, object in ipairs(list) do
     seen[object] = true
   end
@@ -80,15 +84,16 @@ local function objects_of(watched)
     if not seen[object] then told[#told + 1] = object end
   end
   table.sort(told, function(a, b) return watched.told[a] < watched.told[b] end)
-  return table.move(told, 1, #told, #list + 1, list)
+  return table.move(told, 1, #told, #list + 1, list), labels
 end
 
 --- The figures of all; an object that closes meanwhile is left out.
 ---@return { name: string, type: string, stats: table }[]
 function M.figures(watched)
   local list = {}
-  for _, object in ipairs(objects_of(watched)) do
-    local ok, figures = pcall(figures_of, watched, object)
+  local objects, labels = objects_of(watched)
+  for i, object in ipairs(objects) do
+    local ok, figures = pcall(figures_of, watched, object, labels[i])
     if ok then list[#list + 1] = figures end
   end
   return list

@@ -429,6 +429,7 @@ function Kernel:transcript() end
 ---@field objects integer known to the kernel
 ---@field promises integer known to the kernel
 ---@field handles integer presences and promises of this program
+---@field imports table<string, integer> for each vat the objects of others that it can reach
 ---@field ended table<string, { code: string, message: string }>
 ---@field output { vat: string, line: string }[] what vats printed
 ---@field schedule table<string, integer> how often gc_schedule did each: alloc boyd mode delay

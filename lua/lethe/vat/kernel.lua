@@ -335,6 +335,19 @@ function Kernel:transcript()
   return insides(self).transcript:records()
 end
 
+-- For each living vat how many objects of others it can reach.
+local function count_imports(k)
+  local imports = {}
+  for _, vat in ipairs(k.living) do
+    local n = 0
+    for _, row in ipairs(vat.clist:rows()) do
+      if row.reachable and row.vref:find("^o%-") then n = n + 1 end
+    end
+    imports[vat.name] = n
+  end
+  return imports
+end
+
 --- Figures.
 ---@return lethe.vat.KernelStats
 function Kernel:stats()
@@ -347,6 +360,7 @@ function Kernel:stats()
     objects = k.counts.live.o,
     promises = k.counts.live.p,
     handles = k.handles.open,
+    imports = count_imports(k),
     ended = transcript.copy(k.ended),
     output = transcript.copy(k.output),
     schedule = schedule.counts(k.schedule),
@@ -416,7 +430,7 @@ new_kernel, insides = base.class("vat.Kernel", Kernel, function(k)
     vat.driver:close()
   end
   k.transcript:close()
-end, true, true)
+end, true, true, true)
 
 --- The state of a kernel, for the files beside this one.
 ---@param kernel lethe.vat.Kernel
