@@ -49,7 +49,7 @@ struct weak_port {
   uint64_t epoch; /* the last one with which its own entries were looked at */
   lua_Integer threshold, ops;
   bool keeps_dead, telling; /* on_dead is set; is being called */
-  struct lethe_list due; /* in the home's list */
+  struct lethe_list due;    /* in the home's list */
 };
 
 enum weak_uservalue {

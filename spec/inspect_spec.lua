@@ -178,7 +178,6 @@ for family in parse(open(sys.argv[1]).read()):
       .. "--virtual-time-budget=4000 --dump-dom %s 2>/dev/null"):format(server:url()))
     assert.is_truthy(dom:find("<h2>the tracker ", 1, true))
     assert.is_truthy(dom:find('<polyline class="used" points="%d+,%d'))
-    assert.is_truthy(dom:find('<polyline class="used" points="%d+,%d'))
     assert.is_truthy(dom:find("used 300.0 KiB, max 1.0 MiB, low water 512.0 KiB", 1, true))
     assert.is_truthy(dom:find("&lt;b&gt;big&lt;/b&gt;", 1, true))
     assert.is_nil(dom:find("<b>big", 1, true))

@@ -125,9 +125,9 @@ static int fill(struct lethe_trace *t, const struct lethe_synthetic *s, struct d
   struct run run = {0};
   int rc = LETHE_OK;
   for (uint64_t i = 0; i < s->requests && rc == LETHE_OK; i++) {
-    uint64_t object = next_object(s, d, &run);
+    uint64_t object = next_object(s, d, &run), second = i / 1000;
     struct lethe_request r = {
-        .id = object + 1, .size = size_of(s, object), .time = (double)(i / 1000), .cost = 1};
+        .id = object + 1, .size = size_of(s, object), .time = (double)second, .cost = 1};
     rc = trace_add(t, &seen, &r);
   }
   trace_seen_free(&seen);

@@ -276,8 +276,9 @@ int trace_read_csv(struct lethe_trace *t, struct trace_seen *seen, struct trace_
     if ((rc = check_text(s, line, n)) != LETHE_OK) return rc;
     if (n == 0) continue;
     if (!begun) c.separator = trace_separator(line, n);
-    if ((rc = split(s, line, n, c.separator ? c.separator : ',', fields, &count)) != LETHE_OK)
-      return rc;
+    char separator = ',';
+    if (c.separator) separator = c.separator;
+    if ((rc = split(s, line, n, separator, fields, &count)) != LETHE_OK) return rc;
     if (!begun && (rc = begin(&c, s, fields, count, o, &header)) != LETHE_OK) return rc;
     begun = true;
     if (header) continue;
