@@ -49,10 +49,14 @@ static int l_keep_strings(lua_State *L) {
 
 /* ---- functions of the library's own ----------------------------------------------------------- */
 
+/* Stack that must be there before a quiet call: how deep that goes may depend on hashes, and must not
+ * show in where a stack overflows. */
+enum { DEPTH = 1000 };
+
 /* Upvalues: the function, what it costs. It calls nothing of the vat's code. */
 static int call_quietly(lua_State *L) {
   lethe_meter_charge(L, lua_tointeger(L, lua_upvalueindex(2)));
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  luaL_checkstack(L, DEPTH, NULL);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &key_own);
   exchange_strings(L);
   lua_insert(L, 1);

@@ -10,12 +10,14 @@
 #include "message.h"
 #include "object.h"
 #include "sandbox.h"
+#include "vat_heap.h"
 #include "vat_inside.h"
 
 static char key_inside; /* registry of the vat's state: what inside.lua returned */
 
 struct vat_state {
   struct lethe_sandbox *sandbox;
+  struct vat_heap heap;
   bool running;
   bool restless; /* it collects far too often: its time says nothing */
 };
@@ -60,17 +62,19 @@ static int open_inside(lua_State *L) {
 static int l_new(lua_State *L) {
   char err[300];
   lethe_safepoint(L);
-  int64_t cap = lua_isnoneornil(L, 1) ? 0 : lethe_checksize(L, 1);
+  int64_t limit = lua_isnoneornil(L, 1) ? (int64_t)LETHE_SANDBOX_MEMORY : lethe_checksize(L, 1);
   struct lethe_box *b = lethe_box_new(L, &state_class, 0);
   struct vat_state *v = lethe_zalloc(&lethe_alloc_libc, sizeof *v);
   if (!v) return lethe_nomemory(L);
-  v->sandbox = lethe_sandbox_open(
-      L, &(struct lethe_sandbox_options){.cap = (size_t)cap, .exact = true, .more = open_inside},
-      err, sizeof err);
+  vat_heap_init(&v->heap, (size_t)limit, &lethe_alloc_libc);
+  const struct lethe_sandbox_options options = {
+      .allocate = vat_heap_allocate, .ud = &v->heap, .more = open_inside};
+  v->sandbox = lethe_sandbox_open(L, &options, err, sizeof err);
   if (!v->sandbox) {
     lethe_free(&lethe_alloc_libc, v, sizeof *v);
     return lethe_failf(L, LETHE_ENOMEM, "%s", err);
   }
+  vat_heap_start(&v->heap, lethe_sandbox_state(v->sandbox));
   lethe_box_hold(L, b, v);
   return 1;
 }
@@ -119,7 +123,7 @@ static int failure(lua_State *L, const struct vat_state *v, const struct lethe_m
   lua_State *S = lethe_sandbox_state(v->sandbox);
   const char *message = lua_tostring(S, -1);
   const char *code = "failed";
-  if (lethe_sandbox_exhausted(v->sandbox)) {
+  if (vat_heap_exhausted(&v->heap)) {
     code = "memory";
     message = "the vat has no memory left";
   } else if (m->late) {
@@ -173,7 +177,7 @@ static int state_call(lua_State *L) {
   int rc = run(S, &j, &m);
   v->running = false;
   lethe_packed_free(given);
-  if (rc == LUA_OK && !lethe_sandbox_exhausted(v->sandbox)) return results(L, j.got);
+  if (rc == LUA_OK && !vat_heap_exhausted(&v->heap)) return results(L, j.got);
   if (j.got) lethe_packed_free(j.got);
   int n = failure(L, v, &m);
   lua_settop(S, top);
@@ -181,20 +185,15 @@ static int state_call(lua_State *L) {
 }
 
 /* State:plan(mode | nil, n | nil): how the collector works from now on; a full collection at every
- * n-th allocation. */
+ * n-th object. "stop": it collects where it must, only. */
 static int state_plan(lua_State *L) {
   struct vat_state *v = lethe_check(L, 1, &state_class)->what;
-  lua_State *S = lethe_sandbox_state(v->sandbox);
   static const char *const modes[] = {"incremental", "generational", "stop", NULL};
   int mode = luaL_checkoption(L, 2, "incremental", modes);
   lua_Integer n = luaL_optinteger(L, 3, 0);
-  lua_gc(S, LUA_GCRESTART);
-  if (mode == 1)
-    lua_gc(S, LUA_GCGEN, 0, 0);
-  else
-    lua_gc(S, LUA_GCINC, 0, 0, 0);
-  if (mode == 2) lua_gc(S, LUA_GCSTOP);
-  lethe_sandbox_collect_every(v->sandbox, n > 0 ? (uint64_t)n : 0);
+  if (v->running) return luaL_error(L, "the vat is in the midst of a call");
+  vat_heap_plan(&v->heap, lethe_sandbox_state(v->sandbox), mode == 1, mode == 2,
+                n > 0 ? (uint64_t)n : 0);
   v->restless = n > 0;
   return 0;
 }
@@ -202,7 +201,7 @@ static int state_plan(lua_State *L) {
 /* State:bytes(): what it holds. */
 static int state_bytes(lua_State *L) {
   struct vat_state *v = lethe_check(L, 1, &state_class)->what;
-  lua_pushinteger(L, (lua_Integer)lethe_sandbox_bytes(v->sandbox));
+  lua_pushinteger(L, (lua_Integer)v->heap.used);
   return 1;
 }
 
@@ -211,7 +210,7 @@ static int state_collect(lua_State *L) {
   struct lethe_box *b = lethe_test(L, 1, &state_class);
   struct vat_state *v = b ? b->what : NULL;
   bool can = v && !v->running;
-  if (can) lua_gc(lethe_sandbox_state(v->sandbox), LUA_GCCOLLECT);
+  if (can) vat_heap_collect(&v->heap, lethe_sandbox_state(v->sandbox));
   lua_pushboolean(L, can);
   return 1;
 }

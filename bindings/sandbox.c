@@ -14,12 +14,7 @@ struct lethe_sandbox {
   lua_State *L;
   size_t used, cap;
   struct lethe_alloc alloc;
-  bool exact; /* see lethe_sandbox_options */
-  lua_CFunction more;
-  bool refused;           /* and Lua has not tried again with success */
-  bool exhausted;         /* it has, in vain */
-  uint64_t collect_every; /* the how-manieth allocation is refused once, which makes Lua collect */
-  uint64_t collect_left;  /* until the next that is; 0: none */
+  lua_CFunction more; /* see lethe_sandbox_options */
 };
 
 enum {
@@ -41,31 +36,16 @@ static char key_env; /* its address: the environment, in the state's registry */
  *   a block "resized" to the size it has: the array part of a table, looked through for a rehash.
  * Other blocks depend on when the collector ran (stacks, the table of strings). Growth is not
  * charged: it doubles, so it was paid by what filled it. False: nothing is left to pay a new one. */
-static bool charge_block(const struct lethe_sandbox *sb, bool fresh, size_t kind, size_t osize,
-                         size_t nsize) {
+static bool charge_block(bool fresh, size_t kind, size_t osize, size_t nsize) {
   size_t nodes = nsize / NODE, cost = 0;
   if (nsize < LARGE_BLOCK) return true;
   if (fresh && kind == LUA_TSTRING)
     cost = nsize / COPIED_PER_UNIT;
-  else if (sb->exact) /* what rehashes tables are, and when, depends on hashes */
-    cost = 0;
   else if (fresh && kind == 0 && nodes * NODE == nsize && (nodes & (nodes - 1)) == 0)
     cost = nodes * UNITS_PER_NODE;
   else if (!fresh && osize == nsize)
     cost = nsize / COPIED_PER_UNIT;
-  return lethe_meter_note((int64_t)cost) || !fresh || sb->exact;
-}
-
-/* Refused once, Lua collects and asks again; refused again, it raises. */
-static void *refuse(struct lethe_sandbox *sb) {
-  if (!sb->exact) {
-    lethe_meter_note((int64_t)(sb->used / COPIED_PER_UNIT)); /* a full collection follows */
-  } else if (sb->refused) {
-    sb->exhausted = true;
-    lethe_meter_spend();
-  }
-  sb->refused = true;
-  return NULL;
+  return lethe_meter_note((int64_t)cost) || !fresh;
 }
 
 static void *allocate(void *ud, void *p, size_t osize, size_t nsize) {
@@ -77,15 +57,13 @@ static void *allocate(void *ud, void *p, size_t osize, size_t nsize) {
     sb->used -= osize;
     return NULL;
   }
-  if (nsize > osize && sb->collect_left && --sb->collect_left == 0) {
-    sb->collect_left = sb->collect_every;
+  if (!charge_block(!p, kind, osize, nsize)) return NULL;
+  if (nsize > osize && nsize - osize > sb->cap - sb->used) {
+    lethe_meter_note((int64_t)(sb->used / COPIED_PER_UNIT)); /* a full collection follows */
     return NULL;
   }
-  if (!charge_block(sb, !p, kind, osize, nsize)) return NULL;
-  if (nsize > osize && nsize - osize > sb->cap - sb->used) return refuse(sb);
   void *q = sb->alloc.realloc(sb->alloc.ud, p, osize, nsize);
-  if (!q) return sb->exact ? refuse(sb) : NULL;
-  if (nsize > osize) sb->refused = false;
+  if (!q) return NULL;
   sb->used = sb->used - osize + nsize;
   return q;
 }
@@ -260,9 +238,8 @@ struct lethe_sandbox *lethe_sandbox_open(lua_State *from, const struct lethe_san
   if (sb) {
     sb->cap = o->cap ? o->cap : LETHE_SANDBOX_MEMORY;
     sb->alloc = *alloc;
-    sb->exact = o->exact;
     sb->more = o->more;
-    sb->L = lua_newstate(allocate, sb);
+    sb->L = o->allocate ? lua_newstate(o->allocate, o->ud) : lua_newstate(allocate, sb);
     if (sb->L) status = make(from, sb);
   }
   if (status == LUA_OK) return sb;
@@ -293,15 +270,6 @@ void lethe_sandbox_delete(struct lethe_sandbox *sb) {
 /* ---- using one ------------------------------------------------------------------------------- */
 
 lua_State *lethe_sandbox_state(struct lethe_sandbox *sb) { return sb->L; }
-
-bool lethe_sandbox_exhausted(const struct lethe_sandbox *sb) {
-  return sb->exhausted || sb->refused;
-}
-
-void lethe_sandbox_collect_every(struct lethe_sandbox *sb, uint64_t n) {
-  if (n == 1) n = 2; /* Lua asks again at once, and must get it */
-  sb->collect_every = sb->collect_left = n;
-}
 
 size_t lethe_sandbox_bytes(const struct lethe_sandbox *sb) { return sb->used; }
 

@@ -38,22 +38,18 @@ struct lethe_sandbox *lethe_sandbox_new_with(lua_State *from, size_t cap,
                                              const struct lethe_alloc *alloc, char *err,
                                              size_t errsize);
 
-/* What a vat wants beside (lvat_state.c). `exact`: nothing is charged that depends on the collector or
- * on the seed of Lua's hashes, so that two runs cost the same; and an allocation that fails for good
- * spends every meter, so that no pcall goes on after it. `more` is called with the environment as its
- * argument while the ways out are still there: what it requires keeps them. */
+/* What a vat wants beside (lvat_state.c): an allocator of its own, which charges the meter by itself; and
+ * `more`, which is called with the environment as its argument while the ways out are still there: what
+ * it requires keeps them. */
 struct lethe_sandbox_options {
   size_t cap;
   const struct lethe_alloc *alloc; /* NULL: the C library's */
-  bool exact;
+  lua_Alloc allocate;              /* NULL: one that keeps to the cap */
+  void *ud;
   lua_CFunction more;
 };
 struct lethe_sandbox *lethe_sandbox_open(lua_State *from, const struct lethe_sandbox_options *o,
                                          char *err, size_t errsize);
-/* An allocation has failed for good. */
-bool lethe_sandbox_exhausted(const struct lethe_sandbox *sb);
-/* Every n-th allocation from now on (n >= 2) is made only after a full collection; 0: none. */
-void lethe_sandbox_collect_every(struct lethe_sandbox *sb, uint64_t n);
 
 /* Its state; 64 stack slots above what a load leaves are always there. */
 lua_State *lethe_sandbox_state(struct lethe_sandbox *sb);
@@ -68,7 +64,7 @@ int lethe_sandbox_load(struct lethe_sandbox *sb, const char *text, size_t len,
 /* Pushes the environment. Cannot fail where the slots are there. */
 void lethe_sandbox_pushenv(struct lethe_sandbox *sb);
 
-/* Bytes that the state holds. */
+/* Bytes that the state holds, by its own allocator. */
 size_t lethe_sandbox_bytes(const struct lethe_sandbox *sb);
 
 /* Ends the state; no code of the sandbox runs. NULL is ignored. */

@@ -24,7 +24,8 @@ local M = {}
 
 local ADDRESSED <const> = { table = true, ["function"] = true, thread = true, userdata = true }
 
--- text_of(value, level): what tostring gives; number_of(value): what stands for its address.
+-- text_of(value, level): what tostring gives; pointer_of(value): what %p gives. A presence has no
+-- number of its own: one that is made anew must get what the one before it got.
 local function texts(vat)
   local numbers, count = setmetatable({}, { __mode = "k" }), 0
 
@@ -53,12 +54,19 @@ local function texts(vat)
     return (type(name) == "string" and name or kind) .. ": " .. number_of(value)
   end
 
-  return text_of, number_of
+  local function pointer_of(value)
+    local kind = type(value)
+    if not ADDRESSED[kind] then return "(null)" end
+    local known = kind == "userdata" and vat.text_of(value)
+    return known or format("0x%08x", number_of(value))
+  end
+
+  return text_of, pointer_of
 end
 
 -- string.format: what the C library would say of tables and the like, in %s and %p, is an address.
 -- The format and values with which it says something else.
-local function disguise(text_of, number_of, form, values)
+local function disguise(text_of, pointer_of, form, values)
   local at, i = find(form, "%", 1, true), 0
   while at do
     local last, letter = match(form, "^[-+ #0-9.]*()(%a)", at + 1)
@@ -71,7 +79,7 @@ local function disguise(text_of, number_of, form, values)
     if letter == "s" then
       values[i] = text_of(values[i], 4)
     elseif letter == "p" then
-      values[i] = ADDRESSED[type(values[i])] and format("0x%08x", number_of(values[i])) or "(null)"
+      values[i] = pointer_of(values[i])
       form = sub(form, 1, last - 1) .. "s" .. sub(form, last + 1)
     end
     at = find(form, "%", last + 1, true)
@@ -79,17 +87,17 @@ local function disguise(text_of, number_of, form, values)
   return form
 end
 
-local function formatter(text_of, number_of, real)
+local function formatter(text_of, pointer_of, real)
   return function(form, ...)
     if type(form) ~= "string" or not find(form, "%%[-+ #0-9.]*[sp]") then return real(form, ...) end
     local values = pack(...)
-    form = disguise(text_of, number_of, form, values)
+    form = disguise(text_of, pointer_of, form, values)
     return real(form, unpack(values, 1, values.n))
   end
 end
 
 local function add_text(vat, env)
-  local text_of, number_of = texts(vat)
+  local text_of, pointer_of = texts(vat)
 
   env.tostring = function(...)
     if select("#", ...) == 0 then error("bad argument #1 to 'tostring' (value expected)", 2) end
@@ -104,7 +112,7 @@ local function add_text(vat, env)
     vat.lines[#vat.lines + 1] = concat(words, "\t")
   end
 
-  env.string.format = formatter(text_of, number_of, env.string.format)
+  env.string.format = formatter(text_of, pointer_of, env.string.format)
 end
 
 -- ---- the whole --------------------------------------------------------------------------------

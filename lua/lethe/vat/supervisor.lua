@@ -70,12 +70,16 @@ function Driver:bring_out_your_dead(budget)
   return emit(self, calls, lines)
 end
 
---- How the vat's heap is to be collected in the next crank. The notes of what died are let through
---- before it: all of them, some, or none, in an order that a seed draws.
+--- How the vat's heap is to be collected in the next crank. Before it, unless that is to wait, what
+--- is dead by now is noted; and of the notes, where they are to come in another order or in part,
+--- some or all are let through.
 ---@param plan lethe.vat.Plan
 function Driver:plan(plan)
-  if not plan.delay and (plan.partial or plan.reorder) then
-    self.state:call("finalize", nil, plan.partial or "all", plan.reorder)
+  if not plan.delay then
+    self.state:collect()
+    if plan.partial or plan.reorder then
+      self.state:call("finalize", nil, plan.partial or "all", plan.reorder)
+    end
   end
   self.state:plan(plan.mode, plan.alloc or plan.boyd)
 end
