@@ -20,6 +20,7 @@ struct vat_state {
   struct vat_heap heap;
   bool running;
   bool restless; /* it collects far too often: its time says nothing */
+  int64_t used;  /* instructions, in the last call under a meter */
 };
 
 static void end_state(struct lethe_state *s, void *what, bool closed) {
@@ -32,11 +33,11 @@ static void end_state(struct lethe_state *s, void *what, bool closed) {
 
 static int state_call(lua_State *L);
 static int state_plan(lua_State *L);
-static int state_bytes(lua_State *L);
+static int state_stats(lua_State *L);
 static int state_collect(lua_State *L);
 static const luaL_Reg calls[] = {{"call", state_call},
                                  {"plan", state_plan},
-                                 {"bytes", state_bytes},
+                                 {"stats", state_stats},
                                  {"collect", state_collect},
                                  {NULL, NULL}};
 static const struct lethe_class state_class = {
@@ -176,6 +177,7 @@ static int state_call(lua_State *L) {
   v->running = true;
   int rc = run(S, &j, &m);
   v->running = false;
+  if (j.theirs) v->used = lethe_meter_used(&m);
   lethe_packed_free(given);
   if (rc == LUA_OK && !vat_heap_exhausted(&v->heap)) return results(L, j.got);
   if (j.got) lethe_packed_free(j.got);
@@ -198,11 +200,14 @@ static int state_plan(lua_State *L) {
   return 0;
 }
 
-/* State:bytes(): what it holds. */
-static int state_bytes(lua_State *L) {
+/* State:stats() -> bytes that it holds, instructions of the last call under a meter, collections that a
+ * plan asked for */
+static int state_stats(lua_State *L) {
   struct vat_state *v = lethe_check(L, 1, &state_class)->what;
   lua_pushinteger(L, (lua_Integer)v->heap.used);
-  return 1;
+  lua_pushinteger(L, v->used);
+  lua_pushinteger(L, (lua_Integer)v->heap.collections);
+  return 3;
 }
 
 /* State:collect(): a full collection; false in the midst of a call. */

@@ -81,6 +81,9 @@ static bool find_handler(lua_State *L, const char *event) {
 
 static int arithmetic(lua_State *L, const char *event) {
   if (find_handler(L, event)) return handle(L);
+  if (lua_type(L, 1) == LUA_TSTRING || lua_type(L, 2) == LUA_TSTRING)
+    return luaL_error(L, "attempt to %s a '%s' with a '%s'", event + 2, luaL_typename(L, 1),
+                      luaL_typename(L, 2)); /* as the metamethods of strings say it */
   return cannot(L, "perform arithmetic on", lua_isnumber(L, 1) ? 2 : 1);
 }
 
@@ -116,7 +119,8 @@ static int on_len(lua_State *L) {
     return 1;
   }
   lua_pushvalue(L, 1);
-  lua_callk(L, 1, 1, 0, finish_one);
+  lua_pushvalue(L, 1); /* as Lua has it */
+  lua_callk(L, 2, 1, 0, finish_one);
   return 1;
 }
 

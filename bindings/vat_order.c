@@ -352,7 +352,12 @@ static int l_length(lua_State *L) {
   lua_pushvalue(L, 1);
   lua_call(L, 1, 1);
   lua_Integer n = lua_tointegerx(L, -1, &isnum);
-  if (!isnum) return luaL_error(L, "object length is not an integer");
+  if (!isnum) { /* at the line of whoever called the library */
+    luaL_where(L, 2);
+    lua_pushliteral(L, "object length is not an integer");
+    lua_concat(L, 2);
+    return lua_error(L);
+  }
   lua_pushinteger(L, n);
   return 1;
 }

@@ -11,7 +11,7 @@ Memory.__index = Memory
 
 -- Claims, or gives back, the difference; nil and a message where the account has no room.
 function Memory:settle()
-  local more <const> = self.state:bytes() - self.claimed
+  local more <const> = (self.state:stats()) - self.claimed
   if more > 0 then
     local ok, message = self.participation:claim(more)
     if not ok then return nil, message end

@@ -91,6 +91,13 @@ function Driver:edges()
   return edges
 end
 
+--- What its state holds, what its last crank took, and how often a plan had it collected.
+---@return { bytes: integer, instructions: integer, collections: integer }
+function Driver:stats()
+  local bytes, instructions, collections = self.state:stats()
+  return { bytes = bytes, instructions = instructions, collections = collections }
+end
+
 function Driver:close()
   if self.memory then self.memory:close() end
   self.state:close()
