@@ -3,7 +3,7 @@
 
 local snippets = require "spec.support.snippets"
 
-local PAGES <const> = { "policy", "scenario" }
+local PAGES <const> = { "policy", "scenario", "vat" }
 
 for _, page in ipairs(PAGES) do
   local path <const> = ("spec/tutorials/%s.md"):format(page)

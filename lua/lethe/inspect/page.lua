@@ -125,7 +125,8 @@ const KINDS = {
   },
   "vat.Kernel"(object, out) {
     const s = object.stats;
-    out.append(heading(object, `${s.cranks} cranks, ${s.queue} messages wait, ${s.objects} objects`));
+    const note = `${s.cranks} cranks, ${s.queue} messages wait, ${s.objects} objects`;
+    out.append(heading(object, note));
     out.append(table(["vat", "live imports"],
       Array.from(s.by_vat || []).map(v => [v.name, v.imports])));
   },
