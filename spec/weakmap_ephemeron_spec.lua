@@ -135,7 +135,7 @@ local function suite(make)
     assert.are.same({ "again", 1 }, { e:get(back), #e })
     collectgarbage()
     assert.are.equal("again", e:get(back))
-    back = nil
+    back = nil -- luacheck: ignore
     collectgarbage()
     assert.are.equal(0, #e)
   end)
