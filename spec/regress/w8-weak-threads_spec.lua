@@ -1,6 +1,6 @@
 -- W8: a map could not be shared by threads. The maps of the C core can (see
--- spec/c/test_mt_weakmap.c); a Lua value belongs to its state, so a map of Lua values stays where it
--- is, and says so.
+-- spec/c/test_mt_weakmap.c); a Lua value belongs to its state, so a map of Lua values stays where
+-- it is, and says so.
 local weakmap = require "lethe.weakmap"
 local worker = require "lethe.worker"
 
