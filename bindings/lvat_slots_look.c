@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * What slot tables can be asked. Each function takes the Slots object first, but parse. */
+#include "object.h"
 #include "slots.h"
 
 uint32_t slots_checkslot(lua_State *L, const struct slots_port *p, int arg) {
@@ -8,6 +9,14 @@ uint32_t slots_checkslot(lua_State *L, const struct slots_port *p, int arg) {
   uint32_t slot = lethe_slots_find(p->table, &v);
   if (!slot) luaL_argerror(L, arg, lua_pushfstring(L, "%s is not known", lua_tostring(L, arg)));
   return slot;
+}
+
+/* of(self) -> insides; for the Lua method that calls it: raises at its caller, for a closed object too */
+static int l_of(lua_State *L) {
+  struct lethe_box *b = lethe_test(L, 1, &slots_class);
+  if (!b || !b->what) return lethe_bad_self(L, slots_class.name, b != NULL);
+  lua_getiuservalue(L, 1, SLOTS_INSIDES);
+  return 1;
 }
 
 /* tables(self) -> values, locals, pins, insides */
@@ -156,9 +165,9 @@ static int l_parse(lua_State *L) {
   return 6;
 }
 
-static const luaL_Reg functions[] = {{"tables", l_tables}, {"index", l_index},   {"find", l_find},
-                                     {"name", l_name},     {"look", l_look},     {"slots", l_slots},
-                                     {"stats", l_stats},   {"engine", l_engine}, {"parse", l_parse},
-                                     {NULL, NULL}};
+static const luaL_Reg functions[] = {{"of", l_of},       {"tables", l_tables}, {"index", l_index},
+                                     {"find", l_find},   {"name", l_name},     {"look", l_look},
+                                     {"slots", l_slots}, {"stats", l_stats},   {"engine", l_engine},
+                                     {"parse", l_parse}, {NULL, NULL}};
 
 void slots_open_look(lua_State *L) { luaL_setfuncs(L, functions, 0); }

@@ -115,6 +115,18 @@ static int l_insides(lua_State *L) {
   return 1;
 }
 
+/* A place for the slot in a user value's table, so that keep() cannot fail there afterwards. */
+static void reserve(lua_State *L, int table, uint32_t slot, int arg) {
+  lua_getiuservalue(L, 1, table);
+  if (lua_rawgeti(L, -1, (lua_Integer)slot) == LUA_TNIL) {
+    lua_pushvalue(L, arg);
+    lua_rawseti(L, -3, (lua_Integer)slot);
+    lua_pushnil(L);
+    lua_rawseti(L, -3, (lua_Integer)slot);
+  }
+  lua_pop(L, 2);
+}
+
 /* hold(self, vref, value) -> slot: a value that is held, and whose death nobody notes */
 static int l_hold(lua_State *L) {
   struct slots_port *p = slots_check(L);
@@ -123,13 +135,18 @@ static int l_hold(lua_State *L) {
   luaL_checkany(L, 3);
   lua_settop(L, 3);
   if (lethe_slots_add(p->table, &v, &slot)) return lethe_nomemory(L);
-  lethe_slots_deliver(p->table, slot);
   lua_getiuservalue(L, 1, SLOTS_LOCALS);
   lua_pushvalue(L, 3);
+  lua_pushboolean(L, false); /* what wants memory comes first; this names nothing yet */
+  lua_rawset(L, 4);
+  reserve(L, SLOTS_VALUES, slot, 3);
+  reserve(L, SLOTS_PINS, slot, 3);
+  lua_pushvalue(L, 3);
   lua_pushinteger(L, slot);
-  lua_rawset(L, -3);
+  lua_rawset(L, 4);
   keep(L, SLOTS_VALUES, slot, 3);
   keep(L, SLOTS_PINS, slot, 3);
+  lethe_slots_deliver(p->table, slot);
   lua_pushinteger(L, slot);
   return 1;
 }
@@ -176,10 +193,7 @@ static int l_deliver(lua_State *L) {
   struct slots_port *p = slots_check(L);
   uint32_t slot = slots_checkslot(L, p, 2);
   if (lethe_slots_at(p->table, slot)->bits & LETHE_SLOT_REACHABLE) return 0;
-  if (slots_pushbody(L, slot) != LUA_TNIL) { /* the table's place first: it may want memory */
-    keep(L, SLOTS_PINS, slot, lua_gettop(L));
-    forget(L, SLOTS_PINS, slot);
-  }
+  if (slots_pushbody(L, slot) != LUA_TNIL) reserve(L, SLOTS_PINS, slot, lua_gettop(L));
   lethe_slots_deliver(p->table, slot);
   hold_or_not(L, p, slot);
   return 0;
@@ -189,6 +203,7 @@ static int l_deliver(lua_State *L) {
 static int l_store(lua_State *L) {
   struct slots_port *p = slots_check(L);
   uint32_t slot = slots_checkslot(L, p, 2);
+  if (slots_pushbody(L, slot) != LUA_TNIL) reserve(L, SLOTS_PINS, slot, lua_gettop(L));
   lethe_slots_store(p->table, slot);
   hold_or_not(L, p, slot);
   return 0;

@@ -222,14 +222,20 @@ static void trim_ring(struct lethe_slots *t) {
   t->ring_first = 0;
 }
 
+static void trim_hash(struct lethe_slots *t) {
+  uint32_t room = t->hash_room;
+  while (room > 16 && t->used < room / 8) room /= 2;
+  if (t->used == 0)
+    free_hash(t);
+  else if (room < t->hash_room)
+    (void)rehash(t, room); /* without memory it stays as it is */
+}
+
 void lethe_slots_trim(struct lethe_slots *t) {
   if (t->backlog_first == t->backlog_n) free_backlog(t);
   trim_ring(t);
   trim_chunks(t);
-  if (t->used == 0)
-    free_hash(t);
-  else if (t->hash_room > 16 && t->used < t->hash_room / 8)
-    (void)rehash(t, t->hash_room / 4); /* without memory it stays as it is */
+  trim_hash(t);
 }
 
 void lethe_slots_read_stats(const struct lethe_slots *t, struct lethe_slots_stats *s) {

@@ -36,11 +36,6 @@ local SYSCALLS <const> = {
   "send", "subscribe", "resolve", "dropImports", "retireImports", "retireExports",
 }
 
-local function insides(self)
-  local _, _, _, of = core.tables(self)
-  return of
-end
-
 -- ---- making -----------------------------------------------------------------------------------
 
 local function nothing() end
@@ -83,7 +78,7 @@ end
 -- What a name that is neither known nor a presence's stands for.
 local function import_other(self, vref)
   local kind, own, stored = core.parse(vref)
-  local of = insides(self)
+  local of = core.of(self)
   if kind == "p" and not own then return promises.import(self, of, vref) end
   if kind == "d" and not own then
     local device = core.node(of.device)
@@ -125,6 +120,7 @@ end
 ---@param object table|userdata|function? sets it, once
 ---@return any
 function Slots:root(object)
+  core.of(self)
   local root = self:val("o+0")
   if object == nil then return root end
   if root ~= nil then error("the vat has a root already", 2) end
@@ -135,17 +131,25 @@ end
 
 -- ---- names ------------------------------------------------------------------------------------
 
+local function check_vref(vref, what)
+  if type(vref) ~= "string" then
+    error(("bad argument #1 to '%s' (vref expected, got %s)"):format(what, type(vref)), 3)
+  elseif not core.parse(vref) then
+    error(("bad argument #1 to '%s' (\"%s\" is no vref)"):format(what, vref), 3)
+  end
+end
+
 --- The name of an object or promise of the vat's own, or of something that it imported; a new one
 --- if it has none. Nothing leaves by that: what does is pinned by `export` and `send`.
 ---@param object any
 ---@return string vref
 function Slots:name(object)
-  local vref = self:slot(object)
-  if vref then return vref end
-  local of = insides(self)
+  local of = core.of(self)
   if not COLLECTABLE[type(object)] then
     error(("bad argument #1 to 'name' (an object expected, got %s)"):format(type(object)), 2)
   end
+  local vref = self:slot(object)
+  if vref then return vref end
   if of.is_promise(object) then return promises.name(self, of, object) end
   if weak.is(of, object) then error("a weak collection cannot leave its vat", 2) end
   vref = "o+" .. of.next_export
@@ -158,6 +162,7 @@ end
 ---@param object any
 ---@return string vref
 function Slots:export(object)
+  core.of(self)
   if not COLLECTABLE[type(object)] then
     error(("bad argument #1 to 'export' (an object expected, got %s)"):format(type(object)), 2)
   end
@@ -170,11 +175,13 @@ end
 ---@param vref string
 ---@return "UNKNOWN"|"REACHABLE"|"UNREACHABLE"|"COLLECTED"|"FINALIZED"
 function Slots:state(vref)
+  local of = core.of(self)
+  check_vref(vref, "state")
   local slot = core.find(self, vref)
   if not slot then return "UNKNOWN" end
   local state = core.look(self, slot)
   local _, sees = core.engine(self)
-  if state == "REACHABLE" and sees and not walk.reached(self, insides(self))[slot] then
+  if state == "REACHABLE" and sees and not walk.reached(self, of)[slot] then
     return "UNREACHABLE"
   end
   return state
@@ -205,6 +212,7 @@ end
 --- The kernel reaches these exports no more; it still knows their names.
 ---@param vrefs string[]
 function Slots:drop_exports(vrefs)
+  core.of(self)
   check_vrefs(self, vrefs, "drop_exports", function(export, _, reachable)
     return not export and "is no export" or not reachable and "is not held by the kernel"
   end)
@@ -216,6 +224,7 @@ end
 --- The kernel has forgotten these exports, which it dropped before.
 ---@param vrefs string[]
 function Slots:retire_exports(vrefs)
+  core.of(self)
   check_vrefs(self, vrefs, "retire_exports", function(export, _, reachable, recognizable)
     return not export and "is no export" or reachable and "was not dropped"
       or not recognizable and "is not known to the kernel"
@@ -228,11 +237,11 @@ end
 --- These imports, which the vat dropped, are gone: weak collections forget them.
 ---@param vrefs string[]
 function Slots:retire_imports(vrefs)
+  local of = core.of(self)
   check_vrefs(self, vrefs, "retire_imports", function(_, import, reachable, recognizable)
     return not import and "is no import" or reachable and "was not dropped"
       or not recognizable and "is not known to the kernel"
   end)
-  local of = insides(self)
   for _, vref in ipairs(vrefs) do
     local slot = core.find(self, vref)
     core.retire_import(self, vref)
@@ -247,18 +256,21 @@ end
 ---@param vref string
 ---@return string[]?
 function Slots:why(vref)
-  return walk.why(self, insides(self), vref)
+  local of = core.of(self)
+  check_vref(vref, "why")
+  return walk.why(self, of, vref)
 end
 
 --- Which imports hang on which of the exports that the kernel reaches, and which on anything else:
 --- what cycles across vats are found by. Nothing of userspace may run meanwhile.
 ---@return { roots: string[], exports: table<string, string[]> }
 function Slots:edges()
-  return walk.edges(self, insides(self))
+  return walk.edges(self, core.of(self))
 end
 
 ---@return table
 function Slots:stats()
+  core.of(self)
   return core.stats(self)
 end
 

@@ -15,11 +15,6 @@ local weak = require "lethe.vat.slots_weak"
 ---@class lethe.vat.Slots
 local Slots = core.Slots
 
-local function insides(self)
-  local _, _, _, of = core.tables(self)
-  return of
-end
-
 -- ---- collections and callbacks ----------------------------------------------------------------
 
 -- One full collection; how many callbacks wait then.
@@ -61,7 +56,7 @@ end
 ---@param names string[]?
 ---@return string[] collected
 function Slots:collect(names)
-  local of = insides(self)
+  local of = core.of(self)
   local _, sees = core.engine(self)
   local before, list = core.queued(self), {}
   if sees then
@@ -82,7 +77,7 @@ end
 ---@param pick integer?
 ---@return string[] ran
 function Slots:finalize(n, pick)
-  local of = insides(self)
+  local of = core.of(self)
   local ran = {}
   if n == nil or n == "all" then n = math.maxinteger end
   while #ran < n and core.queued(self) > 0 do
@@ -97,7 +92,7 @@ end
 local function say_pending(of)
   while of.pending[1] do
     local call = table.remove(of.pending, 1)
-    of.syscall[call[1]](call[2])
+    if call[2] then of.syscall[call[1]](call[2]) end
   end
 end
 
@@ -130,11 +125,11 @@ local function bring_out(self, of, budget)
     find_dead(self, of)
     core.gather(self)
   end
+  local calls = { { "dropImports", false }, { "retireImports", false }, { "retireExports", false } }
+  of.pending = calls -- what is taken is due; from here on nothing wants memory
   local drop, retire, retire_own, left = core.take(self, budget)
-  for i, name in ipairs{ "dropImports", "retireImports", "retireExports" } do
-    local list = i == 1 and drop or i == 2 and retire or retire_own
-    if list[1] then of.pending[#of.pending + 1] = { name, list } end
-  end
+  calls[1][2], calls[2][2], calls[3][2] = drop[1] and drop, retire[1] and retire,
+    retire_own[1] and retire_own
   say_pending(of)
   if left == 0 then core.trim(self) end
   return left == 0
@@ -145,7 +140,7 @@ end
 ---@param budget integer?
 ---@return boolean done
 function Slots:bring_out_your_dead(budget)
-  local of = insides(self)
+  local of = core.of(self)
   if budget ~= nil and (math.type(budget) ~= "integer" or budget < 1) then
     error(("bad argument #1 to 'bring_out_your_dead' (a positive integer expected, got %s)")
       :format(tostring(budget)), 2)

@@ -117,9 +117,10 @@ end
 --- The name of a promise that has none: the vat decides it.
 function M.name(self, of, promise)
   local vref = new_name(of)
+  of.exported[vref] = false -- what wants memory comes first
+  if not of.known[promise] then follow(self, of, vref, promise) end
   core.hold(self, vref, promise)
   of.exported[vref] = true
-  if not of.known[promise] then follow(self, of, vref, promise) end
   return vref
 end
 
@@ -128,6 +129,7 @@ end
 --- A promise that the kernel delivers.
 function M.import(self, of, vref)
   local promise = of.hooks.new(vref)
+  of.imported[vref] = false
   core.hold(self, vref, promise)
   of.imported[vref] = true
   if of.batch then
@@ -141,11 +143,6 @@ end
 ---@class lethe.vat.Slots
 local Slots = core.Slots
 
-local function insides(self)
-  local _, _, _, of = core.tables(self)
-  return of
-end
-
 --- Sends a message: syscall.send, then what is known of promises in it, then the subscription to
 --- its result.
 ---@param target string vref
@@ -154,14 +151,14 @@ end
 ---@return any promise
 ---@return string vref of the promise
 function Slots:send(target, method, args)
-  local of = insides(self)
+  local of = core.of(self)
   pin(self, args.slots)
-  local result = new_name(of)
-  of.syscall.send(target, method, args, result)
-  local list = {}
-  M.known_among(self, of, args.slots, list, {})
-  resolve(self, of, list)
+  local result, list = new_name(of), {}
   local promise = of.hooks.new(result)
+  of.imported[result] = false
+  M.known_among(self, of, args.slots, list, {})
+  of.syscall.send(target, method, args, result)
+  resolve(self, of, list)
   core.hold(self, result, promise)
   of.imported[result] = true
   of.syscall.subscribe(result)
@@ -172,7 +169,7 @@ end
 --- ignored; promises that are new in them are subscribed to afterwards.
 ---@param resolutions { [1]: string, [2]: boolean, [3]: { data: any, slots: string[] } }[]
 function Slots:notify(resolutions)
-  local of = insides(self)
+  local of = core.of(self)
   of.batch = {}
   for _, one in ipairs(resolutions) do
     local vref, rejected = one[1], one[2] == true
@@ -195,7 +192,7 @@ end
 ---@param vref string
 ---@param promise any
 function Slots:decide(vref, promise)
-  local of = insides(self)
+  local of = core.of(self)
   local before = self:val(vref)
   if before == nil then
     core.hold(self, vref, promise)
@@ -213,17 +210,17 @@ end
 ---@param vref string
 ---@return boolean
 function Slots:is_imported(vref)
-  return insides(self).imported[vref] == true
+  return core.of(self).imported[vref] == true
 end
 
 --- Names of promises that are not resolved, sorted by bytes.
 ---@return string[]
 function Slots:promises()
-  local of = insides(self)
+  local of = core.of(self)
   local list = {}
   for _, set in ipairs{ of.imported, of.exported } do
-    for vref in next, set do
-      list[#list + 1] = vref
+    for vref, held in next, set do
+      if held then list[#list + 1] = vref end
     end
   end
   table.sort(list, base.less)

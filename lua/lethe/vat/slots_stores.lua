@@ -9,6 +9,7 @@
 -- anything knows that name: an object in memory, the kernel, other stores. The object may be
 -- collected and made again.
 
+local base = require "lethe.core.base"
 local core = require "lethe.core.slots"
 
 local M = {}
@@ -16,8 +17,9 @@ local M = {}
 local KIND <const> = { store = 2, weak_store = 3 } -- the numbers in their names
 local PLAIN <const> = { string = true, number = true, boolean = true, ["nil"] = true }
 
-local function check(s, class, level)
+local function check(self, s, class, level)
   if not s then error(("a %s expected"):format(class), level + 1) end
+  if not base.open(self) then error("attempt to use a closed lethe.vat.Slots", level + 1) end
   return s
 end
 
@@ -41,6 +43,15 @@ local function let_go(self, data)
   if type(data) == "table" then core.unstore(self, data.vref) end
 end
 
+-- s.data[key] = { data }. What wants memory comes first, so that nothing is mentioned in vain.
+local function put(self, s, key, value)
+  local before, cell = s.data[key], { false }
+  if before == nil then s.data[key] = {} end
+  cell[1] = to_data(self, value)
+  s.data[key] = cell
+  if before then let_go(self, before[1]) end
+end
+
 -- ---- strong stores ----------------------------------------------------------------------------
 
 local function open_store(self, of)
@@ -49,24 +60,23 @@ local function open_store(self, of)
   local Store = {}
 
   function Store.set(object, key, value)
-    local s = check(core.insides(object, mt), class, 2)
+    local s = check(self, core.insides(object, mt), class, 2)
     if type(key) ~= "string" then
       error(("bad argument #1 to 'set' (string expected, got %s)"):format(type(key)), 2)
     end
-    local before = s.data[key]
-    s.data[key] = to_data(self, value)
-    let_go(self, before)
+    put(self, s, key, value)
   end
 
   function Store.get(object, key)
-    return from_data(self, check(core.insides(object, mt), class, 2).data[key])
+    local cell = check(self, core.insides(object, mt), class, 2).data[key]
+    return cell and from_data(self, cell[1])
   end
 
   function Store.delete(object, key)
-    local s = check(core.insides(object, mt), class, 2)
+    local s = check(self, core.insides(object, mt), class, 2)
     local before = s.data[key]
     s.data[key] = nil
-    let_go(self, before)
+    if before then let_go(self, before[1]) end
     return before ~= nil
   end
 
@@ -76,18 +86,16 @@ end
 
 -- ---- weak stores ------------------------------------------------------------------------------
 
--- s.data[slot] = the value's data; of.store_keys[slot] = set of the stores that recognize it
-local function put(self, of, s, slot, value)
-  local before = s.data[slot]
+-- of.store_keys[slot] = set of the stores that recognize it
+local function put_by_key(self, of, s, slot, value)
+  local known = s.data[slot]
   of.store_keys[slot] = of.store_keys[slot] or {}
   of.store_keys[slot][s] = true
-  if before == nil then s.data[slot] = false end
-  s.data[slot] = { to_data(self, value) }
-  if before == nil then
+  if not known then
+    s.data[slot] = {}
     core.recognize(self, slot)
-  else
-    let_go(self, before[1])
   end
+  put(self, s, slot, value)
 end
 
 local function remove(self, of, s, slot)
@@ -97,10 +105,8 @@ local function remove(self, of, s, slot)
   local set = of.store_keys[slot]
   set[s] = nil
   if next(set) == nil then of.store_keys[slot] = nil end
-  if before then
-    let_go(self, before[1])
-    core.unrecognize(self, slot)
-  end
+  let_go(self, before[1])
+  core.unrecognize(self, slot)
   return true
 end
 
@@ -119,23 +125,23 @@ local function open_weak_store(self, of)
   local WeakStore = {}
 
   function WeakStore.set(object, key, value)
-    local s = check(core.insides(object, mt), class, 2)
-    put(self, of, s, slot_of(self, key, "set", 2), value)
+    local s = check(self, core.insides(object, mt), class, 2)
+    put_by_key(self, of, s, slot_of(self, key, "set", 2), value)
   end
 
   function WeakStore.get(object, key)
-    local s = check(core.insides(object, mt), class, 2)
+    local s = check(self, core.insides(object, mt), class, 2)
     local data = s.data[slot_of(self, key, "get", 2)]
     return data and from_data(self, data[1])
   end
 
   function WeakStore.has(object, key)
-    local s = check(core.insides(object, mt), class, 2)
+    local s = check(self, core.insides(object, mt), class, 2)
     return s.data[slot_of(self, key, "has", 2)] ~= nil
   end
 
   function WeakStore.delete(object, key)
-    local s = check(core.insides(object, mt), class, 2)
+    local s = check(self, core.insides(object, mt), class, 2)
     return remove(self, of, s, slot_of(self, key, "delete", 2))
   end
 
@@ -185,7 +191,7 @@ function M.delete(self, of, slot)
     if s.weak then
       remove(self, of, s, key)
     else
-      let_go(self, data)
+      let_go(self, data[1])
     end
   end
 end
@@ -204,7 +210,7 @@ local Slots = core.Slots
 ---@param value any
 ---@return string?
 function Slots:kind(value)
-  local _, _, _, of = core.tables(self)
+  local of = core.of(self)
   for _, kind in ipairs{ "store", "weak_store" } do
     if core.insides(value, of[kind]) then return kind end
   end
@@ -215,14 +221,14 @@ end
 --- A store: a map from strings to values. Objects in it are kept by name.
 ---@return lethe.vat.Store
 function Slots:store()
-  local _, _, _, of = core.tables(self)
+  local of = core.of(self)
   return make(self, of, "store")
 end
 
 --- A store keyed by objects, whose names it recognizes.
 ---@return lethe.vat.WeakStore
 function Slots:weak_store()
-  local _, _, _, of = core.tables(self)
+  local of = core.of(self)
   return make(self, of, "weak_store")
 end
 

@@ -8,6 +8,7 @@
 -- names of its keys are known, so that its end, which is noted like any other death, can let go of
 -- them.
 
+local base = require "lethe.core.base"
 local core = require "lethe.core.slots"
 
 local M = {}
@@ -68,8 +69,9 @@ end
 
 -- ---- the objects ------------------------------------------------------------------------------
 
-local function check(t, class, level)
+local function check(self, t, class, level)
   if not t then error(("a %s expected"):format(class), level + 1) end
+  if not base.open(self) then error("attempt to use a closed lethe.vat.Slots", level + 1) end
   if t.closed then error(("attempt to use a closed %s"):format(class), level + 1) end
   return t
 end
@@ -116,15 +118,15 @@ end
 local function methods(self, of, mt, class)
   local M2 = {}
   function M2.has(c, key)
-    return get(self, check(core.insides(c, mt), class, 2), key) ~= nil
+    return get(self, check(self, core.insides(c, mt), class, 2), key) ~= nil
   end
   function M2.delete(c, key)
-    return delete(self, of, check(core.insides(c, mt), class, 2), key)
+    return delete(self, of, check(self, core.insides(c, mt), class, 2), key)
   end
   function M2.close(c)
     local t = core.insides(c, mt)
     if not t then error(("a %s expected"):format(class), 2) end
-    if not t.closed then
+    if not t.closed and base.open(self) then
       t.closed, t.entries, t.others = true, {}, {}
       M.release(self, of, t.collection)
     end
@@ -139,10 +141,10 @@ local function open_map(self, of)
   local mt = core.metatable(self, class, true)
   local Map = methods(self, of, mt, class)
   function Map.get(c, key)
-    return get(self, check(core.insides(c, mt), class, 2), key)
+    return get(self, check(self, core.insides(c, mt), class, 2), key)
   end
   function Map.set(c, key, value)
-    local t = check(core.insides(c, mt), class, 2)
+    local t = check(self, core.insides(c, mt), class, 2)
     check_key(key, "set", 2)
     if value == nil then
       delete(self, of, t, key)
@@ -159,7 +161,7 @@ local function open_set(self, of)
   local mt = core.metatable(self, class, true)
   local Set = methods(self, of, mt, class)
   function Set.add(c, key)
-    local t = check(core.insides(c, mt), class, 2)
+    local t = check(self, core.insides(c, mt), class, 2)
     check_key(key, "add", 2)
     put(self, of, t, key, true)
   end
@@ -195,20 +197,20 @@ local Slots = core.Slots
 --- The methods of weak collections, for whoever wants them wrapped.
 ---@return table<string, function>[]
 function Slots:weak_methods()
-  local _, _, _, of = core.tables(self)
+  local of = core.of(self)
   return { of.map.__index, of.set.__index }
 end
 
 --- A map keyed by objects: presences by name, without keeping them.
 ---@return lethe.vat.WeakMap
 function Slots:weak_map()
-  local _, _, _, of = core.tables(self)
+  local of = core.of(self)
   return (make(self, of, of.map))
 end
 
 --- For a script's log: a map, its entries under names, and the number that on_release gets.
 function M.map_and_entries(self)
-  local _, _, _, of = core.tables(self)
+  local of = core.of(self)
   local map, t, collection = make(self, of, of.map)
   return map, t.entries, collection
 end
@@ -216,7 +218,7 @@ end
 --- A set of objects, likewise.
 ---@return lethe.vat.WeakSet
 function Slots:weak_set()
-  local _, _, _, of = core.tables(self)
+  local of = core.of(self)
   return (make(self, of, of.set))
 end
 
