@@ -8,42 +8,51 @@
 
 void evict_push(struct evict_script *s, enum evict_function f) { lua_pushvalue(s->L, (int)f); }
 
+/* The next failure's place, with room for a traceback. */
+static void expect_failure(struct evict_script *s) {
+  struct lethe_evict_failure *f = lethe_evict_script_failing(s->e);
+  f->trace[0] = '\0';
+  s->meter.trace = f->trace;
+  s->meter.trace_size = sizeof f->trace;
+}
+
 static int fail(struct evict_script *s, const char *message) {
   struct lethe_evict_failure *f = lethe_evict_script_failing(s->e);
   if (!s->faulted) snprintf(f->message, sizeof f->message, "%s", message ? message : "it failed");
   f->spent = lethe_meter_used(&s->meter);
   f->budget = s->budget;
+  s->meter.trace = NULL; /* until the next one is expected */
   return LETHE_EPOLICY;
 }
 
-/* One handle that names nothing fails the call, whatever the function did about the error. */
+/* The stack is that of a script: nothing but the call is above its handler. One handle that names nothing fails the call, whatever the function did about the error. */
 int evict_call(struct evict_script *s, int n, int results) {
   lua_State *L = s->L;
-  int base = lua_gettop(L) - n - 1, status;
-  struct lethe_evict_failure *f = lethe_evict_script_failing(s->e);
-  s->meter = (struct lethe_meter){
-      .budget = s->budget, .left = s->budget, .trace = f->trace, .trace_size = sizeof f->trace};
-  f->trace[0] = '\0';
-  s->faulted = false;
+  struct lethe_meter *m = &s->meter;
+  int status;
+  m->budget = m->left = s->budget;
+  m->until = 0;
+  m->within = s->sandbox ? (int64_t)EVICT_SECONDS * 1000000000 : 0;
+  m->spent = m->late = s->faulted = false;
+  if (!m->trace) expect_failure(s);
   if (s->sandbox) {
-    s->meter.within = (int64_t)EVICT_SECONDS * 1000000000;
-    status = lethe_meter_pcall(L, n, results, &s->meter);
+    status = lethe_meter_run(L, EVICT_HANDLER, n, results, m);
   } else {
     s->host->no_wait++;
-    status = lethe_meter_pcall(L, n, results, &s->meter);
+    status = lethe_meter_run(L, EVICT_HANDLER, n, results, m);
     s->host->no_wait--;
   }
   if (status == LUA_OK && !s->faulted) return LETHE_OK;
   fail(s, status == LUA_OK ? NULL : lua_tostring(L, -1));
-  lua_settop(L, base);
+  lua_settop(L, EVICT_HANDLER);
   return LETHE_EPOLICY;
 }
 
-/* What a function returned is wrong; the stack is put back. */
-static int wrong(struct evict_script *s, int base, const char *format, const char *what) {
+/* What a function returned is wrong. */
+static int wrong(struct evict_script *s, const char *format, const char *what) {
   char message[200];
   snprintf(message, sizeof message, format, what);
-  lua_settop(s->L, base);
+  lua_settop(s->L, EVICT_HANDLER);
   return fail(s, message);
 }
 
@@ -59,16 +68,15 @@ static void push_count(lua_State *L, double n) {
 static int score(void *ud, const double *fields, double *value) {
   struct evict_script *s = ud;
   lua_State *L = s->L;
-  int base = lua_gettop(L);
   evict_push(s, EVICT_SCORE);
   for (int i = LETHE_EVICT_FREQ; i <= LETHE_EVICT_SIZE; i++) push_count(L, fields[i]);
   lua_pushnumber(L, fields[LETHE_EVICT_COST]);
   lua_pushnumber(L, fields[LETHE_EVICT_L]);
   if (evict_call(s, LETHE_EVICT_L + 1, 1) != LETHE_OK) return LETHE_EPOLICY;
   if (lua_type(L, -1) != LUA_TNUMBER)
-    return wrong(s, base, "score must return a number (got %s)", luaL_typename(L, -1));
+    return wrong(s, "score must return a number (got %s)", luaL_typename(L, -1));
   *value = lua_tonumber(L, -1);
-  lua_settop(L, base);
+  lua_settop(L, EVICT_HANDLER);
   return LETHE_OK;
 }
 
@@ -125,28 +133,34 @@ static int on_hit(void *ud, uint64_t h, bool *crowded) {
 static int on_remove(void *ud, uint64_t h) { return call_handle(ud, EVICT_ON_REMOVE, h); }
 static int full(void *ud, bool *yes) { return call_asking(ud, EVICT_FULL, 0, yes); }
 
-/* Any number of results; nil at the end is none. */
-static int on_evict(void *ud, unsigned want, uint64_t *victims, unsigned *n) {
-  struct evict_script *s = ud;
+/* Results from `first` on to the end; nil there is none. */
+static int read_victims(struct evict_script *s, int first, uint64_t *victims, unsigned *n) {
   lua_State *L = s->L;
-  int base = lua_gettop(L), last;
-  evict_push(s, EVICT_ON_EVICT);
-  lua_pushvalue(L, EVICT_FACE);
-  lua_pushinteger(L, want);
-  if (evict_call(s, 2, LUA_MULTRET) != LETHE_OK) return LETHE_EPOLICY;
-  for (last = lua_gettop(L); last > base && lua_isnil(L, last);) last--;
-  *n = 0;
-  for (int i = base + 1; i <= last; i++) {
-    int whole = 0;
-    lua_Integer h = lua_type(L, i) == LUA_TNUMBER ? lua_tointegerx(L, i, &whole) : 0;
+  int last = lua_gettop(L);
+  while (last >= first && lua_isnil(L, last)) last--;
+  for (int i = first; i <= last; i++) {
+    int whole = 0, type = lua_type(L, i);
+    lua_Integer h = type == LUA_TNUMBER ? lua_tointegerx(L, i, &whole) : 0;
     if (!whole)
-      return wrong(s, base, "on_evict must return handles (got %s)",
-                   lua_type(L, i) == LUA_TNUMBER ? "a fraction" : luaL_typename(L, i));
+      return wrong(s, "on_evict must return handles (got %s)",
+                   type == LUA_TNUMBER ? "a fraction" : lua_typename(L, type));
     if (*n < LETHE_EVICT_VICTIMS) victims[*n] = (uint64_t)h;
     ++*n;
   }
-  lua_settop(L, base);
   return LETHE_OK;
+}
+
+static int on_evict(void *ud, unsigned want, uint64_t *victims, unsigned *n) {
+  struct evict_script *s = ud;
+  lua_State *L = s->L;
+  *n = 0;
+  evict_push(s, EVICT_ON_EVICT);
+  lua_pushvalue(L, EVICT_FACE);
+  lua_pushinteger(L, want);
+  int rc = evict_call(s, 2, LUA_MULTRET);
+  if (rc == LETHE_OK) rc = read_victims(s, EVICT_HANDLER + 1, victims, n);
+  if (rc == LETHE_OK) lua_settop(L, EVICT_HANDLER);
+  return rc;
 }
 
 const struct lethe_evict_score evict_score_calls = {.score = score};

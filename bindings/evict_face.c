@@ -244,13 +244,12 @@ static int refuse(lua_State *L, int rc, const char *what, int most) {
 /* c:queue(name) -> q. Upvalue 2: { name = q } */
 static int l_queue(lua_State *L) {
   struct evict_script *s = self(L);
-  unsigned index;
-  luaL_checktype(L, 2, LUA_TSTRING);
+  unsigned index, i = 0;
   lua_pushvalue(L, 2);
-  if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TUSERDATA) return 1;
+  if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TUSERDATA) return 1; /* as nearly always */
+  luaL_checktype(L, 2, LUA_TSTRING);
   int rc = lethe_evict_hooks_queue(s->e, lua_tostring(L, 2), &index);
   if (rc != LETHE_OK) return refuse(L, rc, "queues", LETHE_EVICT_HOOK_QUEUES);
-  unsigned i = 0;
   while (s->face->queues[i]) i++;
   return push_part(L, &s->face->queues[i], index);
 }

@@ -130,6 +130,7 @@ static void deliver(struct lethe_settler *self, lua_State *L) {
 
 void evict_failed(void *ud) {
   struct evict_script *s = ud;
+  s->meter.trace = NULL; /* the next one has a place of its own */
   if (!s->reports || s->host->ended) return;
   if (lethe_list_empty(&s->node)) lethe_list_push(&s->reports->scripts, &s->node);
 }

@@ -90,6 +90,7 @@ static int read_host(lua_State *L) {
   lua_insert(L, 1);
   lua_call(L, 2, EVICT_FUNCTIONS - 1);
   lua_xmove(L, thread, EVICT_FUNCTIONS - 1);
+  lethe_meter_settle(thread); /* EVICT_HANDLER */
   return 0;
 }
 
@@ -122,6 +123,7 @@ static bool read_text(lua_State *L, struct evict_form *f, const struct policy_te
   lua_pushlightuserdata(s->L, f);
   lua_insert(s->L, 2);
   if (lethe_meter_pcall(s->L, 2, EVICT_FUNCTIONS - 1, &s->meter) == LUA_OK) {
+    lethe_meter_settle(s->L); /* EVICT_HANDLER */
     char message[400];
     if (finish(s, message, sizeof message)) return true;
     snprintf(why, n, "%s: %s", t->name, message);

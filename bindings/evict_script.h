@@ -30,7 +30,8 @@ enum evict_function {
   EVICT_FULL,
   EVICT_EXPORT,
   EVICT_IMPORT,
-  EVICT_FUNCTIONS
+  EVICT_FUNCTIONS,
+  EVICT_HANDLER = EVICT_FUNCTIONS /* of the meter's */
 };
 
 struct evict_face;

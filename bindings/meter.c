@@ -31,7 +31,7 @@
 #define MEMORY_ERROR "not enough memory"
 
 /* A cache of who runs in this thread: set and put back by lethe_meter_pcall alone. */
-static _Thread_local struct lethe_meter *active;
+static _Thread_local struct lethe_meter *active __attribute__((tls_model("initial-exec")));
 static _Thread_local struct lethe_meter *muted; /* active but for a call of lethe_meter_quiet */
 
 struct lethe_meter *lethe_meter_active(void) {
@@ -147,6 +147,7 @@ static void hook(lua_State *L, lua_Debug *ar) {
   struct lethe_meter *m = active;
   lua_Debug caller;
   if (!m) return; /* a coroutine made under a meter outlived the call */
+  if (ar->event == LUA_HOOKCALL && L == m->base && !m->spent) return; /* as nearly all do */
   if (m->spent) {
     /* nothing more is counted */
   } else if (ar->event == LUA_HOOKCOUNT) {
@@ -261,5 +262,30 @@ int lethe_meter_pcall(lua_State *L, int nargs, int nresults, struct lethe_meter 
   }
   if (m->spent) status = fail_spent(L, handler - 1, m);
   if (outer && outer != m) take(outer, before - m->left);
+  return status;
+}
+
+/* ---- calls on threads of their own -------------------------------------------------------------- */
+
+int lethe_meter_settle(lua_State *L) {
+  lua_pushcfunction(L, message);
+  return lua_gettop(L);
+}
+
+/* The hook stays set: it costs nothing where nothing runs. The one for a spent meter, or the script's
+ * own, is looked for. */
+int lethe_meter_run(lua_State *L, int handler, int nargs, int nresults, struct lethe_meter *m) {
+  struct lethe_meter *outer = active;
+  int status;
+  int64_t before = m->left;
+  take(m, INTERVAL);
+  set_interval(L, INTERVAL);
+  active = m;
+  m->base = L;
+  status = lua_pcall(L, nargs, nresults, handler);
+  m->base = NULL;
+  active = outer;
+  if (m->spent) status = fail_spent(L, handler, m);
+  if (outer) take(outer, before - m->left);
   return status;
 }

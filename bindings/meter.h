@@ -57,6 +57,12 @@ static inline int64_t lethe_meter_used(const struct lethe_meter *m) { return m->
  * raises. */
 int lethe_meter_pcall(lua_State *L, int nargs, int nresults, struct lethe_meter *m);
 
+/* For many short calls: on a thread where nothing else ever runs, and where there is room for two values
+ * more. `settle` pushes what `run` wants as its handler, to stay where it is; function and arguments are right
+ * above it. run is as pcall, under a meter that no call is using and that is not spent. */
+int lethe_meter_settle(lua_State *L);
+int lethe_meter_run(lua_State *L, int handler, int nargs, int nresults, struct lethe_meter *m);
+
 /* From a C function that runs under a meter, before it does what n instructions stand for: charges
  * them, or raises where that many are not left. A negative n hands back what an estimate took too much.
  * Nothing without an active meter. */

@@ -100,8 +100,9 @@ static void weigh(struct lethe_evict *e, uint32_t slot, int64_t by) {
 /* How many entries of average size make room for the request. */
 static unsigned wanted(const struct lethe_evict *e, const struct lethe_evict_request *r) {
   double need = (double)e->used + (r ? (double)r->size : 0) - (double)e->limit;
-  double n = e->used > 0 ? need * e->len / (double)e->used : 1;
-  return n <= 1 ? 1 : n >= LETHE_EVICT_VICTIMS ? LETHE_EVICT_VICTIMS : (unsigned)n;
+  double all = need * e->len, used = (double)e->used;
+  if (all <= used) return 1;
+  return all >= LETHE_EVICT_VICTIMS * used ? LETHE_EVICT_VICTIMS : (unsigned)(all / used);
 }
 
 /* What is wrong with what on_evict returned, or NULL. */
