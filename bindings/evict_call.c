@@ -8,6 +8,8 @@
 
 void evict_push(struct evict_script *s, enum evict_function f) { lua_pushvalue(s->L, (int)f); }
 
+_Thread_local struct evict_script *evict_running;
+
 /* The next failure's place, with room for a traceback. */
 static void expect_failure(struct evict_script *s) {
   struct lethe_evict_failure *f = lethe_evict_script_failing(s->e);
@@ -29,12 +31,15 @@ static int fail(struct evict_script *s, const char *message) {
 int evict_call(struct evict_script *s, int n, int results) {
   lua_State *L = s->L;
   struct lethe_meter *m = &s->meter;
+  struct evict_script *outer = evict_running;
   int status;
   m->budget = m->left = s->budget;
   m->until = 0;
   m->within = s->sandbox ? (int64_t)EVICT_SECONDS * 1000000000 : 0;
+  m->charged = s->sandbox != NULL;
   m->spent = m->late = s->faulted = false;
   if (!m->trace) expect_failure(s);
+  evict_running = s;
   if (s->sandbox) {
     status = lethe_meter_run(L, EVICT_HANDLER, n, results, m);
   } else {
@@ -42,6 +47,7 @@ int evict_call(struct evict_script *s, int n, int results) {
     status = lethe_meter_run(L, EVICT_HANDLER, n, results, m);
     s->host->no_wait--;
   }
+  evict_running = outer;
   if (status == LUA_OK && !s->faulted) return LETHE_OK;
   fail(s, status == LUA_OK ? NULL : lua_tostring(L, -1));
   lua_settop(L, EVICT_HANDLER);
@@ -137,7 +143,7 @@ static int full(void *ud, bool *yes) { return call_asking(ud, EVICT_FULL, 0, yes
 static int read_victims(struct evict_script *s, int first, uint64_t *victims, unsigned *n) {
   lua_State *L = s->L;
   int last = lua_gettop(L);
-  while (last >= first && lua_isnil(L, last)) last--;
+  while (last >= first && lua_type(L, last) == LUA_TNIL) last--;
   for (int i = first; i <= last; i++) {
     int whole = 0, type = lua_type(L, i);
     lua_Integer h = type == LUA_TNUMBER ? lua_tointegerx(L, i, &whole) : 0;

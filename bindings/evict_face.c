@@ -32,21 +32,31 @@ static struct evict_script *policy(lua_State *L) {
   return f->s;
 }
 
+/* The policy of the c at 1: nearly always the one that runs. */
 static struct evict_script *self(lua_State *L) {
-  if (lua_touserdata(L, 1) != lua_touserdata(L, lua_upvalueindex(1))) luaL_typeerror(L, 1, FACE);
+  const void *p = lua_touserdata(L, 1);
+  struct evict_script *s = evict_running;
+  if (s && p == s->face) return s;
+  if (p != lua_touserdata(L, lua_upvalueindex(1))) luaL_typeerror(L, 1, FACE);
   return policy(L);
 }
 
+static bool is_queue_of(const struct evict_script *s, const void *p) {
+  const void *const *queues = s->face->queues;
+  for (unsigned i = 0; i < LETHE_EVICT_HOOK_QUEUES && queues[i]; i++)
+    if (queues[i] == p) return true;
+  return false;
+}
+
 static struct evict_script *queue(lua_State *L, unsigned *index) {
-  struct evict_script *s = policy(L);
   const void *p = lua_touserdata(L, 1);
-  for (unsigned i = 0; p && i < LETHE_EVICT_HOOK_QUEUES && s->face->queues[i]; i++)
-    if (s->face->queues[i] == p) {
-      *index = ((const struct part *)p)->index;
-      return s;
-    }
-  luaL_typeerror(L, 1, QUEUE);
-  return NULL;
+  struct evict_script *s = evict_running;
+  if (!p || !s || !s->face || !is_queue_of(s, p)) {
+    s = policy(L);
+    if (!p || !is_queue_of(s, p)) luaL_typeerror(L, 1, QUEUE);
+  }
+  *index = ((const struct part *)p)->index;
+  return s;
 }
 
 static struct evict_script *ghost(lua_State *L, unsigned *index) {

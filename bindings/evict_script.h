@@ -103,6 +103,10 @@ int evict_read_form(lua_State *L);
 int evict_export(struct evict_script *s, struct lethe_packed **out, char *why, size_t n);
 int evict_import(struct evict_script *s, const struct lethe_packed *p, char *why, size_t n);
 
+/* The script whose function this thread runs, or NULL. */
+extern _Thread_local struct evict_script *evict_running
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
 /* Calls the function with n arguments, which are on the stack above it. LETHE_OK, with `results` on the
  * stack above `base`; else the failure is filled in and the stack is as before. */
 int evict_call(struct evict_script *s, int n, int results);

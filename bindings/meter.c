@@ -14,7 +14,8 @@
  *       it, since it closes in Lua.
  *   M4  The call hook sees every call. It charges the start of each coroutine, and after the end it
  *       stops calls at once, while the count hook of a thread may be up to an interval away:
- *       without it, coroutines that start coroutines would multiply. */
+ *       without it, coroutines that start coroutines would multiply. Where the library charges for
+ *       each start and each resumption itself (m->charged), it does the same, and there is none. */
 #include <stdio.h>
 #include <time.h>
 
@@ -102,7 +103,8 @@ static void trace(lua_State *L, struct lethe_meter *m, int level) {
 static void hook(lua_State *L, lua_Debug *ar);
 
 static void set_interval(lua_State *L, int n) {
-  if (lua_gethookcount(L) != n || lua_gethook(L) != hook) lua_sethook(L, hook, MASK, n);
+  if (lua_gethookcount(L) == n && lua_gethook(L) == hook) return;
+  lua_sethook(L, hook, active && active->charged ? LUA_MASKCOUNT : MASK, n);
 }
 
 /* M2: no handler sees it. */
@@ -272,18 +274,19 @@ int lethe_meter_settle(lua_State *L) {
   return lua_gettop(L);
 }
 
-/* The hook stays set: it costs nothing where nothing runs. The one for a spent meter, or the script's
- * own, is looked for. */
+/* The hook stays set, and with its interval but where the meter was spent: it costs nothing while nothing
+ * runs. A script may have set one of its own. */
 int lethe_meter_run(lua_State *L, int handler, int nargs, int nresults, struct lethe_meter *m) {
   struct lethe_meter *outer = active;
   int status;
   int64_t before = m->left;
   take(m, INTERVAL);
-  set_interval(L, INTERVAL);
   active = m;
   m->base = L;
+  if (lua_gethook(L) != hook) set_interval(L, INTERVAL);
   status = lua_pcall(L, nargs, nresults, handler);
   m->base = NULL;
+  if (m->spent) set_interval(L, INTERVAL);
   active = outer;
   if (m->spent) status = fail_spent(L, handler, m);
   if (outer) take(outer, before - m->left);

@@ -34,6 +34,7 @@ struct lethe_meter {
   int64_t left;   /* below 0: spent */
   int64_t until;  /* nanoseconds of CLOCK_MONOTONIC after which it counts as spent; 0: no clock */
   int64_t within; /* nanoseconds from the first look at the clock: until is set then; 0: no clock */
+  bool charged;   /* coroutines charge for themselves, as those of the sandbox: calls cost less */
   bool spent;     /* for good: every further call fails at once */
   bool late;      /* spent by the clock */
   unsigned fires; /* of the hook, for looking at the clock now and then */

@@ -69,6 +69,23 @@ describe("a hostile policy", function()
     end)
   end
 
+  it("made at random gets no further", function()
+    local program <const> = dofile("spec/support/hostile.lua")
+    local work <const> = tonumber(os.getenv("LETHE_WORK")) or 1
+    for seed = 1, math.max(10, math.tointeger(60 * work // 1)) do
+      local path = requests.file(("return { budget = 40000,\n on_hit = function(c) %s end,\n"
+        .. " on_evict = function(c) %s\n return c:queue('main'):back() end }")
+        :format(program(2 * seed), program(2 * seed + 1)))
+      local ok, result = pcall(requests.replay, path, 12, requests.records(
+        (requests.skewed(seed, 60, 40))))
+      os.remove(path)
+      assert.is_true(ok, result)
+      for _, failure in ipairs(result.failures) do
+        assert.is_true(failure.spent <= 1.1 * failure.budget, ("seed %d"):format(seed))
+      end
+    end
+  end)
+
   it("costs little more time than one that does nothing", function()
     local _, empty = run("spec/data/policies/empty.lua")
     local worst, slowest = 0, nil

@@ -1,7 +1,7 @@
--- What scripted eviction policies cost, beside the built-in ones and beside what a Lua program would
--- write: whole replays in alternating rounds of one run, the median of the rounds' quotients. A line
--- for each figure: its name, what was measured, the target or "-", and whether it was reached. Ratios
--- are speeds: more is faster. LETHE_WORK below 1 makes it short.
+-- What scripted eviction policies cost, beside the built-in ones and beside what a Lua program
+-- would write: whole replays in alternating rounds of one run, the median of the rounds' quotients.
+-- A line for each figure: its name, what was measured, the target or "-", and whether it was
+-- reached. Ratios are speeds: more is faster. LETHE_WORK below 1 makes it short.
 --
 --   build/lethe spec/bench/evict_script.lua [TRACE.oracleGeneral.bin]
 local policy = require "lethe.policy"
@@ -166,20 +166,24 @@ report("score as an expression / built-in gdsf", faster(native, by_expression), 
 
 local by_function <const> = ours({ score = gdsf }, CAPACITY)
 same_misses(native, by_function)
-report("score as a Lua function, its budget armed / built-in gdsf", faster(native, by_function), 0.5)
+report("score as a Lua function, its budget armed / built-in gdsf",
+  faster(native, by_function), 0.5)
 
 report("clock as rules / built-in clock", faster(ours("clock", CAPACITY), ours(CLOCK, CAPACITY)))
-report("sieve in Lua hooks / built-in sieve", faster(ours("sieve", CAPACITY), ours(SIEVE, CAPACITY)))
+report("sieve in Lua hooks / built-in sieve",
+  faster(ours("sieve", CAPACITY), ours(SIEVE, CAPACITY)))
 
-local hooks <const> = ours({ on_evict = back }, CAPACITY)
+-- In a file, as what nobody vouches for is; in a table, as part of the program.
+local file <const> = "spec/data/policies/empty.lua"
+local hooks <const> = ours(file, CAPACITY)
 local tables <const> = plain_tables(CAPACITY, 0, #ids)
 same_misses(hooks, tables)
 report("lru, Lua at eviction alone / plain Lua tables", faster(tables, hooks), 4)
+report("the same policy in a table", faster(tables, ours({ on_evict = back }, CAPACITY)))
 report("lru, Lua at eviction alone / built-in lru", faster(ours("lru", CAPACITY), hooks))
 
 -- A table of 4096 keys is full: each key that comes for another has it built anew.
 local last <const> = math.min(#ids, WORK < 1 and 5200 or 16000)
 local begin <const> = math.min(last - 100, WORK < 1 and 5000 or 15000)
 local ROUND <const> = plain_tables(COLLAPSE, begin, last)
-report("the same where a table of 4096 keys is full", faster(ROUND,
-  ours({ on_evict = back }, COLLAPSE)), 500)
+report("the same where a table of 4096 keys is full", faster(ROUND, ours(file, COLLAPSE)), 500)
