@@ -68,7 +68,7 @@ static void *grow(struct vat_heap *h, void *p, size_t kind, size_t osize, size_t
     if (is_full(h)) return refuse(h, p, kind, nsize, again);
   }
   if (!again && is_object && kind == LUA_TSTRING && nsize >= LARGE_STRING)
-    lethe_meter_note((int64_t)(nsize / COPIED_PER_UNIT)); /* H3 */
+    lethe_meter_note((int64_t)(nsize / COPIED_PER_UNIT));                            /* H3 */
   if (!again && is_object && is_due(h, by)) return refuse(h, p, kind, nsize, false); /* H1 */
   if (by > h->limit - h->used) return refuse(h, p, kind, nsize, again);
   void *q = h->alloc.realloc(h->alloc.ud, p, osize, nsize);

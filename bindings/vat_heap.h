@@ -40,7 +40,8 @@ struct vat_heap {
     size_t kind, size;
   } request;
 
-  uint64_t every, left; /* collect at every so-manieth object; 0: do not. How many are left until then */
+  uint64_t every,
+      left; /* collect at every so-manieth object; 0: do not. How many are left until then */
   uint64_t collections; /* that were made for that */
 };
 

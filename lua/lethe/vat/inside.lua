@@ -100,8 +100,8 @@ local function decode_all(vat, args, is_message)
   return marshal.decode(args.data, args.slots, function(name) return objects[name] end, is_message)
 end
 
--- Outcomes that cannot leave become rejections that say so. What was encoded to find out serves when
--- it leaves at once.
+-- Outcomes that cannot leave become rejections that say so. What was encoded to find out serves
+-- when it leaves at once.
 local function add_outcomes(vat, hooks, follow)
   local last, last_args
 
@@ -132,8 +132,8 @@ local function is_target(vat, x)
   return kind == "userdata" and (vat.promises.is(x) or presence_name(vat, x) ~= nil)
 end
 
--- What a message to x goes to, by name; or nil, and why it cannot be sent. A promise that the kernel
--- knows stays the target until its outcome has left, so that no message overtakes another.
+-- What a message to x goes to, by name; or nil, and why it cannot be sent. A promise that the
+-- kernel knows stays the target until its outcome has left, so that no message overtakes another.
 local function target(vat, x)
   if vat.promises.is(x) then
     local vref = vat.slots:slot(x)

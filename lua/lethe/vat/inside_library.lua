@@ -3,7 +3,8 @@
 -- host's and charges the meter:
 --
 --   pairs, next     go by the order of keys: integers, other numbers, strings by bytes, false,
---                   true, far objects in the order of their far(), presences by number; others raise
+--                   true, far objects in the order of their far(), presences by number; other keys
+--                   raise
 --   tostring, %s    give numbers in the order of asking in the place of addresses, so does %p
 --   setmetatable    takes everything, but __gc and __mode are fields like any other
 --   table.*, rawlen find a list's end by looking at elements alone; the operator # cannot be
