@@ -235,19 +235,24 @@ for family in parse(open(sys.argv[1]).read()):
 
   it("may be closed by what it asks", function()
     local asked = 0
-    server:watch({ stats = function()
+    local object = { stats = function()
       asked = asked + 1
       server:close()
       return {}
-    end }, "the end")
+    end }
+    server:watch(object, "the end")
     get(server, "/stats.json")
+    assert.is_table(object) -- watching keeps nothing alive
     assert.are.equal(1, asked)
   end)
 
   it("leaves out what fails, and serves the rest", function()
-    server:watch({ stats = function() error "no" end }, "broken")
-    server:watch({ stats = function() return { n = 1 } end }, "whole")
+    local broken = { stats = function() error "no" end }
+    local whole = { stats = function() return { n = 1 } end }
+    server:watch(broken, "broken")
+    server:watch(whole, "whole")
     assert.is_nil(object_named(server, "broken"))
-    assert.are.equal(1, object_named(server, "whole").stats.n)
+    assert.are.equal(whole.stats().n, object_named(server, "whole").stats.n)
+    assert.is_table(broken)
   end)
 end)
