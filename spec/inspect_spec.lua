@@ -147,8 +147,8 @@ describe("a live view", function()
   it("is read by Prometheus' own parser", function()
     local tracker <close> = assert(quota.new{ max = "1M", low_water = "512K" })
     local manager <close> = epoch.new{}
-    assert(manager:register())
-    tracker:account{ name = 'a "quoted\\" name\nin two lines' }
+    local handle = assert(manager:register())
+    local account <close> = tracker:account{ name = 'a "quoted\\" name\nin two lines' }
     local path = program.file((get(server, "/metrics")))
     local parsed = outside(([[/usr/bin/python3 -c '
 import sys
@@ -165,6 +165,8 @@ for family in parse(open(sys.argv[1]).read()):
     assert.is_truthy(parsed:find("gauge lethe_epoch_thread_limbo_objects"))
     assert.is_truthy(parsed:find([['a "quoted\\" name\nin two lines']], 1, true))
     assert.is_nil(parsed:find("Traceback"))
+    assert.is_not_nil(account)
+    assert.is_false(handle:pinned())
   end)
 
   it("draws in a browser what there is, and escapes it", function()
