@@ -167,8 +167,8 @@ local function suite(ordered)
           a:insert(i, v)
           b:insert(-i, v)
         end
+        assert.are.same({ 10, 10 }, { #a, #b })
       end
-      assert.are.same({ 10, 10 }, { #a, #b })
       collectgarbage()
       assert.are.same({ 0, 0 }, { #a, #b })
     end)

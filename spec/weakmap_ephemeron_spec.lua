@@ -47,8 +47,8 @@ local function suite(make)
       local v = { k }
       e:set(k, v)
       gone[1], gone[2] = k, v
+      assert.are.equal(1, #e)
     end
-    assert.are.equal(1, #e)
     collectgarbage()
     assert.are.equal(0, #e)
     collectgarbage() -- what had a finalizer goes in the second
@@ -84,8 +84,8 @@ local function suite(make)
       local keys = {}
       for i = 1, 10 do keys[i] = make() end
       for i = 1, 10 do e:set(keys[i], keys[i % 10 + 1]) end
+      assert.are.equal(10, #e)
     end
-    assert.are.equal(10, #e)
     collectgarbage()
     assert.are.equal(0, #e)
   end)

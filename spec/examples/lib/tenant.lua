@@ -1,7 +1,8 @@
 -- A tenant of together.lua, the function that its worker runs: reads blocks of a file through a
 -- cache under the account, as the trace in that file asks for them, and counts what it read in the
--- shared index and in two tables of its own, a count before the reference that relies on it.
--- Returns its figures.
+-- shared index and in two tables of its own, a count before the reference that relies on it. Its
+-- blocks stay with it until all tenants have read, so that they do press on each other. Returns its
+-- figures.
 local backend = require "lethe.backend"
 local cache = require "lethe.cache"
 
@@ -45,6 +46,8 @@ return function(o)
       assert(tables.refs:insert(entry, ("r"):rep(BLOCK)))
     end
   end
+  o.has_read:send(o.number)
+  o.leave:recv() -- closed when all have read
   assert(tables.refs:shutdown())
   assert(tables.counts:shutdown())
   local stats = blocks:stats()
