@@ -7,7 +7,7 @@
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 
-enum { TEXT_MAX = 1 << 24 };
+enum { TEXT_MAX = 1 << 24, TEXT_BUDGET = 10000000 };
 
 /* ---- files ------------------------------------------------------------------------------------ */
 
@@ -125,6 +125,20 @@ struct policy_text *policy_text_at(lua_State *L, int i) {
   return b ? b->what : NULL;
 }
 
+/* Whether the text, run once, gives what a policy may be; of which kind, only its user knows. */
+static bool gives_policy(lua_State *L, const struct policy_text *t, char *why, size_t size) {
+  struct lethe_meter m;
+  lethe_meter_init(&m, TEXT_BUDGET);
+  struct lethe_sandbox *sb = policy_text_run(L, t, &m, why, size);
+  if (!sb) return false;
+  int type = lua_type(lethe_sandbox_state(sb), -1);
+  lethe_sandbox_delete(sb);
+  if (type == LUA_TFUNCTION || type == LUA_TTABLE) return true;
+  snprintf(why, size, "%s: a policy's file must return a function or a table (got %s)", t->name,
+           lua_typename(L, type));
+  return false;
+}
+
 int policy_text_load(lua_State *L) {
   char why[400];
   const char *path = luaL_checkstring(L, 1);
@@ -132,8 +146,12 @@ int policy_text_load(lua_State *L) {
   struct policy_text *t;
   int rc = policy_text_read(&t, path, why, sizeof why);
   if (rc) return lethe_failf(L, rc, "%s", why);
-  lethe_box_hold(L, b, t);
-  return 1;
+  if (gives_policy(L, t, why, sizeof why)) {
+    lethe_box_hold(L, b, t);
+    return 1;
+  }
+  policy_text_put(t);
+  return lethe_failf(L, LETHE_EPOLICY, "%s", why);
 }
 
 void policy_text_open(lua_State *L) { lethe_class(L, &text_class); }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Policies given as text: a file's source, which each use of it runs in a sandbox of its own.
  *
- * policy.load(path) makes an object that keeps the text (lethe.policy.Text); a path in its place is
- * read when it is used. What a text returns, a function or a table, is left on the stack of the
+ * policy.load(path) makes an object that keeps the text (lethe.policy.Text), once it has seen it return
+ * a policy of some kind; a path in its place is read when it is used. What a text returns, a function or a table, is left on the stack of the
  * sandbox's state for whoever knows what kind of policy it wants. */
 #ifndef LETHE_BINDINGS_POLICY_TEXT_H
 #define LETHE_BINDINGS_POLICY_TEXT_H

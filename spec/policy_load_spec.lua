@@ -28,11 +28,33 @@ describe("policy.load", function()
     assert.are.equal("bad_policy", code)
   end)
 
-  it("reads what is wrong too: that is found where it is used", function()
-    local text <close> = assert(policy.load("README.md"))
+  it("refuses a file whose text does not return a function or a table", function()
+    local path = os.tmpname()
+    finally(function() os.remove(path) end)
+    local name = path:match("[^/]+$"):gsub("%p", "%%%0")
+    local no_policy = ": a policy's file must return a function or a table "
+    for text, expected in pairs{
+      ["this is no Lua"] = "^" .. name .. ":1: syntax error near 'is'$",
+      ["error('broken')"] = "^" .. name .. ":1: broken$",
+      ["return 3"] = "^" .. name .. no_policy .. "%(got number%)$",
+      ["local score = 1"] = "^" .. name .. no_policy .. "%(got nil%)$",
+      ["while true do end"] = "^policy passed its budget of 10000000 instructions$",
+    } do
+      local file = assert(io.open(path, "w"))
+      file:write(text)
+      file:close()
+      local loaded, message, code = policy.load(path)
+      assert.is_nil(loaded)
+      assert.matches(expected, message)
+      assert.are.equal("bad_policy", code)
+    end
+  end)
+
+  it("leaves to its user whether it is a policy for a cache or for a tracker", function()
+    local text <close> = assert(policy.load("lua/lethe/policy/sieve.lua"))
     local tracker, message, code = quota.new{ max = "1M", policy = text }
     assert.is_nil(tracker)
-    assert.matches("^README.md:1:", message)
+    assert.matches("^sieve.lua: ", message)
     assert.are.equal("bad_policy", code)
   end)
 

@@ -36,7 +36,8 @@ local make = require "lethe.evict.make"
 ---@class lethe.policy
 local M = {}
 
---- Reads a policy's file. What is in it is looked at where the policy is used.
+--- Reads a policy's file, and runs it once to see that it returns a function or a table. Whether
+--- that serves a cache or a tracker is found where it is used.
 ---@param path string
 ---@return lethe.policy.Text?
 ---@return string? message
