@@ -51,6 +51,16 @@ describe("a built-in policy and its script", function()
       end
     end)
 
+    it(("miss alike where sizes change, past the limit too: %s"):format(name), function()
+      for seed = 1, 3 do
+        local ids <const>, sizes <const> = requests.skewed(seed, 3000, 60), {}
+        for i, id in ipairs(ids) do sizes[i] = 1 + (id * 7 + i // 5 * seed) % 90 end
+        for _, limit in ipairs{ 40, 80, 600 } do
+          alike(name, { bytes = limit }, requests.records(ids, sizes), 0.06)
+        end
+      end
+    end)
+
     if records then
       it(("miss alike on the trace: %s"):format(name), function()
         local few <const> = WORK > 1 and records or records:sub(1, 24 * 20000)
