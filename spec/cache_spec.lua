@@ -43,6 +43,8 @@ local function specs(mode)
         errors.at_its_line(function() cache.new{ backend = store, limit = 1, ttl = 0 } end))
       assert.are.equal("write_depth must be an integer from 1 to 65536 (got 0)",
         errors.at_its_line(function() cache.new{ backend = store, limit = 1, write_depth = 0 } end))
+      assert.are.equal("policy must be a name, a function or a table (got number)",
+        errors.at_its_line(function() cache.new{ backend = store, limit = 1, policy = 3 } end))
     end)
 
     it("answers bad_policy, with the nearest name", function()

@@ -2,8 +2,10 @@
 -- in a worker, so that the loop here is free to answer it.
 
 local epoch = require "lethe.epoch"
+local errors = require "spec.support.errors"
 local inspect = require "lethe.inspect"
 local json = require "lethe.json"
+local loop = require "lethe.loop"
 local metrics = require "lethe.inspect.metrics"
 local program = require "spec.support.program"
 local quota = require "lethe.quota"
@@ -230,6 +232,12 @@ for family in parse(open(sys.argv[1]).read()):
     assert.error_matches(function() inspect.serve{ port = "80" } end, "port must be an integer")
     assert.error_matches(function() inspect.serve{ port = 70000 } end, "0 to 65535")
     assert.error_matches(function() inspect.serve{ title = 1 } end, "title must be a string")
+    assert.are.equal("loop must be a lethe.loop.Loop (got number)",
+      errors.at_its_line(function() inspect.serve{ loop = 3 } end))
+    local closed = loop.new()
+    closed:close()
+    assert.are.equal("loop is a closed lethe.loop.Loop",
+      errors.at_its_line(function() inspect.serve{ loop = closed } end))
     assert.error_matches(function() server:watch({}) end, "stats%(%)")
     assert.error_matches(function() server:watch(server) end, "inspect.Server")
     assert.error_matches(function() server:watch(epoch.new{}, 1) end, "string expected")

@@ -10,6 +10,7 @@
 -- reader, and figures are read only when somebody asks. It keeps its loop going until it is closed.
 
 local base = require "lethe.core.base"
+local check = require "lethe.quota.options"
 local core = require "lethe.core.inspect"
 local json = require "lethe.json"
 local loop = require "lethe.loop"
@@ -58,12 +59,13 @@ function M.serve(options)
   base.options(options, { "port", "loop", "title" }, 2)
   local port <const> = options.port or 0
   check_port(port)
+  local home <const> = check.object(options, "loop", "loop.Loop", 2) or loop.default()
   local title = options.title
   if title ~= nil and type(title) ~= "string" then
     error(("title must be a string (got %s)"):format(type(title)), 2)
   end
   local view = {
-    loop = options.loop or loop.default(),
+    loop = home,
     title = title or arg and arg[0] or "lethe",
     watched = watch.new(),
   }

@@ -16,7 +16,9 @@ local NO_LIMIT <const> = math.maxinteger
 ---@return string? message
 ---@return string? code
 function M.make(policy, own, level)
-  return policies.make(policy or "lru", own.bytes or own.limit or NO_LIMIT, 1, false, level + 1)
+  local limit <const> = own.bytes or own.limit or NO_LIMIT
+  local made, message, code = policies.make(policy or "lru", limit, 1, false, level + 1)
+  return made, message, code -- no tail call: levels count this function
 end
 
 --- Puts another policy in charge of a cache, or leaves the one that is and says why.
