@@ -211,8 +211,10 @@ static int l_val(lua_State *L) {
 static int l_slot(lua_State *L) {
   struct slots_port *p = slots_check(L);
   luaL_checkany(L, 2);
+  struct lethe_vref v = {.type = 'w'}; /* a weak collection has no name that may be said */
   uint32_t slot = slots_slotof(L, 2);
-  if (slot)
+  if (slot) lethe_slots_name(p->table, slot, &v);
+  if (v.type != 'w')
     slots_pushvref(L, p, slot);
   else
     luaL_pushfail(L);

@@ -131,9 +131,35 @@ static int l_take(lua_State *L) {
   return 4;
 }
 
-/* trim(self): memory that is not needed goes back */
+/* A copy of the table in a user value, which has as much room as it needs, takes its place. */
+static void renew(lua_State *L, int table) {
+  lua_getiuservalue(L, 1, table);
+  lua_newtable(L);
+  if (lua_getmetatable(L, 2)) lua_setmetatable(L, 3);
+  lua_pushnil(L);
+  while (lua_next(L, 2)) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, 3);
+  }
+  lua_setiuservalue(L, 1, table);
+  lua_settop(L, 1);
+}
+
+static int renew_all(lua_State *L) {
+  renew(L, SLOTS_VALUES);
+  renew(L, SLOTS_LOCALS);
+  renew(L, SLOTS_PINS);
+  return 0;
+}
+
+/* trim(self): memory that is not needed goes back. Without memory for that it stays. */
 static int l_trim(lua_State *L) {
-  lethe_slots_trim(slots_check(L)->table);
+  lua_settop(L, 1);
+  if (!lethe_slots_trim(slots_check(L)->table)) return 0;
+  lua_pushcfunction(L, renew_all);
+  lua_pushvalue(L, 1);
+  lua_pcall(L, 1, 0, 0);
   return 0;
 }
 

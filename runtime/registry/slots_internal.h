@@ -27,8 +27,8 @@ struct lethe_slots {
   /* Slots in chunks that do not move; number 0 is never handed out. */
   struct slots_chunk *chunks;
   size_t chunks_room, chunks_n;
-  uint32_t free; /* linked through next */
-  uint32_t used;
+  uint32_t free;       /* linked through next */
+  uint32_t used, peak; /* peak: the most since the last trim that said so */
   /* Name -> slot, open addressing with linear probing; 0 is an empty place. */
   uint32_t *hash;
   uint32_t hash_room; /* a power of two, or 0 */

@@ -153,7 +153,7 @@ int lethe_slots_add(struct lethe_slots *t, const struct lethe_vref *v, uint32_t 
     *s = (struct lethe_slot){.key = key_of(v), .instance = v->instance, .bits = LETHE_SLOT_USED};
     t->hash[look(t, s->key, s->instance)] = found;
     t->chunks[found / SLOTS_CHUNK].used++;
-    t->used++;
+    if (++t->used > t->peak) t->peak = t->used;
   }
   *slot = found;
   return LETHE_OK;
@@ -231,11 +231,14 @@ static void trim_hash(struct lethe_slots *t) {
     (void)rehash(t, room); /* without memory it stays as it is */
 }
 
-void lethe_slots_trim(struct lethe_slots *t) {
+bool lethe_slots_trim(struct lethe_slots *t) {
   if (t->backlog_first == t->backlog_n) free_backlog(t);
   trim_ring(t);
   trim_chunks(t);
   trim_hash(t);
+  if (t->peak <= SLOTS_CHUNK || t->used > t->peak / 4) return false;
+  t->peak = t->used;
+  return true;
 }
 
 void lethe_slots_read_stats(const struct lethe_slots *t, struct lethe_slots_stats *s) {
