@@ -55,6 +55,7 @@ share("specs", "spec -path spec/data -prune -o -name '*_spec.lua' -print")
 share("c_tests", "spec/c -name 'test_*.c'", true)
 share("benches", "spec/bench -maxdepth 1 -name '*.c' -o -name '*.lua'")
 share("fuzzers", "spec/fuzz -name '*.c'", true)
+share("mutants", "spec/mutants -name '*.lua'", true)
 
 -- ---- variants ---------------------------------------------------------------------------------
 
@@ -175,6 +176,17 @@ local function fuzz_steps(part, names, seconds)
   return part
 end
 
+-- Deliberate bugs, each of which tests must catch: every n-th.
+local function mutants(subject, n)
+  if #subject.mutants == 0 then return nil end
+  return {
+    name = n == 1 and "deliberate bugs are caught" or "some deliberate bugs are caught",
+    run = ("%sbuild/lethe build/t/test_slots build/t/test_slots_model && %s1200 build/lethe "
+      .. "spec/tools/mutants.lua %d"):format(MAKE, LIMIT, n),
+    counts = "tap",
+  }
+end
+
 -- ---- parts ------------------------------------------------------------------------------------
 
 local function plain_build()
@@ -191,7 +203,7 @@ local function subject_part(subject)
     VARIANTS.thread
   local part = { name = subject.name }
   add(part, c_tests(subject.c_tests, plain, 300), both_runners(subject.specs),
-    benches(subject.benches), build(address), build(thread),
+    benches(subject.benches), mutants(subject, 9), build(address), build(thread),
     add({}, c_tests(subject.c_tests, address, 300),
       c_tests(threaded(subject.c_tests), thread, 300)),
     add({}, specs(subject.specs, address, 300),
@@ -248,7 +260,7 @@ local function torture_part(subject)
   add(part, build(thread), c_tests(threaded(subject.c_tests), thread, 7200),
     specs(subject.specs, thread, 7200))
   local plain <const> = VARIANTS.plain
-  return add(part,
+  return add(part, mutants(subject, 1),
     briefly(c_tests(subject.c_tests, plain, 7200, VALGRIND)),
     briefly(specs(subject.specs, plain, 7200, VALGRIND)),
     briefly(specs(subject.specs, plain, 7200), "a restless collector", RESTLESS),
