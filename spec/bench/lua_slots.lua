@@ -5,10 +5,12 @@
 --
 -- The peer does the same with plain tables: it looks whether a name is one, has a weak table of
 -- presences and one of their names, what the kernel reaches and recognizes by name, presences whose
--- __gc puts their names into a dead-set, and lists sorted by bytes when the dead are brought out. It
--- knows nothing of exports, stores and weak collections but that it asks for them. Times are taken side by side in each round, and the
--- median ratio counts. Drops are timed once the collector has found them, and without the
--- collections that bring_out_your_dead makes itself. LETHE_WORK below 1 makes it short.
+-- __gc puts their names into a dead-set, and lists sorted by bytes when the dead are brought out.
+-- It knows nothing of exports, stores and weak collections but that it asks for them.
+--
+-- Times are taken side by side in each round, and the median ratio counts. Drops are timed once the
+-- collector has found them, and without the collections that bring_out_your_dead makes itself.
+-- LETHE_WORK below 1 makes it short.
 local base = require "lethe.core.base"
 local vat = require "lethe.vat"
 local loop = require("lethe.loop").default()
@@ -111,15 +113,14 @@ local function import_all(slots)
   end
   local again = now() - began
   collectgarbage("restart")
-  return kept, first, again, bytes
+  return first, again, bytes
 end
 
 -- Seconds of a first import, a re-delivery and a drop, of MANY of them; bytes of one.
 local function measure(slots, ours)
   local empty = ours and slots:stats().bytes or 0
-  local kept, first, again, bytes = import_all(slots)
+  local first, again, bytes = import_all(slots)
   if ours then bytes = bytes + slots:stats().bytes - empty end
-  kept = nil
   full()
   full()
   local began = now()
@@ -127,7 +128,7 @@ local function measure(slots, ours)
   local drop = now() - began
   -- it looks until it finds nothing: twice, since the first time it ran callbacks
   if ours then drop = drop - full() - full() end
-  return first, again, math.max(drop, 1e-9), bytes / MANY, kept
+  return first, again, math.max(drop, 1e-9), bytes / MANY
 end
 
 local function compare()
@@ -161,18 +162,15 @@ local function residue()
   slots:bring_out_your_dead()
   full()
   local before = collectgarbage("count") * 1024 + slots:stats().bytes
-  local kept = {}
   for i = 1, MANY do
-    kept[i] = slots:import(names[i])
+    slots:import(names[i])
   end
-  kept = nil
   slots:bring_out_your_dead()
   for _ = 1, 12 do -- Lua halves its table of strings once a cycle
     full()
   end
   local after = collectgarbage("count") * 1024 + slots:stats().bytes
   line("bytes left of each once all are retired", (after - before) / MANY, "bytes", 8)
-  return kept
 end
 
 -- ---- budgets ----------------------------------------------------------------------------------

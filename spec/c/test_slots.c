@@ -145,6 +145,60 @@ static void a_facet_has_the_slot_of_its_object(void **state) {
   lethe_slots_delete(t);
 }
 
+enum { SCATTERED = 3000 };
+
+/* Neighbours, names far apart, numbers that differ in high bits alone, what is stored. */
+static struct lethe_vref scattered(uint32_t i) {
+  static const char types[] = "oopd";
+  uint64_t n = i / 6;
+  struct lethe_vref v = {.type = types[i % 4], .own = i % 3 == 0};
+  v.id = i % 6 < 3 ? n : i % 6 == 3 ? n << 39 : n * 104729 % 999999999999999;
+  if (i % 6 == 5) {
+    v = (struct lethe_vref){.type = 'o', .own = true, .form = LETHE_VREF_VIRTUAL, .id = n % 3};
+    v.instance = (uint32_t)n;
+  }
+  return v;
+}
+
+static bool is_same(const struct lethe_vref *v, const struct lethe_vref *w) {
+  return w->type == v->type && w->own == v->own && w->form == v->form && w->id == v->id &&
+         w->instance == v->instance;
+}
+
+static void each_name_is_found_and_no_other(void **state) {
+  (void)state;
+  struct lethe_slots *t = new_table();
+  struct test_random random = test_seed("slots");
+  static uint32_t slots[SCATTERED], firsts[SCATTERED]; /* some of them are the same name */
+  memset(slots, 0, sizeof slots);
+  for (uint32_t i = 0; i < SCATTERED; i++) {
+    struct lethe_vref v = scattered(i);
+    for (firsts[i] = 0;; firsts[i]++) {
+      struct lethe_vref w = scattered(firsts[i]);
+      if (is_same(&v, &w)) break;
+    }
+  }
+  for (int step = 0; step < 30000; step++) {
+    uint32_t i = (uint32_t)test_below(&random, SCATTERED);
+    struct lethe_vref v = scattered(i);
+    uint32_t found = lethe_slots_find(t, &v), first = firsts[i];
+    assert_int_equal(found, slots[first]);
+    if (found) {
+      lethe_slots_at(t, found)->bits = LETHE_SLOT_USED;
+      lethe_slots_settle(t, found);
+      slots[first] = 0;
+    } else {
+      assert_int_equal(lethe_slots_add(t, &v, &slots[first]), LETHE_OK);
+      struct lethe_vref w;
+      lethe_slots_name(t, slots[first], &w);
+      assert_true(is_same(&v, &w));
+      lethe_slots_deliver(t, slots[first]);
+    }
+    if (step % 5000 == 0) lethe_slots_trim(t);
+  }
+  lethe_slots_delete(t);
+}
+
 /* ---- the state machine ------------------------------------------------------------------------ */
 
 static void a_name_goes_through_its_states(void **state) {
@@ -506,6 +560,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(names_are_read_and_written_one_way),
       cmocka_unit_test(a_facet_has_the_slot_of_its_object),
+      cmocka_unit_test(each_name_is_found_and_no_other),
       cmocka_unit_test(a_name_goes_through_its_states),
       cmocka_unit_test(a_callback_looks_at_the_slot_not_at_whom_it_was_queued_for),
       cmocka_unit_test(a_note_of_an_older_body_changes_nothing),

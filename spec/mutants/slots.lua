@@ -29,8 +29,9 @@ return {
   { "a slot is given up while a body's note is due",
     { TABLE, "s->bits != LETHE_SLOT_USED || s->bodies || s->recognizers",
       "s->bits != LETHE_SLOT_USED || s->recognizers" } },
-  { "a name's place in the hash table is emptied, and no other moved up",
-    { TABLE, "if (((i - home) & mask) < ((i - gap) & mask)) continue;", "if (home) continue;" } },
+  { "a block's place in the hash table is emptied, and no other moved up",
+    { REGISTRY .. "slots_names.c", "if (((i - home) & mask) < ((i - gap) & mask)) continue;",
+      "if (home + 1) continue;" } },
 
   -- ---- what keeps a name ----
   { "the last recognizer to go leaves no mark", both = true,
