@@ -382,7 +382,7 @@ static void names_come_in_the_order_of_their_bytes(void **state) {
   enum { N = sizeof names / sizeof *names };
   struct lethe_slots *t = new_table();
   struct test_random random = test_seed("slots");
-  size_t order[N];
+  size_t order[N] = {0};
   for (size_t i = 0; i < N; i++) {
     size_t j = (size_t)test_below(&random, i + 1);
     order[i] = order[j];
