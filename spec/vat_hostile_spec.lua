@@ -247,18 +247,18 @@ end)
 describe("a presence that dies while the vat's code is as deep as it gets", function()
   -- There a finalizer of Lua's has no room to run, and what it has to note would be lost.
   local DEEP <const> = [[
-    local x = ...
     local function waste() for i = 1, 20000 do local t = { {} } end end
     local function c(n) -- a level of the C stack each
-      if n == 0 then x = nil return waste() end
+      if n == 0 then kept = nil return waste() end
       local ok, message = pcall(c, n - 1)
       if not ok then error(message, 0) end
     end
     local function lua(n) -- the Lua stack
-      if n == 0 then x = nil waste() return 0 end
+      if n == 0 then kept = nil waste() return 0 end
       return 1 + lua(n - 1)
     end
-    return tostring(select(2, pcall(%s))):match("[%%a ]*overflow") or "done"]]
+    local _, message = pcall(%s)
+    return tostring(message):match("[%%a ]*overflow") or "done"]]
 
   for _, call in ipairs{ "c, 180", "c, 190", "c, 193", "c, 194", "c, 195", "c, 196", "c, 197",
     "c, 198", "c, 500", "lua, 100000", "lua, 190000", "lua, 1000000" } do
@@ -267,11 +267,14 @@ describe("a presence that dies while the vat's code is as deep as it gets", func
       local root = k:vat("v",
         "return { run = function(_, text, x) return load(text, '=c')(x) end }", { memory = "256M" })
       local w = k:vat("w", "return { far = function() return far{} end }")
+      local deep
       do
         local object = k:await(k:send(w, "far"))
-        k:await(k:send(root, "run", DEEP:format(call), object))
+        k:await(k:send(root, "run", "kept = ...", object))
+        deep = k:await(k:send(root, "run", DEEP:format(call)))
         object:close()
       end
+      if deep:find("overflow") then k:send(root, "run", "kept = nil") end
       k:run()
       k:reap("v")
       local records = k:transcript()
