@@ -27,8 +27,8 @@ describe("a vat that probes for the collector", function()
       for schedule, run in ipairs(runs) do
         for at = i, #plain, #probes.list do
           if run.said[at] ~= plain[at] then
-            error(("schedule %d, round %d:\n%s\n%s"):format(schedule, at // #probes.list + 1, plain[at],
-              run.said[at]))
+            error(("schedule %d, round %d:\n%s\n%s"):format(schedule, at // #probes.list + 1,
+              plain[at], run.said[at]))
           end
         end
       end
@@ -42,7 +42,8 @@ describe("a vat that probes for the collector", function()
   it("pays the same, to the instruction", function()
     local costs = talk.costs()
     for _, how in ipairs{
-      { mode = "generational" }, { mode = "stop" }, { alloc = 2 }, { alloc = 7, mode = "generational" },
+      { mode = "generational" }, { mode = "stop" }, { alloc = 2 },
+      { alloc = 7, mode = "generational" },
       { alloc = 100, partial = 1, reorder = 3 }, { partial = 0 }, { reorder = 5, delay = false },
       { delay = true },
     } do

@@ -19,17 +19,18 @@ describe("a vat's globals", function()
   after_each(close)
 
   it("are these and no others", function()
-    assert.are.equal("E _G _VERSION assert coroutine error far getmetatable ipairs load math next os "
-      .. "pairs pcall print promise rawequal rawget rawlen rawset select setmetatable string table "
-      .. "tonumber tostring type utf8 weak_map weak_set when xpcall",
+    assert.are.equal("E _G _VERSION assert coroutine error far getmetatable ipairs load math next "
+      .. "os pairs pcall print promise rawequal rawget rawlen rawset select setmetatable string "
+      .. "table tonumber tostring type utf8 weak_map weak_set when xpcall",
       v:run[[local names = {} for k in pairs(_G) do names[#names + 1] = k end
         return table.concat(names, " ")]])
   end)
 
   it("reach no more of the host than these", function()
     local function names(of)
-      return v:run(("local t = {} for k in pairs(%s) do t[#t + 1] = k end return table.concat(t, ' ')")
-        :format(of))
+      local text = "local t = {} for k in pairs(%s) do t[#t + 1] = k end "
+        .. "return table.concat(t, ' ')"
+      return v:run(text:format(of))
     end
     assert.are.equal("difftime", names("os"))
     assert.are.equal("byte char find format gmatch gsub len lower match pack packsize rep reverse "
@@ -71,8 +72,8 @@ describe("the order of keys in a vat", function()
   after_each(close)
 
   local MIXED <const> = [[
-    local t = { [3] = 1, [1] = 1, [-7] = 1, [2^53] = 1, [2.5] = 1, [-0.5] = 1, [math.huge] = 1, b = 1,
-      a = 1, ab = 1, [""] = 1, ["a\0"] = 1, ["\255"] = 1, B = 1, [true] = 1, [false] = 1 }
+    local t = { [3] = 1, [1] = 1, [-7] = 1, [2^53] = 1, [2.5] = 1, [-0.5] = 1, [math.huge] = 1,
+      b = 1, a = 1, ab = 1, [""] = 1, ["a\0"] = 1, ["\255"] = 1, B = 1, [true] = 1, [false] = 1 }
     local list = {}
     %s do list[#list + 1] = type(k) == "string" and ("%%q"):format(k) or tostring(k) end
     return table.concat(list, " ")]]
@@ -223,9 +224,9 @@ describe("values as text, in a vat,", function()
     local all = v:run([[
       local presence = ...
       local words = {}
-      local values = { {}, print, coroutine.create(print), coroutine.running(), presence, E(presence),
-        promise(), weak_map(), weak_set(), setmetatable({}, { __name = "Thing" }), far{},
-        (pairs{}), ("x"):gmatch("."), coroutine.wrap(print), io, load"return 1" }
+      local values = { {}, print, coroutine.create(print), coroutine.running(), presence,
+        E(presence), promise(), weak_map(), weak_set(), setmetatable({}, { __name = "Thing" }),
+        far{}, (pairs{}), ("x"):gmatch("."), coroutine.wrap(print), io, load"return 1" }
       for _, value in ipairs(values) do
         words[#words + 1] = tostring(value)
         words[#words + 1] = string.format("%s %p", value, value)
@@ -317,7 +318,8 @@ describe("metatables in a vat", function()
   end)
 
   it("are protected by __metatable", function()
-    assert.are.equal("locked", v:run"return getmetatable(setmetatable({}, { __metatable = 'locked' }))")
+    assert.are.equal("locked",
+      v:run"return getmetatable(setmetatable({}, { __metatable = 'locked' }))")
     assert.are.equal("code:1: cannot change a protected metatable",
       v:refusal"local t = setmetatable({}, { __metatable = 1 }) local u = setmetatable(t, nil)")
     assert.are.equal("string false false", v:run([[
@@ -340,8 +342,8 @@ describe("metatables in a vat", function()
         log[#log + 1] = table.concat(words, " ")
       end
       local mt = { name = "mt" }
-      for _, event in ipairs{ "add", "sub", "mul", "div", "mod", "pow", "unm", "idiv", "band", "bor",
-        "bxor", "shl", "shr", "bnot", "concat", "len", "lt", "le", "eq" } do
+      for _, event in ipairs{ "add", "sub", "mul", "div", "mod", "pow", "unm", "idiv", "band",
+        "bor", "bxor", "shl", "shr", "bnot", "concat", "len", "lt", "le", "eq" } do
         mt["__" .. event] = function(a, b)
           say(event, a, b)
           return event == "lt" or event == "le" or event == "eq" or event
@@ -444,14 +446,16 @@ describe("a presence", function()
 
   before_each(function()
     open()
-    presence = v.k:await(v.k:send(v.k:vat("w", "return { far = function() return far{} end }"), "far"))
+    local w = v.k:vat("w", "return { far = function() return far{} end }")
+    presence = v.k:await(v.k:send(w, "far"))
   end)
   after_each(close)
 
   it("cannot be stamped, looked into or taken for another", function()
     for _, text in ipairs{
-      "setmetatable(p, {})", "rawset(p, 1, 1)", "p.x = 1", "local y = p.x", "local y = rawget(p, 1)",
-      "local n = #p", "rawlen(p)", "next(p)", "for _ in pairs(p) do end", "table.insert(p, 1)", "p()",
+      "setmetatable(p, {})", "rawset(p, 1, 1)", "p.x = 1", "local y = p.x", "rawget(p, 1)",
+      "local n = #p", "rawlen(p)", "next(p)", "for _ in pairs(p) do end", "table.insert(p, 1)",
+      "p()",
       "local y = p + 1", "local y = p < p", "far(p)", "local y = p .. ''", "local y = -p",
     } do
       assert.matches("^code:1: ", v:refusal("local p = ... " .. text, presence))

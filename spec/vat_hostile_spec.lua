@@ -1,5 +1,5 @@
--- Vats whose code wants to hang, to fill the memory, to get out, or to break what is around it: that
--- ends the crank with a clear error, or the vat, and nobody else.
+-- Vats whose code wants to hang, to fill the memory, to get out, or to break what is around it:
+-- that ends the crank with a clear error, or the vat, and nobody else.
 local lethe = require "lethe"
 local shell = require "spec.support.vat_shell"
 
@@ -11,8 +11,8 @@ local function open()
   v = shell.new{ meter = METER, memory = MEMORY }
   other = v.k:vat("other", [[
     local heard = 0
-    return { hear = function() heard = heard + 1 return heard end, heard = function() return heard end,
-      far = function() return far{} end }]])
+    return { hear = function() heard = heard + 1 return heard end,
+      heard = function() return heard end, far = function() return far{} end }]])
 end
 
 local function close()
@@ -38,13 +38,16 @@ end
 local ENDLESS <const> = {
   ["a loop"] = "while true do end",
   ["a loop around pcall"] = "while true do pcall(error) end",
-  ["a loop inside pcall, again and again"] = "while true do pcall(function() while true do end end) end",
-  ["a message handler"] = "xpcall(function() while true do end end, function() while true do end end)",
+  ["a loop inside pcall, again and again"] =
+    "while true do pcall(function() while true do end end) end",
+  ["a message handler"] =
+    "xpcall(function() while true do end end, function() while true do end end)",
   ["a coroutine"] = "coroutine.wrap(function() while true do end end)()",
   ["coroutines without end"] = "while true do coroutine.wrap(function() end)() end",
   ["coroutines in coroutines"] =
     "local function f() return coroutine.wrap(f)() end while true do pcall(f) end",
-  ["coroutines that are kept"] = "local t = {} while true do t[#t % 50 + 1] = coroutine.create(print) end",
+  ["coroutines that are kept"] =
+    "local t = {} while true do t[#t % 50 + 1] = coroutine.create(print) end",
   ["a to-be-closed variable"] = [[
     local x <close> = setmetatable({}, { __close = function() while true do end end })
     while true do end]],
@@ -71,7 +74,8 @@ local ENDLESS <const> = {
   ["promises"] = "local function f() return when(1, f) end f()",
   ["messages"] = "while true do E(other):hear() end",
   ["messages that cannot be sent"] = "while true do pcall(function() E(other):hear(print) end) end",
-  ["large messages"] = "local t = {} for i = 1, 999 do t[i] = i end while true do E(other):hear(t) end",
+  ["large messages"] =
+    "local t = {} for i = 1, 999 do t[i] = i end while true do E(other):hear(t) end",
   ["metatables"] = "while true do setmetatable({}, {}) end",
   ["jobs of jobs"] = [[
     local function f() when(promise(), f) local p, r = promise() r(1) when(p, f) when(p, f) end
@@ -150,15 +154,17 @@ end)
 local CLEAR <const> = {
   ["an error"] = { "error('x')", "code:1: x" },
   ["an error that is nothing"] = { "error()", "nil" },
-  ["an error that cannot be sent"] = { "error(print)", "the result is a function, which cannot be sent" },
+  ["an error that cannot be sent"] =
+    { "error(print)", "the result is a function, which cannot be sent" },
   ["an error that fails to say what it is"] =
     { "error(setmetatable({ 1 }, { __tostring = error }))", "table: 0x[0-9a-f]+" },
   ["a finalizer that fails"] = { "local t = setmetatable({}, { __gc = error }) t = nil"
     .. " for i = 1, 9999 do t = {} end return 'nothing ran'", "value: nothing ran" },
-  ["a close that fails"] = { "local x <close> = setmetatable({}, { __close = function() error('c') end })",
-    "code:1: c" },
+  ["a close that fails"] =
+    { "local x <close> = setmetatable({}, { __close = function() error('c') end })", "code:1: c" },
   ["a stack without end"] =
-    { "local function f() local t <const> = pcall(f) return t end f() error('far up')", "code:1: far up" },
+    { "local function f() local t <const> = pcall(f) return t end f() error('far up')",
+      "code:1: far up" },
   ["recursion in C"] = { "local function f() return coroutine.wrap(f)() end f()",
     "code:1: C stack overflow" },
   ["a metatable that is its own index"] =
@@ -173,7 +179,8 @@ local CLEAR <const> = {
       "code:1: object length is not an integer" },
   ["an unknown method"] = { "return E(far{}):foo()", 'there is no method "foo"' },
   ["a method that is a number"] = { "return E(far{ foo = 7 }):foo()", 'there is no method "foo"' },
-  ["a method name that is none"] = { "local x = E(far{})[1]", "code:1: a method's name is a string" },
+  ["a method name that is none"] =
+    { "local x = E(far{})[1]", "code:1: a method's name is a string" },
   ["a forged presence"] = { "E({ slot = 'o-1' }):hear()",
     "code:1: E wants a presence, a promise or a far object %(got table%)" },
   ["a promise of itself"] = { "local p, r = promise() r(p) return p",

@@ -1,6 +1,6 @@
--- Twelve ways in which a vat's code might learn what the collector did, when its state was seeded, or
--- where things lie in memory. Each is source that returns a text; `p` is a presence that comes, is let
--- go of and comes again, `round` counts. What they say must be the same in every run.
+-- Twelve ways in which a vat's code might learn what the collector did, when its state was seeded,
+-- or where things lie in memory. Each is source that returns a text; `p` is a presence that comes,
+-- is let go of and comes again, `round` counts. What they say must be the same in every run.
 local M = {}
 
 ---{ name, source }
@@ -28,7 +28,8 @@ M.list = {
     return tostring(rawlen(log))]] },
   { "addresses", [[
     local words = {}
-    for i, x in ipairs{ {}, print, p, coroutine.create(print), (promise()), function() end, E(p) } do
+    local values = { {}, print, p, coroutine.create(print), (promise()), function() end, E(p) }
+    for i, x in ipairs(values) do
       words[i] = tostring(x) .. ("%s %p"):format(x, x)
     end
     return table.concat(words, ","):gsub("%d+", function(d) return (d) end)]] },
@@ -54,8 +55,9 @@ M.list = {
     return table.concat(words, " ")]] },
   { "stamps on presences", [[
     local words = {}
-    for i, fn in ipairs{ rawset, rawget, setmetatable, function(x) x.y = 1 end, function(x) return x.y end,
-      far, table.insert, rawlen, next, pairs, function(x) return #x end } do
+    for i, fn in ipairs{ rawset, rawget, setmetatable, function(x) x.y = 1 end,
+      function(x) return x.y end, far, table.insert, rawlen, next, pairs,
+      function(x) return #x end } do
       local ok, message = pcall(fn, p, {}, 1)
       words[i] = tostring(ok) .. tostring(message)
     end
@@ -71,7 +73,8 @@ M.list = {
     table.insert(t, "end")
     local at = 0
     for i = 1, 70 do if t[i] == "end" then at = at * 100 + i end end
-    return at .. " " .. rawlen(t) .. " " .. select("#", table.unpack(t)) .. tostring(table.remove(t))]] },
+    return at .. " " .. rawlen(t) .. " " .. select("#", table.unpack(t))
+      .. tostring(table.remove(t))]] },
   { "how a sort compares", [[
     local t, n, trail = {}, 0, 0
     for i = 1, 200 do t[i] = (i * i) % 17 end
@@ -87,7 +90,10 @@ M.list = {
     local function c(n) deep = n coroutine.wrap(c)(n + 1) end
     local _, message = pcall(c, 1)
     local first = deep
-    local function d(n) deep = n return setmetatable({}, { __index = function() return d(n + 1) end }).x end
+    local function d(n)
+      deep = n
+      return setmetatable({}, { __index = function() return d(n + 1) end }).x
+    end
     local _, other = pcall(d, 1)
     local function e(n) deep = n pcall(e, n + 1) return n end
     e(1)
@@ -96,7 +102,8 @@ M.list = {
     local words = {}
     local f, t = string.rep, { m = string.rep, n = math.floor, o = setmetatable, next = next }
     for i, fn in ipairs{
-      function() string.rep() end, function() f() end, function() t.m() end, function() t:n() end,
+      function() string.rep() end, function() f() end, function() t.m() end,
+      function() t:n() end,
       function() ("x"):rep({}) end, function() t.o(1) end, function() t.next() end,
       function() local y <const> = nil + 1 end, function() undefined.x = 1 end,
       function() string.gsub("x", "x", t.n) end, function() table.sort({ 1, "x" }) end,
@@ -125,11 +132,13 @@ M.list = {
   { "texts by the host's ways", [[
     local words = { ("%g %a %.3f"):format(1.5, 1.5, 2.25), tostring(0.1), tostring(tonumber("2,5")),
       ("\228"):upper(), tostring(("\228"):find("%a")), tostring("a" < "B"), tostring("Z" < "a"),
-      tostring("\228" < "z"), tostring(math.random(1000000)), tostring(os.time), tostring(os.clock) }
+      tostring("\228" < "z"), tostring(math.random(1000000)), tostring(os.time),
+      tostring(os.clock) }
     return table.concat(words, " ")]] },
 }
 
----The build of a vat that runs them: root:probe(i, p) -> text, root:waste(n), root:hold(p), root:drop().
+--- The build of a vat that runs them: root:probe(i, p) -> text, root:waste(n), root:hold(p),
+--- root:drop().
 ---@return string source
 function M.source()
   local words = { "local vat = ...\nroot, round, held = far{}, 0, {}\nlocal probes = {}\n" }

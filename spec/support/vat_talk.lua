@@ -1,5 +1,5 @@
--- A conversation with a vat that runs the probes of vat_probes.lua: what they said, what it cost, and
--- the transcript.
+-- A conversation with a vat that runs the probes of vat_probes.lua: what they said, what it cost,
+-- and the transcript.
 local json = require "lethe.json"
 local lethe = require "lethe"
 local marshal = require "lethe.vat.marshal"
@@ -34,7 +34,8 @@ function M.converse(schedule)
   return said, json.encode(k:transcript())
 end
 
----The instructions that each probe took, with the vat's driver in our hands. `plan(driver, crank)` may
+--- The instructions that each probe took, with the vat's driver in our hands. `plan(driver, crank)`
+--- may
 ---have it collected before each crank.
 ---@param plan fun(driver: table, crank: integer)?
 ---@return integer[]
