@@ -33,7 +33,11 @@ local function count(k)
     end
   end
   for item in k.queue:items() do
-    if item.notify then hold(item.kref, true) else hold_message(item) end
+    if item.notify then
+      hold(item.kref, true)
+    elseif not item.start then
+      hold_message(item)
+    end
   end
   for _, promise in pairs(k.counts.promises) do
     for _, message in ipairs(promise.queue) do

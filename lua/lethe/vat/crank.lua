@@ -113,6 +113,11 @@ function M.notify(k, vat, kref)
   return run(k, vat, { "notify", resolutions }, "notify", resolutions)
 end
 
+--- What the vat asked for while it was built leaves: a crank in which it hears nothing.
+function M.start(k, vat)
+  return run(k, vat, { "notify", {} }, "notify", {})
+end
+
 local METHODS <const> = {
   dropExports = "drop_exports", retireExports = "retire_exports", retireImports = "retire_imports",
 }

@@ -66,7 +66,7 @@ local function kernel_roots(k)
     roots[#roots + 1] = kref
   end
   for item in k.queue:items() do
-    if not item.notify then add_message(item) end
+    if not item.notify and not item.start then add_message(item) end
   end
   for _, promise in pairs(k.counts.promises) do
     if promise.args then add(promise.args.slots) end

@@ -282,7 +282,8 @@ local function add_crank(vat, api, env)
     return calls, lines
   end
 
-  --- Loads the vat's code, a chunk that is called as build(vat) and returns the root.
+  --- Loads the vat's code, a chunk that is called as build(vat) and returns the root. Whether it
+  --- asked for anything that is to leave.
   function api.build(name, text, chunk_name, mode)
     local build, message = load(text, chunk_name, mode, env)
     if not build then error(message, 0) end
@@ -290,9 +291,11 @@ local function add_crank(vat, api, env)
     if type(root) ~= "table" then
       error(format("a build returns the root, a table of methods (got %s)", type(root)), 0)
     end
+    if vat.slots:slot(root) then error("the root was sent before the build returned it", 0) end
     env.far(root)
     vat.slots:root(root)
     vat.promises.run()
+    return vat.calls[1] ~= nil or vat.lines[1] ~= nil
   end
 end
 

@@ -115,6 +115,7 @@ local function join(k, vat, driver, bounds)
   k.names[vat.name] = true
   k.vats[vat.name] = vat
   table.insert(k.living, vat)
+  if driver.pending then k.queue:push{ start = vat } end
   k.transcript:vat(bounds)
   local root = host.handle(k, vat.root)
   crank.end_doomed(k)

@@ -119,9 +119,13 @@ function M.new(how, bounds, syscall, level)
   local text, chunk_name, mode = source.read(how, bounds.name, level + 1)
   local state, message = core.new(bounds.memory)
   if not state then error(("vat %s: %s"):format(bounds.name, message), level + 1) end
-  local ok, why = state:call("build", bounds.meter or METER, bounds.name, text, chunk_name, mode)
-  if not ok then fail(state, bounds.name, why, level + 1) end
-  local self = setmetatable({ state = state, bounds = bounds, syscall = syscall }, Driver)
+  local ok, pending =
+    state:call("build", bounds.meter or METER, bounds.name, text, chunk_name, mode)
+  if not ok then fail(state, bounds.name, pending, level + 1) end
+  local self = setmetatable({
+    state = state, bounds = bounds, syscall = syscall,
+    pending = pending, -- it asked for something, which leaves with its next crank
+  }, Driver)
   if bounds.account then
     self.memory, message = memory.new(bounds.account, state, bounds.now)
     if not self.memory then fail(state, bounds.name, message, level + 1) end

@@ -26,6 +26,7 @@ end
 
 -- One thing from the queue; it need not come to a crank.
 local function take(k, item)
+  if item.start then return not item.start.ended and crank.start(k, item.start) or nil end
   if item.notify then
     if item.notify.ended then
       k.counts:sub(item.kref)
