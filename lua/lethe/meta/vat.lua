@@ -322,6 +322,31 @@ function vat.kernel(options) end
 ---@class lethe.vat.Kernel: lethe.Object
 local Kernel = {}
 
+--- What a vat's code is: a function without upvalues but _ENV; a text, a file or a module, each a
+--- chunk. It is called as build(vat), `vat.name` being its name, and returns the root object, a
+--- table of methods.
+---@alias lethe.vat.Build function|string|{ module: string }|{ file: string }
+
+--- The globals of a vat, beside Lua's own library; what of that shows the collector, a clock, an
+--- address or the host is not there, or says something else:
+---
+---   pairs, next         integers, other numbers, strings by bytes, false, true, far objects as
+---                       they were made so, presences by number; another key raises
+---   tostring, %s, %p    numbers, given when they are first asked for
+---   setmetatable        __gc and __mode are fields without a meaning
+---   table.*, rawlen     find a list's end by its elements; what the operator # says of a table
+---                       with holes stays Lua's, and may differ from run to run
+---   math.random         draws the same numbers in every vat; os has difftime alone; load takes text
+---@class lethe.vat.Environment
+---@field E fun(x: any): any E(x):method(...) and E(x).method(...) send to a presence, a promise or a
+--- far object; the message leaves with the crank, and a promise of its result is returned
+---@field when fun(x: any, ok: function?, err: function?): any a promise of what ok or err returns
+---@field promise fun(): any, function, function a promise, and what fulfils and rejects it
+---@field far fun(t: table): table the same, which goes by reference from now on; others are copied
+---@field weak_map fun(): lethe.vat.WeakMap
+---@field weak_set fun(): lethe.vat.WeakSet
+---@field print fun(...) a line for Kernel:stats().output
+
 ---@class lethe.vat.Resolution { vpid, rejected, args }, by position or by name
 ---@field vpid string
 ---@field rejected boolean
