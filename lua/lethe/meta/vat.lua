@@ -336,10 +336,11 @@ local Kernel = {}
 ---   setmetatable        __gc and __mode are fields without a meaning
 ---   table.*, rawlen     find a list's end by its elements; what the operator # says of a table
 ---                       with holes stays Lua's, and may differ from run to run
----   math.random         draws the same numbers in every vat; os has difftime alone; load takes text
+---   math.random         draws the same numbers in every vat
+---   os, load            difftime alone; text alone
 ---@class lethe.vat.Environment
----@field E fun(x: any): any E(x):method(...) and E(x).method(...) send to a presence, a promise or a
---- far object; the message leaves with the crank, and a promise of its result is returned
+---@field E fun(x: any): any E(x):method(...) and E(x).method(...) send to a presence, a promise or
+--- a far object; the message leaves with the crank, and a promise of its result is returned
 ---@field when fun(x: any, ok: function?, err: function?): any a promise of what ok or err returns
 ---@field promise fun(): any, function, function a promise, and what fulfils and rejects it
 ---@field far fun(t: table): table the same, which goes by reference from now on; others are copied
