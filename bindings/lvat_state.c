@@ -9,6 +9,7 @@
 
 #include "message.h"
 #include "object.h"
+#include "quota.h"
 #include "sandbox.h"
 #include "vat_heap.h"
 #include "vat_inside.h"
@@ -35,11 +36,10 @@ static int state_call(lua_State *L);
 static int state_plan(lua_State *L);
 static int state_stats(lua_State *L);
 static int state_collect(lua_State *L);
-static const luaL_Reg calls[] = {{"call", state_call},
-                                 {"plan", state_plan},
-                                 {"stats", state_stats},
-                                 {"collect", state_collect},
-                                 {NULL, NULL}};
+static int state_account(lua_State *L);
+static const luaL_Reg calls[] = {{"call", state_call},       {"plan", state_plan},
+                                 {"stats", state_stats},     {"collect", state_collect},
+                                 {"account", state_account}, {NULL, NULL}};
 static const struct lethe_class state_class = {
     .name = "lethe.vat.State", .end = end_state, .methods = calls};
 
@@ -64,7 +64,7 @@ static int l_new(lua_State *L) {
   char err[300];
   lethe_safepoint(L);
   int64_t limit = lua_isnoneornil(L, 1) ? (int64_t)LETHE_SANDBOX_MEMORY : lethe_checksize(L, 1);
-  struct lethe_box *b = lethe_box_new(L, &state_class, 0);
+  struct lethe_box *b = lethe_box_new(L, &state_class, 1);
   struct vat_state *v = lethe_zalloc(&lethe_alloc_libc, sizeof *v);
   if (!v) return lethe_nomemory(L);
   vat_heap_init(&v->heap, (size_t)limit, &lethe_alloc_libc);
@@ -218,6 +218,29 @@ static int state_collect(lua_State *L) {
   if (can) vat_heap_collect(&v->heap, lethe_sandbox_state(v->sandbox));
   lua_pushboolean(L, can);
   return 1;
+}
+
+/* ---- whose memory it is ----------------------------------------------------------------------- */
+
+/* As for a state that is tracked: an account that was closed counts nothing any more, one that collapsed
+ * gives no more memory. */
+static bool claim(void *ud, size_t n) {
+  struct lethe_quota_handle *h = ud;
+  int rc = lethe_quota_claim(h, (int64_t)n);
+  return rc == LETHE_OK || (rc != LETHE_ELIMIT && !lethe_quota_handle_condemned(h));
+}
+
+static void release(void *ud, size_t n) { lethe_quota_release(ud, (int64_t)n); }
+
+/* State:account(participation): what it uses, which was claimed through it, is the account's from now on.
+ * The participation is kept as long as the state is there. */
+static int state_account(lua_State *L) {
+  struct vat_state *v = lethe_check(L, 1, &state_class)->what;
+  struct participation *p = lethe_check(L, 2, &quota_participation_class)->what;
+  lua_settop(L, 2);
+  lua_setiuservalue(L, 1, 1);
+  vat_heap_account(&v->heap, &(struct vat_account){claim, release, &p->handle});
+  return 0;
 }
 
 static const luaL_Reg functions[] = {{"new", l_new}, {NULL, NULL}};

@@ -60,6 +60,14 @@ static void *refuse(struct vat_heap *h, void *p, size_t kind, size_t size, bool 
   return NULL;
 }
 
+static bool claim(const struct vat_heap *h, size_t n) {
+  return !h->account.claim || h->account.claim(h->account.ud, n);
+}
+
+static void release(const struct vat_heap *h, size_t n) {
+  if (h->account.claim) h->account.release(h->account.ud, n);
+}
+
 static void *grow(struct vat_heap *h, void *p, size_t kind, size_t osize, size_t nsize) {
   size_t by = nsize - osize;
   bool is_object = !p && kind, again = is_asked_again(h, p, kind, nsize);
@@ -70,9 +78,12 @@ static void *grow(struct vat_heap *h, void *p, size_t kind, size_t osize, size_t
   if (!again && is_object && kind == LUA_TSTRING && nsize >= LARGE_STRING)
     lethe_meter_note((int64_t)(nsize / COPIED_PER_UNIT));                            /* H3 */
   if (!again && is_object && is_due(h, by)) return refuse(h, p, kind, nsize, false); /* H1 */
-  if (by > h->limit - h->used) return refuse(h, p, kind, nsize, again);
+  if (by > h->limit - h->used || !claim(h, by)) return refuse(h, p, kind, nsize, again);
   void *q = h->alloc.realloc(h->alloc.ud, p, osize, nsize);
-  if (!q) return refuse(h, p, kind, nsize, again);
+  if (!q) {
+    release(h, by);
+    return refuse(h, p, kind, nsize, again);
+  }
   h->used += by;
   return q;
 }
@@ -85,11 +96,19 @@ void *vat_heap_allocate(void *ud, void *p, size_t osize, size_t nsize) {
   if (nsize == 0) {
     lethe_free(&h->alloc, p, osize);
     h->used -= osize;
+    release(h, osize);
     return NULL;
   }
   void *q = h->alloc.realloc(h->alloc.ud, p, osize, nsize);
-  if (q) h->used -= osize - nsize;
+  if (!q) return NULL;
+  h->used -= osize - nsize;
+  if (osize > nsize) release(h, osize - nsize);
   return q;
+}
+
+void vat_heap_account(struct vat_heap *h, const struct vat_account *account) {
+  release(h, h->used);
+  h->account = account ? *account : (struct vat_account){NULL, NULL, NULL};
 }
 
 /* ---- collections ------------------------------------------------------------------------------ */

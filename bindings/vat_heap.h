@@ -26,10 +26,19 @@
 
 #include "lethe/base.h"
 
+/* Whose memory it is, if anybody's: what the heap grows by is claimed, what it shrinks by released. Both
+ * may be called at any moment, and call no Lua. */
+struct vat_account {
+  bool (*claim)(void *ud, size_t n);
+  void (*release)(void *ud, size_t n);
+  void *ud;
+};
+
 struct vat_heap {
   struct lethe_alloc alloc;
-  size_t used, limit; /* bytes */
-  size_t pace;        /* past which Lua is made to collect */
+  struct vat_account account; /* claim NULL: nobody's */
+  size_t used, limit;         /* bytes */
+  size_t pace;                /* past which Lua is made to collect */
   bool started;
   bool resting; /* it collects where it must, only */
   bool exhausted;
@@ -52,6 +61,9 @@ void *vat_heap_allocate(void *ud, void *p, size_t osize, size_t nsize);
 void vat_heap_start(struct vat_heap *h, lua_State *L);
 /* A full collection with finalizers, between calls. */
 void vat_heap_collect(struct vat_heap *h, lua_State *L);
+/* From now on it is that account's, which has granted the bytes that are used; NULL: nobody's, and what it
+ * uses is released. */
+void vat_heap_account(struct vat_heap *h, const struct vat_account *account);
 /* Whether a request failed for good, or was not asked again. */
 bool vat_heap_exhausted(const struct vat_heap *h);
 /* A collection at every n-th object from now on, in Lua's generational mode or the other; 0: as it

@@ -293,3 +293,120 @@ describe("a presence that dies while the vat's code is as deep as it gets", func
     end)
   end
 end)
+
+-- ---- what others send -------------------------------------------------------------------------
+
+describe("a vat that is sent more than it can hold", function()
+  local k, small, big
+
+  before_each(function()
+    k = lethe.vat.kernel{}
+    small = k:vat("small", [[
+      local kept = {}
+      return { take = function(_, ...) kept = { ... } return "took it" end,
+        ask = function(_, x) return when(E(x):give(), function() return "got it" end) end }]],
+      { memory = "2M" })
+    big = k:vat("big", [[
+      return { throw = function(_, x, n, ...) return E(x):take(("x"):rep(n), ...) end,
+        tables = function(_, x, n)
+          local t = {}
+          for i = 1, n do t[i] = {} end
+          return E(x):take(t)
+        end,
+        give = function() return ("x"):rep(1 << 20) end, far = function() return far{} end }]])
+  end)
+  after_each(function()
+    assert.are.same({}, k:stats().ended)
+    assert.is_true(k:check())
+    k:close()
+  end)
+
+  it("refuses that message, and goes on", function()
+    for _, case in ipairs{ { "throw", 300000 }, { "throw", 1 << 20 }, { "tables", 7000 },
+      { "tables", 100000 } } do
+      local value, message, code = k:await(k:send(big, case[1], small, case[2]))
+      assert.are.same({ nil, "rejected" }, { value, code })
+      assert.matches("^a message of %d+ bytes is too large for a vat with 2097152 of memory$", message)
+    end
+    assert.are.equal("took it", k:await(k:send(big, "throw", small, 200000)))
+    assert.are.equal("took it", k:await(k:send(big, "tables", small, 5000)))
+  end)
+
+  it("refuses an answer, and holds nothing of what came with either", function()
+    assert.matches("too large", select(2, k:await(k:send(small, "ask", big))))
+    do
+      local object = k:await(k:send(big, "far"))
+      assert.matches("too large", select(2, k:await(k:send(big, "throw", small, 300000, object))))
+    end
+    k:collect()
+    assert.are.equal(1, #k:clist("small"))
+  end)
+end)
+
+-- ---- whose memory it is -----------------------------------------------------------------------
+
+describe("a vat under a quota account", function()
+  local tracker, account, k, root
+
+  before_each(function()
+    tracker = lethe.quota.new{ max = "1G" }
+    account = tracker:account{ name = "vats", max = "2M" }
+    k = lethe.vat.kernel{}
+    root = k:vat("v", [[
+      local kept = {}
+      return { eat = function(_, n) for i = 1, n do kept[i] = ("x"):rep(10000) .. i end end,
+        waste = function(_, n) for i = 1, n do local t = ("x"):rep(10000) .. i end return n end,
+        drop = function() kept = {} end } ]], { account = account })
+  end)
+  after_each(function()
+    k:close()
+    assert.are.equal(0, account:used())
+    assert.is_true(tracker:check())
+    tracker:close()
+  end)
+
+  it("claims what it holds, and gives it back", function()
+    local before = account:used()
+    assert.is_true(before > 100000 and before < 1000000)
+    k:await(k:send(root, "eat", 50))
+    assert.is_true(account:used() > before + 500000)
+    k:await(k:send(root, "drop"))
+    k:reap("v")
+    assert.is_true(account:used() < before + 100000)
+  end)
+
+  it("does with little room what it can", function()
+    assert.are.equal(3000, k:await(k:send(root, "waste", 3000)))
+    assert.are.same({}, k:stats().ended)
+  end)
+
+  it("ends where the account has no room left, and takes no more than there is", function()
+    local peak = 0
+    local elsewhere = lethe.vat.kernel{}
+    local poor = elsewhere:vat("poor", "return { ok = function() return 'ok' end }")
+    local promise = k:send(root, "eat", 1000)
+    k:run()
+    for _, each in ipairs(tracker:top(1)) do peak = each.peak end
+    assert.is_true(peak <= 2 << 20)
+    assert.are.equal("vat v has ended (memory)", promise:value())
+    assert.are.equal(0, account:used())
+    assert.are.equal("ok", elsewhere:await(elsewhere:send(poor, "ok")))
+    elsewhere:close()
+  end)
+
+  it("is not made where there is none", function()
+    local small = tracker:account{ name = "small", max = "10K" }
+    assert.matches("vat w: .*small", select(2, pcall(k.vat, k, "w", "return {}", { account = small })))
+    assert.are.equal(0, small:used())
+  end)
+
+  it("is collected when a pass asks it for memory", function()
+    k:await(k:send(root, "eat", 30))
+    k:await(k:send(root, "drop"))
+    local before = account:used()
+    tracker:reclaim(100000)
+    assert.is_true(account:used() < before - 200000)
+    assert.are.same({}, k:stats().ended)
+    assert.are.equal(1, k:await(k:send(root, "waste", 1)))
+  end)
+end)

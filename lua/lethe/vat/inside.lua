@@ -251,6 +251,12 @@ local function add_deliveries(vat, api)
     if result then slots:decide(result, promise) end
   end
 
+  --- A message that is not taken apart: what came with it counts as delivered all the same.
+  function api.refuse(names, result, message)
+    for _, name in ipairs(names) do slots:import(name) end
+    if result then slots:decide(result, promises.settled(true, message)) end
+  end
+
   function api.notify(resolutions)
     slots:notify(resolutions)
   end

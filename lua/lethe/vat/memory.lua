@@ -1,7 +1,6 @@
---- The memory of a vat under a quota account: what its state holds is claimed when a crank ends,
--- and before anything of that crank leaves. A pass that asks the vat for memory has its heap
--- collected,
--- which nothing inside can tell.
+--- The memory of a vat under a quota account: every byte of its state is claimed before it is
+-- there. Where the account has no room the vat ends, as at a limit of its own. A pass that asks the
+-- vat for memory has its heap collected, which nothing inside can tell.
 
 local M = {}
 
@@ -9,20 +8,7 @@ local M = {}
 local Memory = {}
 Memory.__index = Memory
 
--- Claims, or gives back, the difference; nil and a message where the account has no room.
-function Memory:settle()
-  local more <const> = (self.state:stats()) - self.claimed
-  if more > 0 then
-    local ok, message = self.participation:claim(more)
-    if not ok then return nil, message end
-  elseif more < 0 then
-    self.participation:release(-more)
-  end
-  self.claimed = self.claimed + more
-  return true
-end
-
---- The participation ends, and what was claimed comes back.
+--- The participation ends; the state was closed before.
 function Memory:close()
   self.participation:destroy()
 end
@@ -34,21 +20,19 @@ end
 ---@return lethe.vat.Memory?
 ---@return string? message
 function M.new(account, state, now)
-  local self = setmetatable({ state = state, claimed = 0, age = now() }, Memory)
+  local age <const> = now()
   local participation, message = account:participant{
-    get_oldest = function() return self.age end,
-    reclaim = function()
-      if not state:collect() then return nil end
-      self:settle()
-      return "partial"
-    end,
+    get_oldest = function() return age end,
+    reclaim = function() return state:collect() and "partial" or nil end,
   }
   if not participation then return nil, message end
-  self.participation = participation
-  local ok, why = self:settle()
-  if ok then return self end
-  self:close()
-  return nil, why
+  local ok, why = participation:claim((state:stats()))
+  if not ok then
+    participation:destroy()
+    return nil, why
+  end
+  state:account(participation)
+  return setmetatable({ participation = participation }, Memory)
 end
 
 return M

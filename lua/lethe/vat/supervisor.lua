@@ -6,6 +6,7 @@
 -- of the crank has left: what the vat asked for comes out at the crank's end, or not at all.
 
 local core = require "lethe.core.vat"
+local marshal = require "lethe.vat.marshal"
 local memory = require "lethe.vat.memory"
 local output = require "lethe.vat.output"
 local source = require "lethe.vat.source"
@@ -14,17 +15,18 @@ local M = {}
 
 -- Of a vat that was given none: code that never returns ends all the same, within seconds.
 local METER <const> = 1000000000
+local MEMORY <const> = 64 << 20
+
+-- What data takes at most while it is taken apart: so many bytes for each of its own, and for each
+-- table in it.
+local TEXT <const>, TABLE <const> = 5, 150
 
 ---@class lethe.vat.StateDriver
 local Driver = {}
 Driver.__index = Driver
 
--- Gives the kernel what the vat asked for, if there is room for what it holds now.
+-- Gives the kernel what the vat asked for.
 local function emit(self, calls, lines)
-  if self.memory then
-    local ok, message = self.memory:settle()
-    if not ok then return nil, message, "memory" end
-  end
   output.add(self.bounds, lines)
   for _, call in ipairs(calls) do
     self.syscall[call[1]](table.unpack(call, 2, call.n + 1))
@@ -41,14 +43,28 @@ local function crank(self, name, ...)
   return emit(self, calls, lines)
 end
 
+-- What is wrong with data of another vat's: taken apart it could fill this one's memory.
+local function complaint(self, data)
+  if type(data) ~= "string" or #data * (TEXT + TABLE / 3) <= self.most // 2 then return nil end
+  local tables = select(2, data:gsub("|", "|")) -- or more: texts may have it too
+  if #data * TEXT + tables * TABLE <= self.most // 2 then return nil end
+  return ("a message of %d bytes is too large for a vat with %d of memory"):format(#data, self.most)
+end
+
 function Driver:deliver(vref, method, args, result)
+  local message = complaint(self, args.data)
+  if message then return crank(self, "refuse", args.slots, result, message) end
   return crank(self, "deliver", vref, method, args.data, args.slots, result)
 end
 
 function Driver:notify(resolutions)
   local list = {}
   for i, each in ipairs(resolutions) do
-    list[i] = { each[1], each[2], { data = each[3].data, slots = each[3].slots } }
+    local message = complaint(self, each[3].data)
+    list[i] = {
+      each[1], each[2] or message ~= nil,
+      { data = message and marshal.text(message) or each[3].data, slots = each[3].slots },
+    }
   end
   return crank(self, "notify", list)
 end
@@ -99,8 +115,8 @@ function Driver:stats()
 end
 
 function Driver:close()
-  if self.memory then self.memory:close() end
   self.state:close()
+  if self.memory then self.memory:close() end
 end
 
 local function fail(state, name, why, level)
@@ -117,13 +133,14 @@ end
 ---@return lethe.vat.StateDriver
 function M.new(how, bounds, syscall, level)
   local text, chunk_name, mode = source.read(how, bounds.name, level + 1)
-  local state, message = core.new(bounds.memory)
+  local state, message = core.new(bounds.memory or MEMORY)
   if not state then error(("vat %s: %s"):format(bounds.name, message), level + 1) end
   local ok, pending =
     state:call("build", bounds.meter or METER, bounds.name, text, chunk_name, mode)
   if not ok then fail(state, bounds.name, pending, level + 1) end
   local self = setmetatable({
     state = state, bounds = bounds, syscall = syscall,
+    most = bounds.memory or MEMORY,
     pending = pending, -- it asked for something, which leaves with its next crank
   }, Driver)
   if bounds.account then
