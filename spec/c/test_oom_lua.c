@@ -183,6 +183,7 @@ static int install(lua_State *L) {
                                      {"lethe.core.cache", luaopen_lethe_core_cache},
                                      {"lethe.core.epoch", luaopen_lethe_core_epoch},
                                      {"lethe.core.evict", luaopen_lethe_core_evict},
+                                     {"lethe.core.sim", luaopen_lethe_core_sim},
                                      {"lethe.core.loop", luaopen_lethe_core_loop},
                                      {"lethe.core.policy", luaopen_lethe_core_policy},
                                      {"lethe.core.quota", luaopen_lethe_core_quota},

@@ -47,22 +47,19 @@ function Pool.__close(pool)
 end
 
 -- At most n workers for these jobs; there may be none, where the system refuses threads.
-local function open(trace, jobs, n)
-  local pool = setmetatable({ workers = {}, jobs = worker.channel(), rows = worker.channel(),
-    pending = {} }, Pool)
+local function hire(pool, trace, jobs, n)
   for i = 1, n do
     local w = worker.spawn({ module = "lethe.sim.worker" }, trace, pool.jobs, pool.rows)
     if not w then break end
     pool.workers[i] = w
   end
-  if #pool.workers == 0 then return pool end
+  if #pool.workers == 0 then return end
   for _, job in ipairs(jobs) do
     pool.pending[job.number] = job
     pool.jobs:send{ number = job.number, policy = job.policy, name = job.name, size = job.size,
       capacity = job.capacity, unit = job.unit, seed = job.seed }
   end
   pool.jobs:close() -- what is in it will still be taken
-  return pool
 end
 
 -- Once all workers have ended, the last rows are there, then no more come.
@@ -115,7 +112,9 @@ function M.run(plan, done)
   local here, elsewhere = share_out(plan, done)
   local n = math.min(plan.workers or core.processors(), MOST, #elsewhere)
   if n < 2 and #here == 0 or plan.workers == 1 or not can_wait() then n = 0 end
-  local pool <close> = open(plan.trace, n > 0 and elsewhere or {}, n)
+  local pool <close> = setmetatable({ workers = {}, pending = {}, jobs = worker.channel(),
+    rows = worker.channel() }, Pool)
+  hire(pool, plan.trace, elsewhere, n)
   if #pool.workers == 0 then
     table.move(elsewhere, 1, #elsewhere, #here + 1, here)
   end
