@@ -202,7 +202,7 @@ env: ## print the export lines with which a stock lua5.4 finds the built modules
 # ---- testing ------------------------------------------------------------------------------------
 
 suite = CC='$(CC)' CLANG='$(CLANG)' LUA='$(LUA)' LUAROCKS='$(LUAROCKS)' MAKE='$(MAKE)' \
-  JOBS='$(JOBS)' $(LUA) spec/tools/suite.lua
+  JOBS='$(JOBS)' PART='$(PART)' $(LUA) spec/tools/suite.lua
 whole = $(suite) $(if $(SAN),variant $(SAN),test)
 
 .PHONY: test
@@ -211,7 +211,7 @@ test: ## set up, then all checks and tests; with SAN=address or thread that vari
 	@$(whole)
 
 .PHONY: check
-check: ## the same without set-up
+check: ## the same without set-up; PART='weak maps' runs the parts whose names contain that
 	@$(whole)
 
 .PHONY: torture

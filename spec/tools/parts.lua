@@ -202,7 +202,7 @@ local function subject_part(subject)
   local plain <const>, address <const>, thread <const> = VARIANTS.plain, VARIANTS.address,
     VARIANTS.thread
   local part = { name = subject.name }
-  add(part, c_tests(subject.c_tests, plain, 300), both_runners(subject.specs),
+  add(part, build(plain), c_tests(subject.c_tests, plain, 300), both_runners(subject.specs),
     benches(subject.benches), mutants(subject, 9), build(address), build(thread),
     add({}, c_tests(subject.c_tests, address, 300),
       c_tests(threaded(subject.c_tests), thread, 300)),
