@@ -3,5 +3,4 @@ std = "lua54"
 max_line_length = 100
 exclude_files = { "build", "lua_modules", "spec/data" }
 
--- Specs may look at the first of a walk.
-files["spec"] = { std = "+busted", ignore = { "512" }, max_line_length = 110 }
+files["spec"] = { std = "+busted" }

@@ -288,7 +288,7 @@ tidy: ## clang-tidy (.clang-tidy says which checks) and cppcheck over runtime/ a
 .PHONY: lint
 lint: tidy ## luacheck, shellcheck, clang-tidy, cppcheck
 	@luacheck -q --no-color lua spec bindings --exclude-files lua/lethe/meta
-	@luacheck -q --no-color lua/lethe/meta --ignore 212 241 --max-line-length 120
+	@luacheck -q --no-color lua/lethe/meta --ignore 212 241
 	@shellcheck .ci/run spec/tools/*.sh
 
 C_FILES := $(STRICT) $(HEADERS) $(wildcard spec/examples/c/*.c) $(wildcard runtime/*/*.h runtime/*/*/*.h bindings/*.h spec/*/*.h)

@@ -326,7 +326,8 @@ describe("a vat that is sent more than it can hold", function()
       { "tables", 100000 } } do
       local value, message, code = k:await(k:send(big, case[1], small, case[2]))
       assert.are.same({ nil, "rejected" }, { value, code })
-      assert.matches("^a message of %d+ bytes is too large for a vat with 2097152 of memory$", message)
+      assert.matches("^a message of %d+ bytes is too large for a vat with 2097152 of memory$",
+        message)
     end
     assert.are.equal("took it", k:await(k:send(big, "throw", small, 200000)))
     assert.are.equal("took it", k:await(k:send(big, "tables", small, 5000)))
@@ -396,7 +397,8 @@ describe("a vat under a quota account", function()
 
   it("is not made where there is none", function()
     local small = tracker:account{ name = "small", max = "10K" }
-    assert.matches("vat w: .*small", select(2, pcall(k.vat, k, "w", "return {}", { account = small })))
+    assert.matches("vat w: .*small",
+      select(2, pcall(k.vat, k, "w", "return {}", { account = small })))
     assert.are.equal(0, small:used())
   end)
 

@@ -168,8 +168,8 @@ describe("E in a vat", function()
       function root:log() return log end
       E(far{ start = function() log[#log + 1] = "started" end }):start()
       return root]] }))
-    assert.matches("the root was sent before the build returned it", select(2, pcall(k.vat, k, "bad",
-      "local root = far{} E(root):start() return root")))
+    assert.matches("the root was sent before the build returned it",
+      select(2, pcall(k.vat, k, "bad", "local root = far{} E(root):start() return root")))
   end)
 end)
 

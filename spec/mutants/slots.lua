@@ -10,7 +10,8 @@ return {
   -- ---- bodies, notes, callbacks ----
   { "a callback compares generations",
     { SLOTS, "bool acts = s->bits & LETHE_SLOT_COLLECTED;",
-      "bool acts = s->bits & LETHE_SLOT_COLLECTED && note_at(t, i)->generation == s->generation;" } },
+      "bool acts = s->bits & LETHE_SLOT_COLLECTED\n"
+        .. "  && note_at(t, i)->generation == s->generation;" } },
   { "a note does not compare generations",
     { SLOTS, "if (s->generation == generation) s->bits", "if (generation) s->bits" } },
   { "delivery leaves a name in the dead-set",
@@ -40,7 +41,8 @@ return {
     { SLOTS, "if (--s->recognizers > 0) return;\n  if (slots_is_import(s)",
       "--s->recognizers;\n  if (slots_is_import(s)" },
     { BOYD, "s->bits & LETHE_SLOT_RECOGNIZABLE && s->recognizers == 0",
-      "s->bits & LETHE_SLOT_RECOGNIZABLE && (s->recognizers == 0 || s->bits & LETHE_SLOT_RETIRED)" } },
+      "s->bits & LETHE_SLOT_RECOGNIZABLE\n"
+        .. "  && (s->recognizers == 0 || s->bits & LETHE_SLOT_RETIRED)" } },
   { "the last mention in stored data makes nobody suspect", both = true,
     { SLOTS, "if (--s->vdata > 0) return;", "if (--s->vdata > 0 || s->vdata == 0) return;" } },
   { "stored data does not keep an import", both = true,
@@ -68,7 +70,8 @@ return {
     { BOYD, "s->bits & LETHE_SLOT_RECOGNIZABLE && s->recognizers == 0",
       "s->bits & LETHE_SLOT_RECOGNIZABLE" } },
   { "a name that lost its recognizers is never retired", both = true,
-    { BOYD, "!(s->bits & (LETHE_SLOT_DROP | LETHE_SLOT_RETIRED))", "!(s->bits & LETHE_SLOT_DROP)" } },
+    { BOYD, "!(s->bits & (LETHE_SLOT_DROP | LETHE_SLOT_RETIRED))",
+      "!(s->bits & LETHE_SLOT_DROP)" } },
   { "a dropped name stays reachable for the kernel's record", both = true,
     { BOYD, "s->bits &= ~(unsigned)LETHE_SLOT_REACHABLE;\n    t->so_far.dropped++;",
       "t->so_far.dropped++;" } },
@@ -85,7 +88,8 @@ return {
   { "a dead collection's keys stay recognized", both = true,
     { LUA .. "slots_weak.lua", "for slot in next, keys do", "for slot in next, {} do" } },
   { "a retired name stays in weak collections",
-    { LUA .. "slots_weak.lua", "if t then t.entries[slot] = nil end", "if false then return t end" } },
+    { LUA .. "slots_weak.lua", "if t then t.entries[slot] = nil end",
+      "if false then return t end" } },
   { "a key that is set again is recognized again", both = true,
     { LUA .. "slots_weak.lua", "elseif t.entries[slot] == nil then", "else" },
     { LUA .. "slots_weak.lua", "t.entries, value)\n  else\n    t.entries[slot] = value\n  end",
@@ -100,8 +104,8 @@ return {
     { LUA .. "slots_boyd.lua", "  stores.delete(self, of, slot)\n", "" } },
   { "promises that are new in a notification are not sorted",
     { LUA .. "slots_promises.lua", "table.sort(batch, base.less)", "table.sort(batch)\n"
-      .. "  for i = 1, #batch // 2 do\n    batch[i], batch[#batch + 1 - i] = batch[#batch + 1 - i], "
-      .. "batch[i]\n  end" } },
+      .. "  for i = 1, #batch // 2 do\n"
+      .. "    batch[i], batch[#batch + 1 - i] = batch[#batch + 1 - i], batch[i]\n  end" } },
   { "a promise that was told before is told like a new one", both = true,
     { LUA .. "slots_promises.lua", "of.known[promise] = { rejected, value }\n    if", "if" },
     { LUA .. "slots_promises.lua", "collect(self, of, list, {}, vref, of.known[promise])",

@@ -1,10 +1,10 @@
 -- Puts deliberate bugs into a copy of the sources, one at a time, and sees that tests catch them:
 --
---   build/lethe spec/tools/mutants.lua [N [FIRST]]     every N-th of spec/mutants/slots.lua, from the
---                                                      FIRST on; all by default
+--   build/lethe spec/tools/mutants.lua [N [FIRST]]     every N-th of spec/mutants/slots.lua, from
+--                                                      the FIRST on; all by default
 --
--- A bug is caught by the C tests, by the rules' specs, or by scripts under one engine; one that lies
--- below the engines must be caught under both. Ends with code 1 if one was not.
+-- A bug is caught by the C tests, by the rules' specs, or by scripts under one engine; one that
+-- lies below the engines must be caught under both. Ends with code 1 if one was not.
 package.path = "./?.lua;" .. package.path
 local function number(text)
   return math.max(math.tointeger(tonumber(text or "1")) or 1, 1)
@@ -36,9 +36,9 @@ end
 
 -- A copy whose objects are as new as its sources: only what a bug changes is compiled.
 local function copy()
-  assert(run(("rm -rf %s && mkdir -p %s/build && cp -a Makefile runtime bindings lua spec %s && "
-    .. "cp -a build/o build/files build/embed.c build/liblethe.a build/lethe %s/build"):format(SCRATCH,
-    SCRATCH, SCRATCH, SCRATCH)))
+  local command <const> = "rm -rf @ && mkdir -p @/build && cp -a Makefile runtime bindings lua "
+    .. "spec @ && cp -a build/o build/files build/embed.c build/liblethe.a build/lethe @/build"
+  assert(run((command:gsub("@", SCRATCH))))
 end
 
 -- The text with one substitution; raises where it has no place, or several.

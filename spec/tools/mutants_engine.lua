@@ -1,5 +1,5 @@
--- For spec/tools/mutants.lua: scripts with their logs, and random ones against the naive model, under
--- one engine. Ends with code 1 where one differs.
+-- For spec/tools/mutants.lua: scripts with their logs, and random ones against the naive model,
+-- under one engine. Ends with code 1 where one differs.
 package.path = "./?.lua;" .. package.path
 local logs = require "spec.support.vat_logs"
 local script = require "lethe.vat.script"

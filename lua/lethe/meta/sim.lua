@@ -17,8 +17,8 @@ function Trace:objects() end
 ---@return integer
 function Trace:bytes() end
 
---- requests, objects, bytes (the footprint), requested (the bytes of all requests), skipped (records
---- of size 0) and format ("synthetic" for one that was made up).
+--- requests, objects, bytes (the footprint), requested (the bytes of all requests), skipped
+--- (records of size 0) and format ("synthetic" for one that was made up).
 ---@return table<string, integer|string>
 function Trace:stats() end
 

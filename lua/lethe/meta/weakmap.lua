@@ -29,8 +29,8 @@ function weakmap.ephemeron() end
 
 --- What weak and strong maps have in common. Keys are all numbers or all strings, as the first one
 --- was, until `clear`. Numbers compare by value, strings by bytes. `#map` is `map:len()`;
---- `pairs(map)` goes over live entries, in key order if the map is ordered, and no mutation on the way disturbs
---- it; `a == b` is true for maps with the same keys and identical live values.
+--- `pairs(map)` goes over live entries, in key order if the map is ordered, and no mutation on the
+--- way disturbs it; `a == b` is true for maps with the same keys and identical live values.
 ---@class lethe.weakmap.WeakMap: lethe.Object
 ---@operator len: integer
 local WeakMap = {}
