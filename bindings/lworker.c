@@ -34,7 +34,7 @@ static void end_parent(struct lethe_state *s, void *what, bool closed) {
 
 const struct lethe_class worker_parent_class = {.name = "lethe.worker.Parent", .end = end_parent};
 
-static struct worker *self_of(lua_State *L) {
+struct worker *worker_self(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &key_self);
   struct worker *w = lua_touserdata(L, -1);
   lua_pop(L, 1);
@@ -43,7 +43,7 @@ static struct worker *self_of(lua_State *L) {
 
 /* parent() -> Parent | nil */
 static int l_parent(lua_State *L) {
-  struct worker *w = self_of(L);
+  struct worker *w = worker_self(L);
   if (!w) {
     lua_pushnil(L);
     return 1;

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * lethe.core.worker: making workers, and what a Lua state keeps of those that it made until they end,
- * or until it does. */
+ * or until it does.
+ *
+ * A state that is a worker's leaves those that still run at its end to the state that made it,
+ * where they are orphans: their maker is closed to them, and they go on. They are cancelled when
+ * that one ends and has nobody to leave them to, or when a worker above them is cancelled. */
 #include <stdio.h>
 #include <string.h>
 
@@ -13,8 +17,16 @@ static char key_keeper; /* registry: the state's keeper */
 
 /* ---- a state's workers ------------------------------------------------------------------------ */
 
+/* workers belongs to the state's thread. Orphans come from other threads: the lock is for them, for
+ * closed and for heir. Each worker of the state holds the keeper, each keeper its heir. */
 struct keeper {
+  struct lethe_ref refs;
+  struct worker *self; /* whose state this is, or NULL; borrowed */
   struct lethe_list workers;
+  pthread_mutex_t lock;
+  struct lethe_list orphans;
+  bool closed;         /* the state ends: nobody is taken in */
+  struct keeper *heir; /* closed: who takes them instead, or NULL */
 };
 
 enum { PATIENCE = 1 }; /* seconds that a state's end waits for its workers */
@@ -78,32 +90,121 @@ static void last_words(const struct worker *w) {
           (int)(p->n - head), (const char *)p->bytes + head);
 }
 
-/* The state ends: its workers are cancelled, and waited for. Those that do not end in time go on
- * until the process ends; nothing of this state is in their hands. */
-static void end_keeper(struct lethe_state *s, void *what, bool closed) {
-  struct keeper *k = what;
+static struct keeper *keeper_get(struct keeper *k) {
+  if (k) lethe_ref_get(&k->refs);
+  return k;
+}
+
+void keeper_put(struct keeper *k) {
+  while (k && lethe_ref_put(&k->refs)) {
+    struct keeper *heir = k->heir;
+    pthread_mutex_destroy(&k->lock);
+    lethe_free(mem, k, sizeof *k);
+    k = heir;
+  }
+}
+
+/* It is nobody's any more; whether it ended in time. */
+static void let_go(struct worker *w, double until) {
+  if (worker_wait(w, until)) {
+    worker_reap(w);
+    if (is_unheard(w)) last_words(w);
+  } else {
+    pthread_detach(w->thread);
+  }
+}
+
+/* With the lock: those that have ended since. */
+static void reap_orphans(struct keeper *k) {
+  LETHE_LIST_EACH_SAFE(node, &k->orphans) {
+    struct worker *w = lethe_container_of(node, struct worker, orphan);
+    if (!worker_wait(w, 0)) continue;
+    lethe_list_remove(node);
+    let_go(w, 0);
+    worker_put(w);
+  }
+}
+
+/* Whether somebody takes it in: k, its heir, or the heir's. It leaves the list that it was in. */
+static bool adopt(struct keeper *k, struct worker *w) {
+  while (k) {
+    pthread_mutex_lock(&k->lock);
+    bool open = !k->closed;
+    struct keeper *heir = k->heir;
+    if (open) {
+      reap_orphans(k);
+      lethe_list_remove(&w->orphan);
+      lethe_list_push(&k->orphans, &worker_get(w)->orphan);
+    }
+    pthread_mutex_unlock(&k->lock);
+    if (open) return true;
+    k = heir;
+  }
+  return false;
+}
+
+/* Who takes over what the state leaves; NULL: it is cancelled. */
+static struct keeper *heir_of(const struct keeper *k) {
+  if (!k->self) return NULL;
+  pthread_mutex_lock(&k->self->lock);
+  bool cancelled = k->self->cancelled;
+  pthread_mutex_unlock(&k->self->lock);
+  return cancelled ? NULL : k->self->home;
+}
+
+/* No orphans come after this; those that are there are the list's. */
+static void close_keeper(struct keeper *k, struct keeper *heir, struct lethe_list *orphans) {
   struct lethe_list *node;
+  pthread_mutex_lock(&k->lock);
+  k->closed = true;
+  k->heir = keeper_get(heir);
+  while ((node = lethe_list_shift(&k->orphans)) != NULL) lethe_list_push(orphans, node);
+  pthread_mutex_unlock(&k->lock);
+}
+
+/* Its maker ends: a worker that runs is left to the heir, or cancelled. */
+static void leave(struct keeper *heir, struct worker *w) {
+  w->left = !worker_wait(w, 0) && adopt(heir, w);
+  if (!w->left) worker_cancel(w);
+  lethe_channel_close(w->to);
+  lethe_channel_end(w->from);
+}
+
+/* Those of before go to the heir too; who is refused is cancelled, and stays in the list. */
+static void leave_orphans(struct keeper *heir, struct lethe_list *orphans) {
+  LETHE_LIST_EACH_SAFE(node, orphans) {
+    struct worker *w = lethe_container_of(node, struct worker, orphan);
+    if (adopt(heir, w))
+      worker_put(w);
+    else
+      worker_cancel(w);
+  }
+}
+
+/* The state ends. Its workers are left to its heir; else they are cancelled, and waited for: those
+ * that do not end in time go on until the process ends. Nothing of this state is in their hands. */
+static void end_keeper(struct lethe_state *s, void *what, bool closed) {
+  struct keeper *k = what, *heir = heir_of(k);
+  struct lethe_list orphans, *node;
   (void)s;
   (void)closed;
-  LETHE_LIST_EACH(each, &k->workers) {
-    struct worker *w = lethe_container_of(each, struct worker, node);
-    worker_cancel(w);
-    lethe_channel_close(w->to);
-    lethe_channel_end(w->from);
-  }
+  lethe_list_init(&orphans);
+  close_keeper(k, heir, &orphans);
+  LETHE_LIST_EACH(each, &k->workers) leave(heir, lethe_container_of(each, struct worker, node));
+  leave_orphans(heir, &orphans);
   double until = lethe_clock_monotonic() + PATIENCE;
   while ((node = lethe_list_shift(&k->workers)) != NULL) {
     struct worker *w = lethe_container_of(node, struct worker, node);
-    if (worker_wait(w, until)) {
-      worker_reap(w);
-      if (is_unheard(w)) last_words(w);
-    } else {
-      pthread_detach(w->thread);
-    }
+    if (!w->left) let_go(w, until);
     w->maker = NULL;
     if (!lethe_channel_give_up(&w->notice)) worker_put(w);
   }
-  lethe_free(mem, k, sizeof *k);
+  while ((node = lethe_list_shift(&orphans)) != NULL) {
+    struct worker *w = lethe_container_of(node, struct worker, orphan);
+    let_go(w, until);
+    worker_put(w);
+  }
+  keeper_put(k);
 }
 
 static const struct lethe_class keeper_class = {.name = "lethe.worker.Keeper", .end = end_keeper};
@@ -119,7 +220,10 @@ static struct keeper *keeper_of(lua_State *L) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &key_keeper);
     struct keeper *k = lethe_zalloc(mem, sizeof *k);
     if (!k) lethe_nomemory(L);
+    lethe_ref_init(&k->refs);
+    pthread_mutex_init(&k->lock, NULL);
     lethe_list_init(&k->workers);
+    lethe_list_init(&k->orphans);
     lethe_box_hold(L, b, k);
     lua_pop(L, 1);
   }
@@ -173,6 +277,8 @@ static bool make_state(lua_State *from, struct worker *w) {
 /* Into the keeper's list, with a notice of its end. */
 static void keep(lua_State *L, struct keeper *k, struct worker *w) {
   struct lethe_item *item;
+  k->self = worker_self(L);
+  w->home = keeper_get(k);
   lethe_list_push(&k->workers, &worker_get(w)->node);
   w->maker = lethe_state(L);
   w->notice.loop = w->maker_loop;

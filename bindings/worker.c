@@ -29,6 +29,7 @@ void worker_put(struct worker *w) {
   lethe_packed_free(w->results);
   if (w->loop) lethe_loop_put(w->loop);
   if (w->maker_loop) lethe_loop_put(w->maker_loop);
+  keeper_put(w->home);
   if (w->name) lethe_free(mem, w->name, strlen(w->name) + 1);
   pthread_cond_destroy(&w->over);
   pthread_mutex_destroy(&w->lock);
@@ -55,6 +56,7 @@ struct worker *worker_new(const char *name, size_t limit) {
   pthread_mutex_init(&w->lock, NULL);
   init_condition(&w->over);
   lethe_list_init(&w->node);
+  lethe_list_init(&w->orphan);
   w->limit = limit;
   w->outcome = WORKER_FAILED;
   bool made = lethe_channel_new(&w->to, LETHE_UNBOUNDED) == LETHE_OK &&

@@ -11,6 +11,8 @@
 #include "message.h"
 #include "stop.h"
 
+struct keeper;
+
 enum worker_outcome { WORKER_DONE, WORKER_FAILED, WORKER_CANCELLED };
 
 struct worker {
@@ -46,6 +48,10 @@ struct worker {
   struct lethe_waiter notice; /* of the end */
   unsigned joiners;
   bool joined;
+  struct keeper *home; /* its state's; held */
+  bool left;           /* its state has ended, and left it to another */
+
+  struct lethe_list orphan; /* in the list of whom it was left to, by that one's lock */
 };
 
 /* ---- worker.c: without a maker's Lua state ---------------------------------------------------- */
@@ -67,12 +73,16 @@ bool worker_wait(struct worker *w, double until);
 extern const struct lethe_class worker_class, worker_parent_class, worker_channel_class;
 void worker_open_channels(lua_State *L);
 void worker_open_starting(lua_State *L);
+/* NULL is ignored. */
+void keeper_put(struct keeper *k);
 
 /* ---- lworker.c: in the worker's thread --------------------------------------------------------- */
 
 /* Runs it all, in a protected call, with the worker, a light userdata; leaves true if it went well. The
  * results, or the message, are the worker's then. */
 int worker_main(lua_State *L);
+/* Whose state this is; NULL: no worker's. */
+struct worker *worker_self(lua_State *L);
 /* Called there when it is cancelled. */
 void worker_on_cancel(struct worker *w);
 

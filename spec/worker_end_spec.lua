@@ -54,6 +54,30 @@ describe("a process with workers", function()
     end)
   end
 
+  it("cancels those too whose maker ended before, however far down they were made", function()
+    local out, err, code = run([[
+      local channel = worker.channel()
+      local function nest(channel, depth, nest)
+        local function body()
+          local _ <close> = setmetatable({}, { __close = function() io.write("closed ") end })
+          channel:send("ready")
+          require("lethe.loop").default():sleep(100)
+        end
+        if depth == 0 then return body() end
+        local worker = require "lethe.worker"
+        for i = 1, 2 do worker.spawn(load(nest), channel, depth - 1, nest) end
+      end
+      local w = worker.spawn(nest, channel, 2, string.dump(nest))
+      assert(select("#", w:join()) == 0)
+      for i = 1, 4 do assert(channel:recv() == "ready") end
+      io.write("4 run ")
+      io.flush()
+    ]])
+    assert.are.equal("", err)
+    assert.are.equal("4 run " .. ("closed "):rep(4), out)
+    assert.are.equal(0, code)
+  end)
+
   it("runs what is to be closed in them, and waits for that", function()
     local out, err, code = run([[
       local w = worker.spawn(function()

@@ -243,6 +243,44 @@ describe("a worker", function()
       assert.are.same({ gone, gone }, channel:recv())
     end)
 
+    it("part when the maker ends: its worker finds it closed, and goes on", function()
+      local channel = worker.channel()
+      local w = worker.spawn(function(channel)
+        local spawn = require("lethe.worker").spawn
+        spawn(function(channel)
+          local parent = require("lethe.worker").parent()
+          local own = require("lethe.worker").spawn(function()
+            return require("lethe.worker").parent():recv()
+          end)
+          own:send("still here")
+          channel:send{ parent:recv() }
+          channel:send{ table.pack(parent:recv()), table.pack(parent:send(1)) }
+          channel:send(own:join())
+        end, channel):send("drained first")
+      end, channel)
+      assert.is_true(select("#", w:join()) == 0)
+      assert.are.same({ "drained first" }, channel:recv())
+      local gone = { nil, "the worker's maker has ended", "closed", n = 3 }
+      assert.are.same({ gone, gone }, channel:recv())
+      assert.are.equal("still here", channel:recv())
+    end)
+
+    it("end together when the maker is cancelled", function()
+      local channel = worker.channel()
+      local w = worker.spawn(function(channel)
+        require("lethe.worker").spawn(function(channel)
+          local _ <close> = setmetatable({}, { __close = function() channel:send("closed") end })
+          channel:send("ready")
+          while true do end
+        end, channel)
+        require("lethe.loop").default():sleep(100)
+      end, channel)
+      assert.are.equal("ready", channel:recv())
+      w:cancel()
+      assert.are.equal("cancelled", select(3, w:join()))
+      assert.are.equal("closed", channel:recv())
+    end)
+
     it("wait on their loops: other tasks go on", function()
       local ticks = 0
       local function tick() ticks = ticks + 1 end

@@ -46,7 +46,9 @@ function worker.channel(capacity) end
 function worker.parent() end
 
 --- Closing it cancels. One that is only collected goes on; when this state ends it is cancelled,
---- and waited for at most a second. An error of one that nobody joins goes to lethe.on_error.
+--- and waited for at most a second. A worker's own workers go on when it ends, until the state
+--- that made it does, and find parent() closed; they are cancelled with it when it is cancelled.
+--- An error of one that nobody joins goes to lethe.on_error.
 ---@class lethe.worker.Worker: lethe.Object
 local Worker = {}
 
