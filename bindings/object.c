@@ -61,7 +61,11 @@ const char *lethe_typename(lua_State *L, int arg) {
 static int l_tostring(lua_State *L) {
   const struct lethe_class *c = lua_touserdata(L, lua_upvalueindex(1));
   struct lethe_box *b = luaL_checkudata(L, 1, c->name);
-  if (b->what)
+  char label[128] = "";
+  if (b->what && c->label) c->label(b->what, label, sizeof label);
+  if (*label)
+    lua_pushfstring(L, "%s: %p \"%s\"", c->name, lua_topointer(L, 1), label);
+  else if (b->what)
     lua_pushfstring(L, "%s: %p", c->name, lua_topointer(L, 1));
   else
     lua_pushfstring(L, "%s (closed)", c->name);

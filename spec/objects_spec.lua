@@ -88,6 +88,23 @@ local function specs(mode)
       end
     end)
 
+    it("tell their name, where they have one", function()
+      local tracker <close> = lethe.quota.new{ max = "1M" }
+      local account <close> = tracker:account{ name = "some" }
+      local unnamed <close> = tracker:account{}
+      local object = { get_oldest = type, reclaim = type }
+      local cache <close> = lethe.cache.new{ backend = { load = type }, limit = 1, name = "of it" }
+      local worker <close> = lethe.worker.new{ run = function() end, name = "busy" }
+      for named, name in pairs{
+        [account] = ' "some"', [account:weak()] = ' "some"', [unnamed] = "",
+        [account:participant(object)] = ' "some"', [cache] = ' "of it"', [worker] = ' "busy"',
+      } do
+        assert.are.equal("lethe." .. lethe.type(named) .. name,
+          (tostring(named):gsub(": 0x%x+", "", 1)))
+      end
+      worker:join()
+    end)
+
     it("are closed by their scope", function()
       local kept
       do
