@@ -43,6 +43,26 @@ describe("making maps", function()
     end
   end)
 
+  it("points at the caller of get_or_create, which looks the key up first", function()
+    local maps = { weakmap.new(), weakmap.new{ ordered = false }, weakmap.new():upgrade() }
+    for _, map in ipairs(maps) do
+      local make = function() return {} end
+      map:insert(1, map)
+      assert.are.equal("bad argument #1 to 'get_or_create' (number or string expected, got nil)",
+        errors.at_its_line(function() map:get_or_create(nil, make) end))
+      assert.are.equal("bad argument #1 to 'get_or_create' (a key cannot be nan)",
+        errors.at_its_line(function() map:get_or_create(0 / 0, make) end))
+      assert.are.equal(
+        "bad argument #1 to 'get_or_create' (the keys of this map are numbers (got a string))",
+        errors.at_its_line(function() map:get_or_create("one", make) end))
+      assert.are.equal("bad argument #2 to 'get_or_create' (function expected, got nil)",
+        errors.at_its_line(function() map:get_or_create(2) end))
+      map:close()
+      assert.are.equal("attempt to use a closed lethe." .. lethe.type(map),
+        errors.at_its_line(function() map:get_or_create(1, make) end))
+    end
+  end)
+
   it("names its classes", function()
     local map = weakmap.new()
     assert.are.equal("weakmap.WeakMap", lethe.type(map))

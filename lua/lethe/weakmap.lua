@@ -83,8 +83,22 @@ local function check_function(n, name, fn)
   error(("bad argument #%d to '%s' (function expected, got %s)"):format(n, name, type(fn)), 3)
 end
 
-function Map.get_or_create(map, key, create)
+local function get(map, key)
   local value = map:get(key)
+  return value -- no tail call: an error of get names this line
+end
+
+-- The value at the key; misuse is get_or_create's, and its caller's.
+local function get_of(map, key)
+  local ok, value = pcall(get, map, key)
+  if ok then return value end
+  local misuse = type(value) == "string" and value:match("^.-:%d+: (.*)$")
+  if not misuse then error(value, 0) end
+  error((misuse:gsub("'get'", "'get_or_create'", 1)), 3)
+end
+
+function Map.get_or_create(map, key, create)
+  local value = get_of(map, key)
   if value ~= nil then return value, false end
   check_function(2, "get_or_create", create)
   local made = create(key)
