@@ -30,14 +30,13 @@ static void seen(struct lcache_watcher *self, const struct lethe_cache_key *key,
                  bool hit) {
   struct watcher *w = lethe_container_of(self, struct watcher, watcher);
   int64_t limit = lethe_cache_policy(w->cache->c)->limit;
-  (void)hit;
   if (w->running) return;
   w->running = true;
   if (limit != w->limit) {
     w->limit = limit;
     lethe_shadow_resize(w->shadow, limit);
   }
-  lethe_shadow_seen(w->shadow, key, size);
+  lethe_shadow_seen(w->shadow, key, size, hit);
   w->running = false;
   if (w->ended) free_watcher(w);
 }
