@@ -46,7 +46,7 @@ end
 for _ = 1, TENANTS do assert(has_read:recv()) end
 for _ = 1, 500 do -- until the pass that may be running has ended
   if tracker:used() <= MAX then break end
-  lethe.loop.sleep(0.01)
+  lethe.loop.default():sleep(0.01)
 end
 local used_by_all = tracker:used()
 leave:close()
