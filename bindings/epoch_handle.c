@@ -148,7 +148,8 @@ static int l_register(lua_State *L) {
   int rc = epoch_attend(p);
   if (rc) {
     lethe_settle(L);
-    return lethe_fail(L, rc);
+    if (rc != LETHE_EFULL) return lethe_fail(L, rc);
+    return lethe_failf(L, rc, "as many threads as the epoch manager's max_threads are registered");
   }
   p->refs++;
   p->handled = true;

@@ -102,9 +102,10 @@ describe("register", function()
     local worker = require "lethe.worker"
     local m <close> = epoch.new{ max_threads = 1 }
     local h = m:register()
-    assert.are.equal("full", worker.spawn(function(manager)
-      return (select(3, manager:register()))
-    end, m):join())
+    local full = "as many threads as the epoch manager's max_threads are registered"
+    assert.are.same({ nil, full, "full", n = 3 }, table.pack(worker.spawn(function(manager)
+      return manager:register()
+    end, m):join()))
     h:unregister()
     assert.are.equal("epoch.Handle", worker.spawn(function(manager)
       return require("lethe").type(manager:register())
