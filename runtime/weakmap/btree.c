@@ -5,18 +5,23 @@
  * on the way to one that is removed; so neither has anything to mend on a way back.
  *
  * Invariants: B1  entries rise, within a node and between its children. B2  every node but the root
- * has 15 to 31 entries, an inner one a child more. B3  all leaves are on one level. */
-#include <string.h>
-
+ * has 15 to 31 entries, an inner one a child more. B3  all leaves are on one level. B4  ranks
+ * behind the last entry's are the greatest there is: a node is searched in three steps that are
+ * always the same ones, so nothing in them can be mispredicted. */
 #include "weakmap_internal.h"
 
 enum { MOST = LETHE_WEAKMAP_NODE, LEAST = MOST / 2 };
+
+struct item {
+  struct lethe_counted *object; /* the entry's */
+  struct entry *entry;
+};
 
 struct node {
   uint32_t n;
   bool leaf;
   uint64_t rank[MOST];
-  struct entry *entry[MOST];
+  struct item item[MOST];
   struct node *child[]; /* MOST + 1 of them in an inner node */
 };
 
@@ -29,6 +34,7 @@ static struct node *node_new(struct lethe_weakmap *m, bool leaf) {
   if (!x) return NULL;
   x->n = 0;
   x->leaf = leaf;
+  memset(x->rank, 0xff, sizeof x->rank);
   return x;
 }
 
@@ -36,34 +42,43 @@ static void node_free(struct lethe_weakmap *m, struct node *x) {
   lethe_free(m->alloc, x, node_bytes(x->leaf));
 }
 
-/* ---- looking --------------------------------------------------------------------------------- */
-
-static uint64_t tree_rank(const struct lethe_weakmap *m, const struct lethe_weak_key *k) {
-  (void)m;
-  return weak_key_prefix(k);
+static void drop_empty_root(struct lethe_weakmap *m) {
+  struct node *root = m->u.tree.root;
+  if (!root || root->n > 0) return;
+  node_free(m, root);
+  m->u.tree.root = NULL;
+  m->u.tree.height = 0;
 }
 
-/* How many entries of the node come before the key; *equal: the next one has it. */
-static uint32_t place(const struct node *x, const struct lethe_weak_key *k, uint64_t rank,
-                      bool *equal) {
-  uint32_t from = 0, n = x->n;
-  while (n > 0) { /* by rank alone: no branch that could be mispredicted */
-    uint32_t half = n / 2;
-    bool right = x->rank[from + half] < rank;
-    from = right ? from + half + 1 : from;
-    n = right ? n - half - 1 : half;
-  }
-  *equal = false;
-  if (from == x->n || x->rank[from] != rank) return from;
+/* ---- looking --------------------------------------------------------------------------------- */
+
+_Static_assert(MOST == 31, "three steps");
+
+/* How many entries have a lesser rank. */
+static inline uint32_t count_below(const struct node *x, uint64_t rank) {
+  const uint64_t *r = x->rank;
+  uint32_t i = 8 * ((uint32_t)(r[7] < rank) + (r[15] < rank) + (r[23] < rank));
+  i += 2 * ((uint32_t)(r[i + 1] < rank) + (r[i + 3] < rank) + (r[i + 5] < rank));
+  return i + (r[i] < rank);
+}
+
+/* All ranks of a node are on their way at once, not one after the other as they are compared. */
+static inline void fetch(const struct node *x) {
+  const char *p = (const char *)x;
+  for (size_t at = 0; at < offsetof(struct node, item); at += 64) __builtin_prefetch(p + at);
+}
+
+/* Among the entries from `from` on with the key's own rank: how many come before it in the node;
+ * *equal: the next one has it. */
+static uint32_t place_equal(const struct node *x, const struct lethe_weak_key *k, uint64_t rank,
+                            uint32_t from, bool *equal) {
   uint32_t to = from + 1;
   while (to < x->n && x->rank[to] == rank) to++;
   while (from < to) {
     uint32_t middle = (from + to) / 2;
-    int order = weak_key_compare_entry(k, x->entry[middle]);
-    if (order == 0) {
-      *equal = true;
-      return middle;
-    }
+    int order = weak_key_compare_entry(k, x->item[middle].entry);
+    *equal = order == 0;
+    if (*equal) return middle;
     if (order > 0)
       from = middle + 1;
     else
@@ -72,40 +87,76 @@ static uint32_t place(const struct node *x, const struct lethe_weak_key *k, uint
   return from;
 }
 
-static struct entry *tree_find(struct lethe_weakmap *m, const struct lethe_weak_key *k,
-                               uint64_t rank) {
+/* How many entries of the node come before the key; *equal: the next one has it. `exact`: no other
+ * key has its rank. */
+static inline uint32_t place(const struct node *x, const struct lethe_weak_key *k, uint64_t rank,
+                             bool exact, bool *equal) {
+  uint32_t i = count_below(x, rank);
+  *equal = i < x->n && x->rank[i] == rank;
+  return *equal && !exact ? place_equal(x, k, rank, i, equal) : i;
+}
+
+/* The node that has the key, and its place there; NULL if none has it. */
+static inline struct node *seek(struct lethe_weakmap *m, const struct lethe_weak_key *k,
+                                uint32_t *i) {
+  uint64_t rank = weak_key_rank(k);
+  bool exact = weak_key_is_exact(k);
   for (struct node *x = m->u.tree.root; x;) {
     bool equal;
-    uint32_t i = place(x, k, rank, &equal);
-    if (equal) return x->entry[i];
+    *i = place(x, k, rank, exact, &equal);
+    if (equal) return x;
     if (x->leaf) break;
-    x = x->child[i];
+    x = x->child[*i];
+    fetch(x);
   }
   return NULL;
 }
 
+static struct entry *tree_find(struct lethe_weakmap *m, const struct lethe_weak_key *k) {
+  uint32_t i;
+  struct node *x = seek(m, k, &i);
+  return x ? x->item[i].entry : NULL;
+}
+
+static struct lethe_counted *tree_look(struct lethe_weakmap *m, const struct lethe_weak_key *k) {
+  uint32_t i;
+  struct node *x = seek(m, k, &i);
+  return x ? x->item[i].object : NULL;
+}
+
+static void tree_retied(struct lethe_weakmap *m, struct entry *e) {
+  struct lethe_weak_key k;
+  uint32_t i = 0;
+  weak_key_of(e, &k);
+  seek(m, &k, &i)->item[i].object = e->object;
+}
+
 static struct entry *tree_after(struct lethe_weakmap *m, const struct lethe_weak_key *k,
-                                uint64_t rank, bool strictly) {
+                                bool strictly) {
   struct entry *found = NULL;
+  uint64_t rank = k ? weak_key_rank(k) : 0;
+  bool exact = k && weak_key_is_exact(k);
   for (struct node *x = m->u.tree.root; x;) {
     bool equal = false;
-    uint32_t i = k ? place(x, k, rank, &equal) : 0;
-    if (equal && !strictly) return x->entry[i];
+    uint32_t i = k ? place(x, k, rank, exact, &equal) : 0;
+    if (equal && !strictly) return x->item[i].entry;
     if (equal) i++;
-    if (i < x->n) found = x->entry[i];
+    if (i < x->n) found = x->item[i].entry;
     x = x->leaf ? NULL : x->child[i];
   }
   return found;
 }
 
 static struct entry *tree_before(struct lethe_weakmap *m, const struct lethe_weak_key *k,
-                                 uint64_t rank, bool strictly) {
+                                 bool strictly) {
   struct entry *found = NULL;
+  uint64_t rank = k ? weak_key_rank(k) : 0;
+  bool exact = k && weak_key_is_exact(k);
   for (struct node *x = m->u.tree.root; x;) {
     bool equal = false;
-    uint32_t i = k ? place(x, k, rank, &equal) : x->n;
-    if (equal && !strictly) return x->entry[i];
-    if (i > 0) found = x->entry[i - 1];
+    uint32_t i = k ? place(x, k, rank, exact, &equal) : x->n;
+    if (equal && !strictly) return x->item[i].entry;
+    if (i > 0) found = x->item[i - 1].entry;
     x = x->leaf ? NULL : x->child[i];
   }
   return found;
@@ -117,7 +168,7 @@ static struct entry *tree_before(struct lethe_weakmap *m, const struct lethe_wea
 static void move_entries(struct lethe_weakmap *m, struct node *y, uint32_t j, struct node *x,
                          uint32_t i, uint32_t n) {
   memmove(&y->rank[j], &x->rank[i], n * sizeof *x->rank);
-  memmove(&y->entry[j], &x->entry[i], n * sizeof(struct entry *));
+  memmove(&y->item[j], &x->item[i], n * sizeof *x->item);
   m->moved += n;
 }
 
@@ -125,9 +176,10 @@ static void move_children(struct node *y, uint32_t j, struct node *x, uint32_t i
   if (!x->leaf) memmove(&y->child[j], &x->child[i], n * sizeof(struct node *));
 }
 
-static void set(struct node *x, uint32_t i, struct entry *e) {
-  x->rank[i] = e->rank;
-  x->entry[i] = e;
+/* Entry i of x is that of place j of y. */
+static void copy_entry(struct node *x, uint32_t i, const struct node *y, uint32_t j) {
+  x->rank[i] = y->rank[j];
+  x->item[i] = y->item[j];
 }
 
 /* A gap at place i of a node that is not full. */
@@ -136,9 +188,15 @@ static void open_gap(struct lethe_weakmap *m, struct node *x, uint32_t i) {
   x->n++;
 }
 
+/* Only the first n entries are left (keeps B4). */
+static void cut(struct node *x, uint32_t n) {
+  memset(&x->rank[n], 0xff, (x->n - n) * sizeof *x->rank);
+  x->n = n;
+}
+
 static void close_gap(struct lethe_weakmap *m, struct node *x, uint32_t i) {
-  x->n--;
-  move_entries(m, x, i, x, i + 1, x->n - i);
+  move_entries(m, x, i, x, i + 1, x->n - i - 1);
+  cut(x, x->n - 1);
 }
 
 /* ---- putting --------------------------------------------------------------------------------- */
@@ -151,10 +209,10 @@ static int split_child(struct lethe_weakmap *m, struct node *x, uint32_t i) {
   right->n = LEAST;
   move_entries(m, right, 0, left, LEAST + 1, LEAST);
   move_children(right, 0, left, LEAST + 1, LEAST + 1);
-  left->n = LEAST;
   move_children(x, i + 2, x, i + 1, x->n - i);
   open_gap(m, x, i);
-  set(x, i, left->entry[LEAST]);
+  copy_entry(x, i, left, LEAST);
+  cut(left, LEAST);
   m->moved++;
   x->child[i + 1] = right;
   return LETHE_OK;
@@ -170,40 +228,79 @@ static int raise_root(struct lethe_weakmap *m) {
     return LETHE_ENOMEM;
   }
   m->u.tree.root = root;
+  m->u.tree.height++;
   return LETHE_OK;
 }
 
 static int make_room(struct lethe_weakmap *m) {
   struct node *root = m->u.tree.root;
-  if (!root) return (m->u.tree.root = node_new(m, true)) ? LETHE_OK : LETHE_ENOMEM;
-  return root->n == MOST ? raise_root(m) : LETHE_OK;
+  if (root) return root->n == MOST ? raise_root(m) : LETHE_OK;
+  m->u.tree.root = node_new(m, true);
+  m->u.tree.height = m->u.tree.root != NULL;
+  return m->u.tree.root ? LETHE_OK : LETHE_ENOMEM;
+}
+
+/* A key on its way to its place. */
+struct way {
+  const struct lethe_weak_key *key;
+  struct lethe_counted *object;
+  uint64_t rank;
+  bool exact, equal; /* it is there */
+  struct node *node;
+  uint32_t i;
+  struct entry *entry; /* made on the last step */
+};
+
+static void look_at(struct way *w, struct node *x) {
+  w->node = x;
+  w->i = place(x, w->key, w->rank, w->exact, &w->equal);
+}
+
+/* From an inner node to the child that it leads to, which is not full then. */
+static int descend(struct lethe_weakmap *m, struct way *w, unsigned level) {
+  struct node *x = w->node, *child = x->child[w->i];
+  fetch(child);
+  if (level == 2) { /* to a leaf: it will take a while */
+    w->entry = weak_entry_new(m, w->key, w->object);
+    if (!w->entry) return LETHE_ENOMEM;
+  }
+  if (child->n == MOST) {
+    if (split_child(m, x, w->i)) return LETHE_ENOMEM;
+    look_at(w, x);
+    if (w->equal) return LETHE_OK;
+    child = x->child[w->i];
+  }
+  look_at(w, child);
+  return LETHE_OK;
+}
+
+static int find_way(struct lethe_weakmap *m, struct way *w) {
+  int rc = make_room(m);
+  if (rc) return rc;
+  unsigned level = m->u.tree.height;
+  for (look_at(w, m->u.tree.root); !w->equal && level > 1 && !rc; level--)
+    rc = descend(m, w, level);
+  if (!rc && !w->entry) w->entry = weak_entry_new(m, w->key, w->object);
+  if (!w->entry) return LETHE_ENOMEM;
+  return rc || weak_takes(m, w->object) ? rc : LETHE_EINVAL;
 }
 
 /* A split that was made before memory ran out leaves a tree of the same entries. */
-static int tree_put(struct lethe_weakmap *m, struct entry *e, struct entry **old) {
-  struct lethe_weak_key k;
-  weak_key_of(e, &k);
-  *old = NULL;
-  if (make_room(m)) return LETHE_ENOMEM;
-  for (struct node *x = m->u.tree.root;;) {
-    bool equal;
-    uint32_t i = place(x, &k, e->rank, &equal);
-    if (!equal && !x->leaf && x->child[i]->n == MOST) {
-      if (split_child(m, x, i)) return LETHE_ENOMEM;
-      i = place(x, &k, e->rank, &equal);
-    }
-    if (equal) {
-      *old = x->entry[i];
-      set(x, i, e);
-      return LETHE_OK;
-    }
-    if (x->leaf) {
-      open_gap(m, x, i);
-      set(x, i, e);
-      return LETHE_OK;
-    }
-    x = x->child[i];
+static int tree_put(struct lethe_weakmap *m, const struct lethe_weak_key *k,
+                    struct lethe_counted *c, struct entry **made, struct entry **old) {
+  struct way w = {.key = k, .object = c, .rank = weak_key_rank(k), .exact = weak_key_is_exact(k)};
+  int rc = find_way(m, &w);
+  if (rc) {
+    if (w.entry) weak_entry_free(m, w.entry);
+    drop_empty_root(m);
+    return rc;
   }
+  *made = w.entry;
+  *old = w.equal ? w.node->item[w.i].entry : NULL;
+  if (!w.equal) open_gap(m, w.node, w.i);
+  w.node->rank[w.i] = w.rank;
+  w.node->item[w.i] = (struct item){c, w.entry};
+  return LETHE_OK;
 }
 
 /* ---- removing -------------------------------------------------------------------------------- */
@@ -213,19 +310,19 @@ static void borrow_from_left(struct lethe_weakmap *m, struct node *x, uint32_t i
   struct node *left = x->child[i], *right = x->child[i + 1];
   move_children(right, 1, right, 0, right->n + 1);
   open_gap(m, right, 0);
-  set(right, 0, x->entry[i]);
-  left->n--;
-  set(x, i, left->entry[left->n]);
-  move_children(right, 0, left, left->n + 1, 1);
+  copy_entry(right, 0, x, i);
+  copy_entry(x, i, left, left->n - 1);
+  move_children(right, 0, left, left->n, 1);
+  cut(left, left->n - 1);
   m->moved += 2;
 }
 
 static void borrow_from_right(struct lethe_weakmap *m, struct node *x, uint32_t i) {
   struct node *left = x->child[i], *right = x->child[i + 1];
-  set(left, left->n, x->entry[i]);
+  copy_entry(left, left->n, x, i);
   left->n++;
   move_children(left, left->n, right, 0, 1);
-  set(x, i, right->entry[0]);
+  copy_entry(x, i, right, 0);
   move_children(right, 0, right, 1, right->n);
   close_gap(m, right, 0);
   m->moved += 2;
@@ -234,7 +331,7 @@ static void borrow_from_right(struct lethe_weakmap *m, struct node *x, uint32_t 
 /* Children i and i + 1, of LEAST entries each, become one with the entry between them. */
 static struct node *merge(struct lethe_weakmap *m, struct node *x, uint32_t i) {
   struct node *left = x->child[i], *right = x->child[i + 1];
-  set(left, left->n, x->entry[i]);
+  copy_entry(left, left->n, x, i);
   move_entries(m, left, left->n + 1, right, 0, right->n);
   move_children(left, left->n + 1, right, 0, right->n + 1);
   left->n += right->n + 1;
@@ -244,6 +341,7 @@ static struct node *merge(struct lethe_weakmap *m, struct node *x, uint32_t i) {
   node_free(m, right);
   if (x->n == 0) { /* it was the root */
     m->u.tree.root = left;
+    m->u.tree.height--;
     node_free(m, x);
   }
   return left;
@@ -262,12 +360,14 @@ static struct node *fill(struct lethe_weakmap *m, struct node *x, uint32_t i) {
   return x->child[i];
 }
 
-/* The greatest entry below x, or the least, leaves it. */
-static struct entry *take_end(struct lethe_weakmap *m, struct node *x, bool greatest) {
+/* The greatest entry below x, or the least, leaves it, for place i of `to`. */
+static void take_end(struct lethe_weakmap *m, struct node *x, bool greatest, struct node *to,
+                     uint32_t i) {
   while (!x->leaf) x = fill(m, x, greatest ? x->n : 0);
-  struct entry *e = x->entry[greatest ? x->n - 1 : 0];
-  close_gap(m, x, greatest ? x->n - 1 : 0);
-  return e;
+  uint32_t at = greatest ? x->n - 1 : 0;
+  copy_entry(to, i, x, at);
+  close_gap(m, x, at);
+  m->moved++;
 }
 
 /* Entry i of the inner node x leaves; a neighbour takes its place. NULL, or where to go on if the
@@ -275,27 +375,24 @@ static struct entry *take_end(struct lethe_weakmap *m, struct node *x, bool grea
 static struct node *remove_inner(struct lethe_weakmap *m, struct node *x, uint32_t i) {
   bool left = x->child[i]->n > LEAST;
   if (!left && x->child[i + 1]->n == LEAST) return merge(m, x, i);
-  set(x, i, take_end(m, x->child[left ? i : i + 1], left));
-  m->moved++;
+  take_end(m, x->child[left ? i : i + 1], left, x, i);
   return NULL;
 }
 
 static void tree_remove(struct lethe_weakmap *m, struct entry *e) {
   struct lethe_weak_key k;
   weak_key_of(e, &k);
+  uint64_t rank = weak_key_rank(&k);
+  bool exact = weak_key_is_exact(&k), equal;
   for (struct node *x = m->u.tree.root; x;) {
-    bool equal;
-    uint32_t i = place(x, &k, e->rank, &equal);
+    uint32_t i = place(x, &k, rank, exact, &equal);
     if (equal && x->leaf) {
       close_gap(m, x, i);
       break;
     }
     x = equal ? remove_inner(m, x, i) : fill(m, x, i);
   }
-  struct node *root = m->u.tree.root;
-  if (root->n > 0) return;
-  node_free(m, root);
-  m->u.tree.root = NULL;
+  drop_empty_root(m);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
@@ -303,8 +400,8 @@ static void tree_remove(struct lethe_weakmap *m, struct entry *e) {
 static struct entry *drain_node(struct lethe_weakmap *m, struct node *x, struct entry *all) {
   for (uint32_t i = x->n; i > 0; i--) {
     if (!x->leaf) all = drain_node(m, x->child[i], all);
-    x->entry[i - 1]->next = all;
-    all = x->entry[i - 1];
+    x->item[i - 1].entry->next = all;
+    all = x->item[i - 1].entry;
   }
   if (!x->leaf) all = drain_node(m, x->child[0], all);
   node_free(m, x);
@@ -314,13 +411,20 @@ static struct entry *drain_node(struct lethe_weakmap *m, struct node *x, struct 
 static struct entry *tree_drain(struct lethe_weakmap *m) {
   struct node *root = m->u.tree.root;
   m->u.tree.root = NULL;
+  m->u.tree.height = 0;
   return root ? drain_node(m, root, NULL) : NULL;
 }
 
-static unsigned tree_height(struct lethe_weakmap *m) {
-  unsigned height = 0;
-  for (struct node *x = m->u.tree.root; x; x = x->leaf ? NULL : x->child[0]) height++;
-  return height;
+static unsigned tree_height(struct lethe_weakmap *m) { return m->u.tree.height; }
+
+/* An entry, at its place, after the one before. */
+static bool is_right(const struct lethe_weakmap *m, const struct node *x, uint32_t i,
+                     const struct entry *last) {
+  const struct entry *e = x->item[i].entry;
+  struct lethe_weak_key k;
+  weak_key_of(e, &k);
+  return e->map == m && e->object == x->item[i].object && x->rank[i] == weak_key_rank(&k) &&
+         (!last || weak_key_compare_entry(&k, last) > 0);
 }
 
 /* Counts the entries below x; 0 if something is wrong. `last` is the entry before. */
@@ -328,17 +432,14 @@ static size_t audit(struct lethe_weakmap *m, struct node *x, unsigned height, st
   size_t n = 0;
   bool right =
       x->leaf == (height == 1) && x->n <= MOST && (x == m->u.tree.root ? x->n > 0 : x->n >= LEAST);
+  for (uint32_t i = x->n; right && i < MOST; i++) right = x->rank[i] == UINT64_MAX;
   for (uint32_t i = 0; right && i <= x->n; i++) {
     size_t below = x->leaf ? 0 : audit(m, x->child[i], height - 1, last);
     right = x->leaf || below > 0;
     n += below;
     if (i == x->n) break;
-    struct entry *e = x->entry[i];
-    struct lethe_weak_key k;
-    weak_key_of(e, &k);
-    right = right && e->map == m && e->rank == x->rank[i] && e->rank == weak_key_prefix(&k) &&
-            (!*last || order(&k, e->rank, *last) > 0);
-    *last = e;
+    right = right && is_right(m, x, i, *last);
+    *last = x->item[i].entry;
     n++;
   }
   return right ? n : 0;
@@ -346,9 +447,17 @@ static size_t audit(struct lethe_weakmap *m, struct node *x, unsigned height, st
 
 static bool tree_is_valid(struct lethe_weakmap *m) {
   struct entry *last = NULL;
-  if (!m->u.tree.root) return m->count == 0;
+  if (!m->u.tree.root) return m->count == 0 && m->u.tree.height == 0;
   return audit(m, m->u.tree.root, tree_height(m), &last) == m->count && m->count > 0;
 }
 
-const struct index weak_btree = {tree_rank,   tree_find,  tree_put,      tree_remove, tree_after,
-                                 tree_before, tree_drain, tree_is_valid, tree_height};
+const struct index weak_btree = {.find = tree_find,
+                                 .look = tree_look,
+                                 .retied = tree_retied,
+                                 .put = tree_put,
+                                 .remove = tree_remove,
+                                 .after = tree_after,
+                                 .before = tree_before,
+                                 .drain = tree_drain,
+                                 .is_valid = tree_is_valid,
+                                 .height = tree_height};

@@ -2,16 +2,37 @@
  * The hash index: linear hashing. With b buckets, `low` being the power of 2 at or below b, a
  * hash's bucket is its remainder by 2 low if there is such a bucket, else by low. So a bucket more
  * takes its entries from one other, and a bucket less gives them back to it: no call moves more
- * than a chain or two, and walking in the order of reversed hashes meets buckets one after the
+ * than a bucket or two, and walking in the order of reversed hashes meets buckets one after the
  * other, however many of them there are at each step.
  *
- * Invariants: H1  low <= buckets < 2 low, unless there are none. H2  an entry is in the chain of
- * the bucket that its hash says. H3  buckets <= 2 count + 2, so that memory goes with the
- * entries. */
+ * A bucket has place for four entries in a cell of two cache lines, of which a look needs the
+ * first alone; what is too much, one in twenty, is chained behind it.
+ *
+ * Invariants: H1  low <= buckets < 2 low, unless there are none. H2  an entry is in the bucket that
+ * its hash says, with its hash and its object beside it. H3  buckets <= count + 2, so that memory
+ * goes with the entries. H4  a bucket's places are in use from the first on; the others have
+ * neither hash nor object; it has a chain only if all are in use. H5  `odd` numbers are not
+ * whole. */
+#include <stdalign.h>
+
 #include "weakmap_internal.h"
 
-enum { SEGMENT = 256 }; /* buckets; segments are never copied */
+enum {
+  PLACES = 4,   /* in a cell */
+  SEGMENT = 64, /* cells; segments are never copied, but for a small one */
+  SMALL = 2,    /* cells of a map of a few entries */
+  ALIGN = 64
+};
 
+struct cell {
+  alignas(ALIGN) uint64_t hash[PLACES];
+  struct lethe_counted *object[PLACES];
+  struct entry *entry[PLACES];
+  struct entry *more;
+  uint32_t n; /* of the places in use */
+};
+
+/* The hash that is in order next to those of its bucket: its bits the other way round. */
 static uint64_t reversed(uint64_t x) {
   x = (x >> 1 & 0x5555555555555555) | (x & 0x5555555555555555) << 1;
   x = (x >> 2 & 0x3333333333333333) | (x & 0x3333333333333333) << 2;
@@ -19,219 +40,405 @@ static uint64_t reversed(uint64_t x) {
   return __builtin_bswap64(x);
 }
 
-static uint64_t hash_rank(const struct lethe_weakmap *m, const struct lethe_weak_key *k) {
-  return reversed(weak_key_hash(k, m->u.hash.seed));
+static uint64_t hash_of(const struct lethe_weakmap *m, const struct entry *e) {
+  struct lethe_weak_key k;
+  weak_key_of(e, &k);
+  return weak_key_hash(&k, m->u.hash.seed);
 }
 
-static struct entry **bucket(const struct lethe_weakmap *m, size_t i) {
+static bool is_odd(const struct lethe_weak_key *k) {
+  return k->kind == LETHE_WEAK_FLOAT && !weak_key_is_whole(k);
+}
+
+static inline struct cell *cell_at(const struct lethe_weakmap *m, size_t i) {
   return &m->u.hash.segments[i / SEGMENT][i % SEGMENT];
 }
 
-/* The bucket of a hash: its number, and how many of the hash's lowest bits it tells. */
-static size_t number_of(const struct lethe_weakmap *m, uint64_t hash, unsigned *bits) {
+static inline size_t number_of(const struct lethe_weakmap *m, uint64_t hash) {
   size_t low = m->u.hash.low, i = (size_t)hash & (2 * low - 1);
-  bool whole = i < m->u.hash.buckets;
-  if (!whole) i -= low;
-  if (bits) {
-    unsigned level = (unsigned)__builtin_ctzll(low);
-    *bits = level + (whole && (i >= low || i + low < m->u.hash.buckets));
-  }
-  return i;
+  return i - (i >= m->u.hash.buckets ? low : 0);
 }
 
-static struct entry **chain_of(const struct lethe_weakmap *m, uint64_t rank) {
-  return bucket(m, number_of(m, reversed(rank), NULL));
+static inline struct cell *cell_of(const struct lethe_weakmap *m, uint64_t hash) {
+  return cell_at(m, number_of(m, hash));
 }
 
-static struct entry *hash_find(struct lethe_weakmap *m, const struct lethe_weak_key *k,
-                               uint64_t rank) {
+/* ---- looking --------------------------------------------------------------------------------- */
+
+/* The link that leads to the key's entry, which is NULL if there is none. */
+static struct entry **link_of(struct cell *c, const struct lethe_weak_key *k, uint64_t hash) {
+  for (uint32_t i = 0; i < c->n; i++)
+    if (c->hash[i] == hash && weak_key_compare_entry(k, c->entry[i]) == 0) return &c->entry[i];
+  struct entry **at = &c->more;
+  while (*at && weak_key_compare_entry(k, *at) != 0) at = &(*at)->next;
+  return at;
+}
+
+static struct entry *hash_find(struct lethe_weakmap *m, const struct lethe_weak_key *k) {
   if (m->u.hash.buckets == 0) return NULL;
-  struct entry *e = *chain_of(m, rank);
-  while (e && order(k, rank, e) != 0) e = e->next;
-  return e;
+  uint64_t hash = weak_key_hash(k, m->u.hash.seed);
+  return *link_of(cell_of(m, hash), k, hash);
+}
+
+static __attribute__((noinline)) struct lethe_counted *look_further(
+    struct lethe_weakmap *m, const struct lethe_weak_key *k) {
+  struct entry *e = hash_find(m, k);
+  return e ? e->object : NULL;
+}
+
+/* Where all numbers are whole a hash tells the key: no entry is touched, and which place it is in
+ * decides no branch that could be mispredicted. */
+static struct lethe_counted *hash_look(struct lethe_weakmap *m, const struct lethe_weak_key *k) {
+  if (k->kind != LETHE_WEAK_INTEGER || m->u.hash.odd || !m->u.hash.buckets)
+    return look_further(m, k);
+  uint64_t hash = weak_key_hash(k, m->u.hash.seed);
+  const struct cell *c = cell_of(m, hash);
+  unsigned found = (unsigned)(c->hash[0] == hash) | (unsigned)(c->hash[1] == hash) << 1 |
+                   (unsigned)(c->hash[2] == hash) << 2 | (unsigned)(c->hash[3] == hash) << 3;
+  if (!found) return look_further(m, k);
+  return c->object[__builtin_ctz(found)]; /* NULL: its hash is 0, and it is not there (H4) */
+}
+
+/* ---- buckets --------------------------------------------------------------------------------- */
+
+/* The object is the entry's, which need not be touched. */
+static void push(struct cell *c, uint64_t hash, struct entry *e, struct lethe_counted *object) {
+  if (c->n == PLACES) {
+    e->next = c->more;
+    c->more = e;
+    return;
+  }
+  c->hash[c->n] = hash;
+  c->object[c->n] = object;
+  c->entry[c->n] = e;
+  c->n++;
+}
+
+/* Out of its bucket: another takes its place (keeps H4). */
+static void take(struct lethe_weakmap *m, struct cell *c, struct entry *e) {
+  struct entry **at = &c->more, *more = c->more;
+  uint32_t i = 0, last = c->n - 1;
+  while (i <= last && c->entry[i] != e) i++;
+  if (i > last) {
+    while (*at != e) at = &(*at)->next;
+    *at = e->next;
+    return;
+  }
+  m->moved++;
+  c->hash[i] = more ? hash_of(m, more) : c->hash[last];
+  c->object[i] = more ? more->object : c->object[last];
+  c->entry[i] = more ? more : c->entry[last];
+  if (more) {
+    c->more = more->next;
+    return;
+  }
+  c->hash[last] = 0;
+  c->object[last] = NULL;
+  c->n = last;
+}
+
+static void hash_retied(struct lethe_weakmap *m, struct entry *e) {
+  struct cell *c = cell_of(m, hash_of(m, e));
+  for (uint32_t i = 0; i < c->n; i++)
+    if (c->entry[i] == e) c->object[i] = e->object;
+}
+
+/* All that was in a bucket goes where its hash says now. */
+static void spread(struct lethe_weakmap *m, const struct cell *from) {
+  for (uint32_t i = 0; i < from->n; i++)
+    push(cell_of(m, from->hash[i]), from->hash[i], from->entry[i], from->object[i]);
+  m->moved += from->n;
+  for (struct entry *e = from->more, *next; e; e = next) {
+    uint64_t hash = hash_of(m, e);
+    next = e->next;
+    push(cell_of(m, hash), hash, e, e->object);
+    m->moved++;
+  }
 }
 
 /* ---- growing and shrinking ------------------------------------------------------------------- */
 
-static int add_segment(struct lethe_weakmap *m) {
+static size_t segment_bytes(size_t cells) {
+  return cells * sizeof(struct cell) + ALIGN + sizeof(void *);
+}
+
+/* Cells that begin with a cache line, behind a pointer to the block that they are in. */
+static struct cell *segment_new(struct lethe_weakmap *m, size_t cells) {
+  char *block = lethe_malloc(m->alloc, segment_bytes(cells));
+  if (!block) return NULL;
+  uintptr_t end = (uintptr_t)block + sizeof block + ALIGN - 1;
+  char *first = block + (end / ALIGN * ALIGN - (uintptr_t)block);
+  memcpy(first - sizeof block, &block, sizeof block);
+  return (struct cell *)(void *)first;
+}
+
+static void segment_free(struct lethe_weakmap *m, struct cell *segment, size_t cells) {
+  char *block;
+  memcpy(&block, (char *)segment - sizeof block, sizeof block);
+  lethe_free(m->alloc, block, segment_bytes(cells));
+}
+
+static size_t cells_of(const struct lethe_weakmap *m) { return m->u.hash.small ? SMALL : SEGMENT; }
+
+/* A map of a few entries has a small segment, which is copied once. */
+static int grow_small(struct lethe_weakmap *m) {
+  struct cell *all = segment_new(m, SEGMENT), *few = m->u.hash.segments[0];
+  if (!all) return LETHE_ENOMEM;
+  memcpy(all, few, SMALL * sizeof *few);
+  for (size_t i = 0; i < SMALL; i++) m->moved += few[i].n;
+  segment_free(m, few, SMALL);
+  m->u.hash.segments[0] = all;
+  m->u.hash.small = false;
+  return LETHE_OK;
+}
+
+/* Memory for the next bucket. */
+static int reserve(struct lethe_weakmap *m) {
   size_t i = m->u.hash.buckets / SEGMENT;
-  struct entry ***segments = m->u.hash.segments;
+  if (m->u.hash.small && m->u.hash.buckets == SMALL) return grow_small(m);
+  if (m->u.hash.buckets % SEGMENT) return LETHE_OK;
+  struct cell **segments = m->u.hash.segments;
   if (lethe_grow(m->alloc, (void **)&segments, &m->u.hash.room, i + 1, sizeof *segments))
     return LETHE_ENOMEM;
   m->u.hash.segments = segments;
-  segments[i] = lethe_zalloc(m->alloc, SEGMENT * sizeof *segments[i]);
+  segments[i] = segment_new(m, i == 0 ? SMALL : SEGMENT);
   return segments[i] ? LETHE_OK : LETHE_ENOMEM;
-}
-
-static void split(struct lethe_weakmap *m) {
-  size_t low = m->u.hash.low;
-  struct entry **from = bucket(m, m->u.hash.buckets - low), *e = *from, *next;
-  *from = NULL;
-  m->u.hash.buckets++;
-  for (; e; e = next) {
-    struct entry **to = chain_of(m, e->rank);
-    next = e->next;
-    e->next = *to;
-    *to = e;
-    m->moved++;
-  }
-  if (m->u.hash.buckets == 2 * low) m->u.hash.low = 2 * low;
 }
 
 static void free_segments(struct lethe_weakmap *m) {
   size_t n = (m->u.hash.buckets + SEGMENT - 1) / SEGMENT;
-  for (size_t i = 0; i < n; i++)
-    lethe_free(m->alloc, m->u.hash.segments[i], SEGMENT * sizeof **m->u.hash.segments);
+  for (size_t i = 0; i < n; i++) segment_free(m, m->u.hash.segments[i], cells_of(m));
   lethe_free(m->alloc, m->u.hash.segments, m->u.hash.room * sizeof *m->u.hash.segments);
   m->u.hash.segments = NULL;
   m->u.hash.room = m->u.hash.buckets = m->u.hash.low = 0;
 }
 
-/* The last bucket's entries go back to where they came from. */
-static void join(struct lethe_weakmap *m) {
-  if (m->u.hash.buckets == m->u.hash.low) m->u.hash.low /= 2;
-  size_t last = m->u.hash.buckets - 1;
-  struct entry **from = bucket(m, last), **to = bucket(m, last - m->u.hash.low);
-  while (*from) {
-    struct entry *e = *from;
-    *from = e->next;
-    e->next = *to;
-    *to = e;
-    m->moved++;
+static int first_bucket(struct lethe_weakmap *m) {
+  if (reserve(m)) {
+    free_segments(m); /* the list of them */
+    return LETHE_ENOMEM;
   }
-  m->u.hash.buckets = last;
-  if (last % SEGMENT == 0)
-    lethe_free(m->alloc, m->u.hash.segments[last / SEGMENT], SEGMENT * sizeof(struct entry *));
+  m->u.hash.small = true;
+  m->u.hash.buckets = m->u.hash.low = 1;
+  *cell_at(m, 0) = (struct cell){.n = 0};
+  return LETHE_OK;
+}
+
+static void split(struct lethe_weakmap *m) {
+  size_t low = m->u.hash.low, last = m->u.hash.buckets;
+  struct cell *at = cell_at(m, last - low), from = *at;
+  *at = *cell_at(m, last) = (struct cell){.n = 0};
+  m->u.hash.buckets++;
+  spread(m, &from);
+  if (m->u.hash.buckets == 2 * low) m->u.hash.low = 2 * low;
+}
+
+/* Room for one more entry: two for each bucket. Without memory for one more, chains grow longer. */
+static int make_room(struct lethe_weakmap *m) {
+  if (m->u.hash.buckets == 0) return first_bucket(m);
+  if (m->count >= 2 * m->u.hash.buckets && reserve(m) == LETHE_OK) split(m);
+  return LETHE_OK;
 }
 
 /* The list of segments halves when it is used by a quarter; without memory it stays. */
 static void trim(struct lethe_weakmap *m) {
   size_t room = m->u.hash.room, used = m->u.hash.buckets / SEGMENT + 1;
   if (room <= 8 || used > room / 4) return;
-  struct entry ***less = m->alloc->realloc(m->alloc->ud, m->u.hash.segments, room * sizeof *less,
-                                           room / 2 * sizeof *less);
+  struct cell **less = m->alloc->realloc(m->alloc->ud, m->u.hash.segments, room * sizeof *less,
+                                         room / 2 * sizeof *less);
   if (!less) return;
   m->u.hash.segments = less;
   m->u.hash.room = room / 2;
 }
 
-/* ---- the index ------------------------------------------------------------------------------- */
-
-/* A bucket for each entry; without memory for one more chains grow longer. */
-static int make_room(struct lethe_weakmap *m) {
-  if (m->u.hash.buckets == 0) {
-    if (add_segment(m)) {
-      lethe_free(m->alloc, m->u.hash.segments, m->u.hash.room * sizeof *m->u.hash.segments);
-      m->u.hash.segments = NULL;
-      m->u.hash.room = 0;
-      return LETHE_ENOMEM;
-    }
-    m->u.hash.buckets = m->u.hash.low = 1;
-  } else if (m->count >= m->u.hash.buckets &&
-             (m->u.hash.buckets % SEGMENT != 0 || add_segment(m) == LETHE_OK)) {
-    split(m);
-  }
-  return LETHE_OK;
+/* The last bucket's entries go back to where they came from. */
+static void join(struct lethe_weakmap *m) {
+  if (m->u.hash.buckets == m->u.hash.low) m->u.hash.low /= 2;
+  size_t last = m->u.hash.buckets - 1;
+  m->u.hash.buckets = last;
+  spread(m, cell_at(m, last));
+  if (last % SEGMENT != 0) return;
+  segment_free(m, m->u.hash.segments[last / SEGMENT], SEGMENT);
+  trim(m);
 }
 
-static int hash_put(struct lethe_weakmap *m, struct entry *e, struct entry **old) {
-  struct lethe_weak_key k;
-  weak_key_of(e, &k);
-  *old = NULL;
+/* ---- the index ------------------------------------------------------------------------------- */
+
+/* The bucket, which may not be there yet, is on its way while the entry is made. */
+static struct entry *prepare(struct lethe_weakmap *m, const struct lethe_weak_key *k, uint64_t hash,
+                             struct lethe_counted *c) {
   if (m->u.hash.buckets) {
-    struct entry **at = chain_of(m, e->rank);
-    while (*at && order(&k, e->rank, *at) != 0) at = &(*at)->next;
+    const struct cell *cell = cell_of(m, hash);
+    __builtin_prefetch(cell, 1);
+    __builtin_prefetch(&cell->entry, 1);
+  }
+  return weak_entry_new(m, k, c);
+}
+
+static int put(struct lethe_weakmap *m, const struct lethe_weak_key *k, uint64_t hash,
+               struct entry *e, struct entry **old) {
+  *old = NULL;
+  if (!weak_takes(m, e->object)) return LETHE_EINVAL;
+  if (m->u.hash.buckets) {
+    struct entry **at = link_of(cell_of(m, hash), k, hash);
     if (*at) {
       *old = *at;
       e->next = (*at)->next;
       *at = e;
+      hash_retied(m, e);
       return LETHE_OK;
     }
   }
   if (make_room(m)) return LETHE_ENOMEM;
-  struct entry **to = chain_of(m, e->rank);
-  e->next = *to;
-  *to = e;
+  m->u.hash.odd += is_odd(k);
+  push(cell_of(m, hash), hash, e, e->object);
   return LETHE_OK;
+}
+
+static int hash_put(struct lethe_weakmap *m, const struct lethe_weak_key *k,
+                    struct lethe_counted *c, struct entry **made, struct entry **old) {
+  uint64_t hash = weak_key_hash(k, m->u.hash.seed);
+  *made = prepare(m, k, hash, c);
+  if (!*made) return LETHE_ENOMEM;
+  int rc = put(m, k, hash, *made, old);
+  if (rc) weak_entry_free(m, *made);
+  return rc;
 }
 
 /* The count is that without the entry already. */
 static void hash_remove(struct lethe_weakmap *m, struct entry *e) {
-  struct entry **at = chain_of(m, e->rank);
-  while (*at != e) at = &(*at)->next;
-  *at = e->next;
+  struct lethe_weak_key k;
+  weak_key_of(e, &k);
+  m->u.hash.odd -= is_odd(&k);
+  take(m, cell_of(m, weak_key_hash(&k, m->u.hash.seed)), e);
   if (m->count == 0) {
     free_segments(m);
     return;
   }
-  for (int i = 0; i < 2 && m->u.hash.buckets > 1 && m->count < m->u.hash.buckets / 2; i++) join(m);
-  trim(m);
-}
-
-/* The least of a chain at the place or behind it. */
-static struct entry *least(struct entry *e, const struct lethe_weak_key *k, uint64_t rank,
-                           bool strictly) {
-  struct entry *found = NULL;
-  struct lethe_weak_key best;
-  for (; e; e = e->next) {
-    int place = k ? order(k, rank, e) : rank > e->rank ? 1 : -1;
-    if (place > 0 || (place == 0 && strictly)) continue;
-    if (found && order(&best, found->rank, e) < 0) continue;
-    found = e;
-    weak_key_of(e, &best);
-  }
-  return found;
-}
-
-/* Bucket by bucket: each tells the highest bits of its entries' ranks. */
-static struct entry *hash_after(struct lethe_weakmap *m, const struct lethe_weak_key *k,
-                                uint64_t rank, bool strictly) {
-  if (m->u.hash.buckets == 0) return NULL;
-  if (!k) rank = 0;
-  for (;;) {
-    unsigned bits;
-    size_t i = number_of(m, reversed(rank), &bits);
-    struct entry *e = least(*bucket(m, i), k, k ? rank : 0, strictly);
-    if (e || bits == 0) return e;
-    uint64_t step = UINT64_C(1) << (64 - bits);
-    rank = (rank & ~(step - 1)) + step;
-    if (rank == 0) return NULL; /* that was the last */
-    k = NULL;
-  }
+  for (int i = 0; i < 2 && m->u.hash.buckets > 1 && m->count < m->u.hash.buckets; i++) join(m);
 }
 
 static struct entry *hash_drain(struct lethe_weakmap *m) {
   struct entry *all = NULL;
   for (size_t i = 0; i < m->u.hash.buckets; i++) {
-    struct entry *e = *bucket(m, i), *next;
-    for (; e; e = next) {
+    struct cell *c = cell_at(m, i);
+    for (uint32_t j = 0; j < c->n; j++) {
+      c->entry[j]->next = all;
+      all = c->entry[j];
+    }
+    for (struct entry *e = c->more, *next; e; e = next) {
       next = e->next;
       e->next = all;
       all = e;
     }
   }
+  m->u.hash.odd = 0;
   free_segments(m);
   return all;
 }
 
+/* ---- walking --------------------------------------------------------------------------------- */
+
+/* Where a walk is: behind a rank, which is a reversed hash, or a key that has it (strictly or
+ * not); and the least entry there that it has seen. */
+struct search {
+  const struct lethe_weak_key *key; /* NULL: at the rank's beginning */
+  uint64_t rank, best_rank;
+  bool strictly;
+  struct entry *best;
+};
+
+static void consider(struct search *s, uint64_t rank, struct entry *e) {
+  struct lethe_weak_key k;
+  if (rank < s->rank) return;
+  if (s->key && rank == s->rank) {
+    int order = weak_key_compare_entry(s->key, e);
+    if (order > 0 || (order == 0 && s->strictly)) return;
+  }
+  if (s->best && rank > s->best_rank) return;
+  weak_key_of(e, &k);
+  if (s->best && rank == s->best_rank && weak_key_compare_entry(&k, s->best) > 0) return;
+  s->best = e;
+  s->best_rank = rank;
+}
+
+/* How many of a hash's lowest bits all entries of its bucket share. */
+static unsigned shared_bits(const struct lethe_weakmap *m, size_t i) {
+  size_t low = m->u.hash.low;
+  return (unsigned)__builtin_ctzll(low) + (i >= low || i + low < m->u.hash.buckets);
+}
+
+/* Bucket by bucket: each tells the highest bits of its entries' ranks. */
+static struct entry *hash_after(struct lethe_weakmap *m, const struct lethe_weak_key *k,
+                                bool strictly) {
+  if (m->u.hash.buckets == 0) return NULL;
+  struct search s = {.key = k, .strictly = strictly};
+  s.rank = k ? reversed(weak_key_hash(k, m->u.hash.seed)) : 0;
+  for (;;) {
+    size_t i = number_of(m, reversed(s.rank));
+    struct cell *c = cell_at(m, i);
+    for (uint32_t j = 0; j < c->n; j++) consider(&s, reversed(c->hash[j]), c->entry[j]);
+    for (struct entry *e = c->more; e; e = e->next) consider(&s, reversed(hash_of(m, e)), e);
+    unsigned bits = shared_bits(m, i);
+    if (s.best || bits == 0) return s.best;
+    uint64_t step = UINT64_C(1) << (64 - bits);
+    s.rank = (s.rank & ~(step - 1)) + step;
+    s.key = NULL;
+    if (s.rank == 0) return NULL; /* that was the last */
+  }
+}
+
+/* ---- audit ----------------------------------------------------------------------------------- */
+
 static unsigned hash_height(struct lethe_weakmap *m) {
   unsigned most = 0;
   for (size_t i = 0; i < m->u.hash.buckets; i++) {
-    unsigned n = 0;
-    for (struct entry *e = *bucket(m, i); e; e = e->next) n++;
+    const struct cell *c = cell_at(m, i);
+    unsigned n = c->n;
+    for (const struct entry *e = c->more; e; e = e->next) n++;
     if (n > most) most = n;
   }
   return most;
 }
 
+/* Counts the entries of bucket i, and those whose key is no whole number; false if something is
+ * wrong. */
+static bool audit(const struct lethe_weakmap *m, size_t i, size_t *n, size_t *odd) {
+  const struct cell *c = cell_at(m, i);
+  struct lethe_weak_key k;
+  bool right = c->n <= PLACES && (c->n == PLACES || !c->more);
+  for (uint32_t j = 0; right && j < PLACES; j++) {
+    const struct entry *e = j < c->n ? c->entry[j] : NULL;
+    right = e ? e->map == m && c->hash[j] == hash_of(m, e) && c->object[j] == e->object
+              : c->hash[j] == 0 && !c->object[j];
+  }
+  for (uint32_t j = 0; right && j < c->n; j++, ++*n) {
+    weak_key_of(c->entry[j], &k);
+    *odd += is_odd(&k);
+    right = number_of(m, c->hash[j]) == i;
+  }
+  for (const struct entry *e = c->more; right && e; e = e->next, ++*n) {
+    weak_key_of(e, &k);
+    *odd += is_odd(&k);
+    right = e->map == m && number_of(m, hash_of(m, e)) == i;
+  }
+  return right;
+}
+
 static bool hash_is_valid(struct lethe_weakmap *m) {
-  size_t n = 0, low = m->u.hash.low, buckets = m->u.hash.buckets;
+  size_t n = 0, odd = 0, low = m->u.hash.low, buckets = m->u.hash.buckets;
   for (size_t i = 0; i < buckets; i++)
-    for (struct entry *e = *bucket(m, i); e; e = e->next, n++)
-      if (chain_of(m, e->rank) != bucket(m, i) || e->map != m) return false;
-  return n == m->count && buckets <= 2 * n + 2 &&
+    if (!audit(m, i, &n, &odd)) return false;
+  return n == m->count && odd == m->u.hash.odd && buckets <= n + 2 &&
          (!buckets || (low <= buckets && buckets < 2 * low));
 }
 
-const struct index weak_hash = {hash_rank, hash_find,  hash_put,      hash_remove, hash_after,
-                                NULL,      hash_drain, hash_is_valid, hash_height};
+const struct index weak_hash = {.find = hash_find,
+                                .look = hash_look,
+                                .retied = hash_retied,
+                                .put = hash_put,
+                                .remove = hash_remove,
+                                .after = hash_after,
+                                .drain = hash_drain,
+                                .is_valid = hash_is_valid,
+                                .height = hash_height};

@@ -7,10 +7,11 @@
 
 /* ---- entries --------------------------------------------------------------------------------- */
 
-struct entry *weak_entry_new(struct lethe_weakmap *m, const struct lethe_weak_key *k) {
+struct entry *weak_entry_new(struct lethe_weakmap *m, const struct lethe_weak_key *k,
+                             struct lethe_counted *c) {
   struct entry *e = lethe_malloc(m->alloc, weak_entry_bytes(k));
   if (!e) return NULL;
-  *e = (struct entry){.map = m, .kind = k->kind};
+  *e = (struct entry){.object = c, .map = m, .kind = k->kind};
   lethe_list_init(&e->of_object);
   if (k->kind == LETHE_WEAK_INTEGER) {
     e->key.integer = k->u.integer;
@@ -20,7 +21,6 @@ struct entry *weak_entry_new(struct lethe_weakmap *m, const struct lethe_weak_ke
     e->n = (uint32_t)k->u.n;
     if (e->n) memcpy(e->key.bytes, k->bytes, e->n);
   }
-  e->rank = m->index->rank(m, k);
   return e;
 }
 
@@ -149,10 +149,6 @@ bool weak_accepts(const struct lethe_weakmap *m, const struct lethe_weak_key *k)
   return !weak_key_is_nan(k) && (m->keys == NO_KEYS || (m->keys == BYTES) == bytes);
 }
 
-bool weak_takes(const struct lethe_weakmap *m, const struct lethe_counted *c) {
-  return c->class->atomic == m->options.atomic;
-}
-
 int lethe_weakmap_accepts(struct lethe_weakmap *m, const struct lethe_weak_key *key) {
   weak_lock(m);
   bool accepts = weak_accepts(m, key);
@@ -160,17 +156,14 @@ int lethe_weakmap_accepts(struct lethe_weakmap *m, const struct lethe_weak_key *
   return accepts ? LETHE_OK : LETHE_EINVAL;
 }
 
-/* A key of the other kind is not there. */
 struct entry *weak_find(struct lethe_weakmap *m, const struct lethe_weak_key *k) {
-  if (m->keys == NO_KEYS || !weak_accepts(m, k)) return NULL;
-  return m->index->find(m, k, m->index->rank(m, k));
+  return weak_may_have(m, k) ? m->index->find(m, k) : NULL;
 }
 
 struct entry *weak_next(struct lethe_weakmap *m, const struct lethe_weak_key *k, bool strictly,
                         bool down) {
   if (down && !m->options.ordered) return NULL;
-  uint64_t rank = k ? m->index->rank(m, k) : 0;
-  return (down ? m->index->before : m->index->after)(m, k, rank, strictly);
+  return (down ? m->index->before : m->index->after)(m, k, strictly);
 }
 
 /* ---- the calls ------------------------------------------------------------------------------- */
@@ -188,14 +181,10 @@ int lethe_weakmap_insert(struct lethe_weakmap *m, const struct lethe_weak_key *k
   struct lethe_counted *was = NULL;
   struct entry *replaced, *e;
   bool news = false;
-  int rc = LETHE_EINVAL;
+  __builtin_prefetch(&c->entries, 1); /* it will be written when its place has been found */
   weak_lock(m);
   m->moved = 0;
-  if (weak_accepts(m, key) && weak_takes(m, c)) {
-    e = weak_entry_new(m, key);
-    rc = e ? m->index->put(m, e, &replaced) : LETHE_ENOMEM;
-    if (rc && e) weak_entry_free(m, e);
-  }
+  int rc = weak_accepts(m, key) ? m->index->put(m, key, c, &e, &replaced) : LETHE_EINVAL;
   if (rc == LETHE_OK) {
     m->keys = key->kind == LETHE_WEAK_BYTES ? BYTES : NUMBERS;
     weak_entry_tie(e, c);
@@ -211,18 +200,27 @@ int lethe_weakmap_insert(struct lethe_weakmap *m, const struct lethe_weak_key *k
   return LETHE_OK;
 }
 
+static struct lethe_counted *get_atomic(struct lethe_weakmap *m, const struct lethe_weak_key *key) {
+  pthread_mutex_lock(&m->lock);
+  struct lethe_counted *c = weak_look(m, key);
+  if (c && !lethe_weak_upgrade(c)) c = NULL;
+  pthread_mutex_unlock(&m->lock);
+  return c;
+}
+
 struct lethe_counted *lethe_weakmap_get(struct lethe_weakmap *m, const struct lethe_weak_key *key) {
-  weak_lock(m);
-  struct entry *e = weak_find(m, key);
-  struct lethe_counted *c = e && lethe_weak_upgrade(e->object) ? e->object : NULL;
-  weak_unlock(m);
+  if (m->options.atomic) return get_atomic(m, key);
+  struct lethe_counted *c = weak_look(m, key);
+  uint32_t n = c ? load_rlx(&c->strong) : 0;
+  if (n == 0) return NULL; /* it is not there, or dying */
+  store_rlx(&c->strong, n + 1);
   return c;
 }
 
 bool lethe_weakmap_contains(struct lethe_weakmap *m, const struct lethe_weak_key *key) {
   weak_lock(m);
-  struct entry *e = weak_find(m, key);
-  bool alive = e && !lethe_weak_expired(e->object);
+  struct lethe_counted *c = weak_look(m, key);
+  bool alive = c && !lethe_weak_expired(c);
   weak_unlock(m);
   return alive;
 }
@@ -318,8 +316,7 @@ void lethe_weak_dead_free(struct lethe_weakmap *m, struct lethe_weak_dead *d) {
 
 struct lethe_counted *lethe_weakmap_borrow(struct lethe_weakmap *m,
                                            const struct lethe_weak_key *key) {
-  struct entry *e = weak_find(m, key);
-  return e ? e->object : NULL;
+  return weak_look(m, key);
 }
 
 bool lethe_weakmap_borrow_next(struct lethe_weakmap *m, const struct lethe_weak_key *key,

@@ -14,6 +14,7 @@
 #define LETHE_WEAKMAP_INTERNAL_H
 
 #include <pthread.h>
+#include <string.h>
 
 #include "lethe/ref.h"
 #include "lethe/weakmap.h"
@@ -22,8 +23,7 @@ struct entry {
   struct lethe_list of_object;
   struct lethe_counted *object; /* NULL in the queue of the dead */
   struct lethe_weakmap *map;
-  struct entry *next; /* in its chain, or in a list of what has left */
-  uint64_t rank;      /* the index's own order, in which equal ranks say nothing */
+  struct entry *next; /* in a chain, or in a list of what has left */
   uint32_t kind, n;   /* of the key */
   union {
     int64_t integer;
@@ -33,17 +33,21 @@ struct entry {
 };
 
 struct index {
-  uint64_t (*rank)(const struct lethe_weakmap *m, const struct lethe_weak_key *k);
-  struct entry *(*find)(struct lethe_weakmap *m, const struct lethe_weak_key *k, uint64_t rank);
-  /* *old: the entry of an equal key, whose place it has taken. LETHE_ENOMEM: nothing has
-   * changed. */
-  int (*put)(struct lethe_weakmap *m, struct entry *e, struct entry **old);
+  struct entry *(*find)(struct lethe_weakmap *m, const struct lethe_weak_key *k);
+  /* The same, of which only the object is wanted: without touching the entry where that can be. */
+  struct lethe_counted *(*look)(struct lethe_weakmap *m, const struct lethe_weak_key *k);
+  /* The entry's object is another now. */
+  void (*retied)(struct lethe_weakmap *m, struct entry *e);
+  /* *made: a new entry for the key with the object, to be tied; *old: that of an equal key, whose
+   * place it has taken, or NULL. The entry is made, and the object looked at, while the place is on
+   * its way from memory. LETHE_ENOMEM, or LETHE_EINVAL if the map does not take the object: no
+   * entry has come or gone. */
+  int (*put)(struct lethe_weakmap *m, const struct lethe_weak_key *k, struct lethe_counted *c,
+             struct entry **made, struct entry **old);
   void (*remove)(struct lethe_weakmap *m, struct entry *e);
   /* The first entry at the key (strictly: behind it); k NULL: the first of all. */
-  struct entry *(*after)(struct lethe_weakmap *m, const struct lethe_weak_key *k, uint64_t rank,
-                         bool strictly);
-  struct entry *(*before)(struct lethe_weakmap *m, const struct lethe_weak_key *k, uint64_t rank,
-                          bool strictly);
+  struct entry *(*after)(struct lethe_weakmap *m, const struct lethe_weak_key *k, bool strictly);
+  struct entry *(*before)(struct lethe_weakmap *m, const struct lethe_weak_key *k, bool strictly);
   /* All entries leave, as a list through `next`. */
   struct entry *(*drain)(struct lethe_weakmap *m);
   bool (*is_valid)(struct lethe_weakmap *m);
@@ -52,6 +56,7 @@ struct index {
 extern const struct index weak_btree, weak_hash;
 
 struct node; /* of the B-tree */
+struct cell; /* of the hash index */
 
 struct lethe_weakmap {
   const struct lethe_alloc *alloc;
@@ -62,11 +67,14 @@ struct lethe_weakmap {
   union {
     struct {
       struct node *root;
+      unsigned height; /* levels */
     } tree;
     struct {
-      struct entry ***segments;
+      struct cell **segments;
       size_t room;         /* of segments */
       size_t buckets, low; /* in use; the power of 2 at or below it */
+      size_t odd;          /* numbers that are not whole */
+      bool small;          /* the only segment is shorter than others */
       uint64_t seed;
     } hash;
   } u;
@@ -78,20 +86,71 @@ struct lethe_weakmap {
 
 /* ---- key.c ----------------------------------------------------------------------------------- */
 
-void weak_key_of(const struct entry *e, struct lethe_weak_key *k);
+#define WEAK_TWO_53 (INT64_C(1) << 53) /* below it every integer is a float */
+
+static inline void weak_key_of(const struct entry *e, struct lethe_weak_key *k) {
+  k->kind = (enum lethe_weak_kind)e->kind;
+  k->bytes = NULL;
+  if (k->kind == LETHE_WEAK_INTEGER) {
+    k->u.integer = e->key.integer;
+  } else if (k->kind == LETHE_WEAK_FLOAT) {
+    k->u.number = e->key.number;
+  } else {
+    k->u.n = e->n;
+    k->bytes = e->key.bytes;
+  }
+}
 static inline size_t weak_entry_bytes(const struct lethe_weak_key *k) {
   size_t n = k->kind == LETHE_WEAK_BYTES ? k->u.n : 0;
   return sizeof(struct entry) + (n > 8 ? n - 8 : 0);
 }
 int weak_key_compare_entry(const struct lethe_weak_key *k, const struct entry *e);
-/* As the index's order is, given both ranks. */
-static inline int order(const struct lethe_weak_key *k, uint64_t rank, const struct entry *e) {
-  if (rank != e->rank) return rank < e->rank ? -1 : 1;
-  return weak_key_compare_entry(k, e);
+
+/* The rank of a number in the B-tree: as a double, which rounds in order, with its bits so that
+ * they compare as it does. */
+static inline uint64_t weak_number_rank(double d) {
+  uint64_t word;
+  d += 0; /* -0.0 is 0 */
+  memcpy(&word, &d, sizeof word);
+  return word ^ ((0 - (word >> 63)) | UINT64_C(1) << 63);
 }
-uint64_t weak_key_prefix(const struct lethe_weak_key *k);
-uint64_t weak_key_hash(const struct lethe_weak_key *k, uint64_t seed);
-bool weak_key_is_nan(const struct lethe_weak_key *k);
+/* The first eight of n bytes as a word that compares as they do. */
+uint64_t weak_bytes_rank(const void *p, size_t n);
+static inline uint64_t weak_key_rank(const struct lethe_weak_key *k) {
+  if (k->kind == LETHE_WEAK_INTEGER) return weak_number_rank((double)k->u.integer);
+  if (k->kind == LETHE_WEAK_FLOAT) return weak_number_rank(k->u.number);
+  return weak_bytes_rank(k->bytes, k->u.n);
+}
+/* Whether no other key has its rank. */
+static inline bool weak_key_is_exact(const struct lethe_weak_key *k) {
+  if (k->kind == LETHE_WEAK_INTEGER)
+    return k->u.integer < WEAK_TWO_53 && k->u.integer > -WEAK_TWO_53;
+  const double most = (double)WEAK_TWO_53;
+  return k->kind == LETHE_WEAK_FLOAT && k->u.number < most && k->u.number > -most;
+}
+
+/* splitmix64's last step: every bit of the number shows in every bit, and none is lost. */
+static inline uint64_t weak_mixed(uint64_t z) {
+  z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+  z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+  return z ^ (z >> 31);
+}
+uint64_t weak_other_hash(const struct lethe_weak_key *k, uint64_t seed);
+/* Equal numbers have equal hashes: a float that is a whole number has that of the integer. Whole
+ * numbers that differ have hashes that differ. */
+static inline uint64_t weak_key_hash(const struct lethe_weak_key *k, uint64_t seed) {
+  if (k->kind == LETHE_WEAK_INTEGER) return weak_mixed((uint64_t)k->u.integer ^ seed);
+  return weak_other_hash(k, seed);
+}
+/* An integer, or a float that is equal to one. */
+bool weak_float_is_whole(double d);
+static inline bool weak_key_is_whole(const struct lethe_weak_key *k) {
+  if (k->kind == LETHE_WEAK_INTEGER) return true;
+  return k->kind == LETHE_WEAK_FLOAT && weak_float_is_whole(k->u.number);
+}
+static inline bool weak_key_is_nan(const struct lethe_weak_key *k) {
+  return k->kind == LETHE_WEAK_FLOAT && k->u.number != k->u.number;
+}
 
 /* ---- weakmap.c ------------------------------------------------------------------------------- */
 
@@ -108,11 +167,24 @@ void weak_drop_hold(struct lethe_weakmap *m);
 
 /* The rest with the lock held. */
 bool weak_accepts(const struct lethe_weakmap *m, const struct lethe_weak_key *k);
-bool weak_takes(const struct lethe_weakmap *m, const struct lethe_counted *c);
+static inline bool weak_takes(const struct lethe_weakmap *m, const struct lethe_counted *c) {
+  return c->class->atomic == m->options.atomic;
+}
 struct entry *weak_find(struct lethe_weakmap *m, const struct lethe_weak_key *k);
+/* A key of the other kind, and what is no key, is not there. */
+static inline bool weak_may_have(const struct lethe_weakmap *m, const struct lethe_weak_key *k) {
+  if (k->kind == LETHE_WEAK_INTEGER) return m->keys == NUMBERS;
+  return m->keys == (k->kind == LETHE_WEAK_BYTES ? BYTES : NUMBERS) && !weak_key_is_nan(k);
+}
+static inline struct lethe_counted *weak_look(struct lethe_weakmap *m,
+                                              const struct lethe_weak_key *k) {
+  return weak_may_have(m, k) ? m->index->look(m, k) : NULL;
+}
 struct entry *weak_next(struct lethe_weakmap *m, const struct lethe_weak_key *k, bool strictly,
                         bool down);
-struct entry *weak_entry_new(struct lethe_weakmap *m, const struct lethe_weak_key *k);
+/* An entry for the object, not tied to it yet; NULL without memory. */
+struct entry *weak_entry_new(struct lethe_weakmap *m, const struct lethe_weak_key *k,
+                             struct lethe_counted *c);
 /* Bare memory of an entry that is tied to nothing. */
 void weak_entry_free(struct lethe_weakmap *m, struct entry *e);
 /* Ties it to a living object: to its list or, in a strong map, by a strong reference. */
@@ -128,7 +200,12 @@ static inline void weak_notify(struct lethe_weakmap *m) { m->options.notify(m->o
 
 /* ---- weakref.c ------------------------------------------------------------------------------- */
 
-void weak_object_lock(struct lethe_counted *c);
-void weak_object_unlock(struct lethe_counted *c);
+void weak_object_wait(struct lethe_counted *c);
+static inline void weak_object_lock(struct lethe_counted *c) {
+  if (c->class->atomic) weak_object_wait(c);
+}
+static inline void weak_object_unlock(struct lethe_counted *c) {
+  if (c->class->atomic) store_rel(&c->locked, 0); /* release: pairs with the acquire there */
+}
 
 #endif

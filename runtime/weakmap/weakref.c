@@ -9,15 +9,10 @@
 #include "weakmap_internal.h"
 
 /* A few instructions long: nobody sleeps with it. */
-void weak_object_lock(struct lethe_counted *c) {
+void weak_object_wait(struct lethe_counted *c) {
   struct lethe_backoff wait = {0};
-  if (!c->class->atomic) return;
   /* Acquire: pairs with the release in weak_object_unlock. */
   while (atomic_exchange_explicit(&c->locked, 1, memory_order_acquire)) lethe_backoff(&wait);
-}
-
-void weak_object_unlock(struct lethe_counted *c) {
-  if (c->class->atomic) store_rel(&c->locked, 0);
 }
 
 /* The map of the first entry, held; NULL when there are none. */

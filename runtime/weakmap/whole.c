@@ -12,18 +12,14 @@ static struct entry *after(struct lethe_weakmap *m, const struct entry *e) {
   return weak_next(m, &k, true, false);
 }
 
-/* An entry of m, which has none for that key, tied to nothing yet; NULL without memory. */
+/* An entry of m, which has none for that key, with its object, not tied yet; NULL without
+ * memory. */
 static struct entry *add(struct lethe_weakmap *m, const struct entry *like) {
   struct lethe_weak_key k;
   struct entry *old, *e;
   weak_key_of(like, &k);
-  e = weak_entry_new(m, &k);
-  if (!e) return NULL;
   m->moved = 0;
-  if (m->index->put(m, e, &old)) {
-    weak_entry_free(m, e);
-    return NULL;
-  }
+  if (m->index->put(m, &k, like->object, &e, &old)) return NULL;
   m->count++;
   m->keys = k.kind == LETHE_WEAK_BYTES ? BYTES : NUMBERS;
   return e;
@@ -51,9 +47,7 @@ static int copy_entry(struct lethe_weakmap *to, struct entry *from) {
   if (!e) return LETHE_ENOMEM;
   if (!to->options.strong) {
     weak_entry_tie(e, from->object);
-  } else if (lethe_weak_upgrade(from->object)) {
-    e->object = from->object;
-  } else {
+  } else if (!lethe_weak_upgrade(from->object)) {
     weak_leave(to, e);
     weak_entry_free(to, e);
   }
@@ -122,10 +116,11 @@ static void swap_objects(struct entry *ours, struct entry *theirs) {
     untie(ours);
     untie(theirs);
     weak_entry_tie(ours, c);
-    return;
+  } else {
+    theirs->object = ours->object;
+    ours->object = c;
   }
-  theirs->object = ours->object;
-  ours->object = c;
+  ours->map->index->retied(ours->map, ours);
 }
 
 /* Their entry e comes to m; what is left of it goes to *held, or is freed. */
@@ -144,9 +139,7 @@ static int move(struct lethe_weakmap *m, struct lethe_weakmap *other, struct ent
   weak_leave(other, e);
   if (ours) {
     swap_objects(ours, e);
-  } else if (m->options.strong) {
-    made->object = e->object;
-  } else {
+  } else if (!m->options.strong) {
     weak_entry_tie(made, e->object);
     untie(e);
   }

@@ -183,7 +183,7 @@ LETHE_API bool lethe_weakmap_borrow_next(struct lethe_weakmap *m, const struct l
 
 /* Entries that the last insert, remove or death has moved in the index. */
 LETHE_API size_t lethe_weakmap_moved(const struct lethe_weakmap *m);
-/* Levels of the B-tree; longest chain of the hash index. */
+/* Levels of the B-tree; the most entries of a bucket of the hash index. */
 LETHE_API unsigned lethe_weakmap_height(struct lethe_weakmap *m);
 /* True if all that can be checked adds up. */
 LETHE_API bool lethe_weakmap_is_valid(struct lethe_weakmap *m);

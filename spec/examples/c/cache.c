@@ -11,7 +11,7 @@
 
 enum { PAGES = 4, KEYS = 8, READERS = 20 };
 
-/* ---- the store: 10 ms a call, one after the other ---------------------------------------------- */
+/* ---- the store: 10 ms a call, one after the other -------------------------------------------- */
 
 struct store {
   struct lethe_cache_backend backend; /* first of all: what the cache knows of it */
@@ -50,7 +50,7 @@ static void answer(struct lethe_timer *t) {
 
 static void no_destroy(struct lethe_cache_backend *b) { (void)b; }
 
-/* ---- readers ----------------------------------------------------------------------------------- */
+/* ---- readers --------------------------------------------------------------------------------- */
 
 static int served;
 

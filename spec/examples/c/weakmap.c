@@ -23,7 +23,7 @@ static void picture_free(struct lethe_counted *c) {
 
 static const struct lethe_counted_class picture_class = {.free = picture_free};
 
-/* A strong reference to the one picture of that name, which is loaded if nobody has it; else NULL. */
+/* A strong reference to the one picture of that name, which is loaded if nobody has it. */
 static struct picture *picture_of(struct lethe_weakmap *map, const char *name) {
   struct lethe_weak_key key = lethe_weak_bytes(name, strlen(name));
   struct lethe_counted *there = lethe_weakmap_get(map, &key);
