@@ -10,6 +10,11 @@
 
 enum { FIRST_BUCKETS = 64, GROUPS = 16 };
 
+/* Misses of sampled keys with some bits of the hash in common: in the shadow, and in the cache. */
+struct group {
+  uint64_t misses, live;
+};
+
 /* An entry of the policy; the owner of its node. */
 struct copy {
   struct copy *next; /* in its bucket */
@@ -26,8 +31,9 @@ struct lethe_shadow {
   uint64_t seed, threshold;
   struct copy **buckets;
   size_t nbuckets, len;
-  uint64_t accesses, sampled, misses;
-  uint64_t group[GROUPS]; /* misses by some bits of the key's hash: how far they lie apart */
+  uint64_t accesses, live; /* of all keys: accesses, and those that the cache missed */
+  uint64_t sampled, misses, live_sampled;
+  struct group group[GROUPS]; /* how far they lie apart */
   double known, sizes;    /* how many sizes were known, and their sum */
 };
 
@@ -110,11 +116,15 @@ static int64_t weight(struct lethe_shadow *s, int64_t size) {
   return s->known > 0 ? (int64_t)(s->sizes / s->known) : 1;
 }
 
+static struct group *group_of(struct lethe_shadow *s, uint64_t hash) {
+  return &s->group[hash >> 24 & (GROUPS - 1)];
+}
+
 static void miss(struct lethe_shadow *s, const struct lethe_cache_key *key, uint64_t hash,
                  int64_t size) {
   struct lethe_evict_request r = {.key = hash, .size = size, .cost = 1};
   s->misses++;
-  s->group[hash >> 24 & (GROUPS - 1)]++;
+  group_of(s, hash)->misses++;
   if (!lethe_evict_admit(s->policy, &r)) return;
   struct copy *c = new_copy(s, key, hash);
   if (!c) return;
@@ -131,11 +141,15 @@ static void miss(struct lethe_shadow *s, const struct lethe_cache_key *key, uint
   *at = c;
 }
 
-void lethe_shadow_seen(struct lethe_shadow *s, const struct lethe_cache_key *key, int64_t size) {
+void lethe_shadow_seen(struct lethe_shadow *s, const struct lethe_cache_key *key, int64_t size,
+                       bool hit) {
   uint64_t hash = hash_of(s, key);
   s->accesses++;
+  s->live += !hit;
   if (!s->whole && hash >> 32 >= s->threshold) return;
   s->sampled++;
+  s->live_sampled += !hit;
+  group_of(s, hash)->live += !hit;
   int64_t counted = weight(s, size);
   struct copy *c = *find(s, key, hash);
   if (!c) {
@@ -203,28 +217,35 @@ const struct lethe_cache_key *lethe_shadow_key_of(const void *owner) {
 
 /* ---- the estimate ------------------------------------------------------------------------------------ */
 
-/* Three standard deviations of the misses counted: keys are sampled one by one, and so the sums over
- * groups of keys tell how much the sum over all might have been another. */
-static double spread(const struct lethe_shadow *s) {
-  double mean = (double)s->misses / GROUPS, sum = 0;
+/* Three standard deviations of the misses counted, or of how many more they are than the cache's own:
+ * keys are sampled one by one, and so the sums over groups of keys tell how much the sum over all might
+ * have been another. */
+static double spread(const struct lethe_shadow *s, bool beside) {
+  double total = (double)s->misses - (beside ? (double)s->live_sampled : 0), sum = 0;
   for (int i = 0; i < GROUPS; i++) {
-    double off = (double)s->group[i] - mean;
+    const struct group *g = &s->group[i];
+    double off = (double)g->misses - (beside ? (double)g->live : 0) - total / GROUPS;
     sum += off * off;
   }
   return 3 * sqrt(sum * GROUPS / (GROUPS - 1));
 }
 
+/* A sample, from which the misses of all accesses are estimated. */
+static void estimate(const struct lethe_shadow *s, struct lethe_shadow_stats *out) {
+  double accesses = (double)s->accesses, alone = spread(s, false), beside = spread(s, true);
+  double small = 1 / (4 * sqrt(fmax(s->policy->len, 1))); /* a small cache is not a large one */
+  out->misses = (double)s->misses / s->rate;
+  if (beside < alone) out->misses += (double)s->live - (double)s->live_sampled / s->rate;
+  out->misses = fmax(0, fmin(out->misses, accesses));
+  out->error_bound = fmin(fmin(alone, beside) / (accesses * s->rate) + small, 1);
+}
+
 void lethe_shadow_read(const struct lethe_shadow *s, struct lethe_shadow_stats *out) {
-  double expected = s->whole ? (double)s->sampled : (double)s->accesses * s->rate;
-  double ratio = expected > 0 ? fmin((double)s->misses / expected, 1) : 0, bound = 0;
-  if (!s->whole && expected > 0) {
-    double small = 1 / (4 * sqrt(fmax(s->policy->len, 1))); /* a small cache is not a large one */
-    bound = fmin(spread(s) / expected + small, 1);
-  }
   *out = (struct lethe_shadow_stats){.accesses = s->accesses,
                                      .sampled = s->sampled,
                                      .rate = s->rate,
-                                     .misses = ratio * (double)s->accesses,
-                                     .miss_ratio = ratio,
-                                     .error_bound = bound};
+                                     .misses = (double)s->misses};
+  if (s->accesses == 0) return;
+  if (!s->whole) estimate(s, out);
+  out->miss_ratio = out->misses / (double)s->accesses;
 }

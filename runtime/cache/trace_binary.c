@@ -66,7 +66,7 @@ static const struct {
 bool trace_is_vscsi(const struct trace_stream *s, size_t ahead, int version) {
   size_t record = layouts[version - 1].record;
   size_t look = ahead < 64 * record ? ahead : 64 * record;
-  if (ahead < record || (s->ended && ahead % record != 0 && ahead < 64 * record)) return false;
+  if (ahead < record || (ahead < 2 * record && ahead != record)) return false;
   for (size_t i = 0; i + record <= look; i += record)
     if (s->buffer[s->at + i + layouts[version - 1].version + 1] != version) return false;
   return true;

@@ -56,6 +56,7 @@ struct trace_stream {
   int fd;
   int rc;          /* LETHE_ESYSTEM once a read failed */
   bool ended;      /* there is nothing behind `len` */
+  bool guessed;    /* nobody said what it is: a text has to look like a trace */
   uint64_t offset; /* of buffer[0] in the file */
   size_t at, len;
   uint64_t line; /* that was read last, from 1 */

@@ -62,6 +62,7 @@ static int read_stream(struct lethe_trace **out, const struct lethe_alloc *a,
                        bool whole, bool *again) {
   struct lethe_trace *t = trace_new(a);
   if (!t) return LETHE_ENOMEM;
+  s->guessed = o->format == LETHE_TRACE_ANY && !o->columns;
   t->info.format = o->format != LETHE_TRACE_ANY ? o->format : recognize(s, o);
   bool file = regular && !whole && t->info.format == LETHE_TRACE_ORACLE;
   if (file) t->fd = s->fd;
@@ -79,6 +80,10 @@ static int read_file(struct lethe_trace **out, const struct lethe_alloc *a, int 
                      const struct lethe_trace_options *o, char *why, size_t n) {
   struct stat st;
   bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode), again = false;
+  if (!regular && S_ISDIR(st.st_mode)) {
+    snprintf(why, n, "it is a directory");
+    return LETHE_EFORMAT;
+  }
   struct trace_stream *s = lethe_malloc(a, sizeof *s);
   int rc = LETHE_ENOMEM;
   if (!s) return rc;

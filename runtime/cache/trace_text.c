@@ -30,15 +30,21 @@ static bool to_digits(const char *p, size_t n, uint64_t *out) {
   return true;
 }
 
-/* An integer is that one if it is written as it would be printed. */
-uint64_t lethe_trace_id(const char *text, size_t n) {
+/* An integer that is written as it would be printed. */
+static bool to_integer(const char *text, size_t n, uint64_t *out) {
   bool minus = n > 1 && text[0] == '-';
   const char *digits = text + minus;
   uint64_t x;
-  if (to_digits(digits, n - minus, &x) && (digits[0] != '0' || n == 1) &&
-      !(minus && x > UINT64_C(1) << 63))
-    return minus ? -x : x;
-  return lethe_trace_hash(text, n);
+  if (!to_digits(digits, n - minus, &x) || (digits[0] == '0' && (n > 1)) ||
+      (minus && x > UINT64_C(1) << 63))
+    return false;
+  *out = minus ? -x : x;
+  return true;
+}
+
+uint64_t lethe_trace_id(const char *text, size_t n) {
+  uint64_t id;
+  return to_integer(text, n, &id) ? id : lethe_trace_hash(text, n);
 }
 
 struct field {
@@ -75,6 +81,11 @@ static int check_text(struct trace_stream *s, const char *line, size_t n) {
 /* Behind the last line, or one that is none. */
 static int at_end(const struct trace_stream *s, int rc) { return rc != LETHE_OK ? rc : s->rc; }
 
+static int bad_field(struct trace_stream *s, struct field f, const char *what) {
+  return trace_wrong(s, s->offset + (uint64_t)(f.p - s->buffer), "%s expected (got \"%.*s\")", what,
+                     (int)(f.n < 40 ? f.n : 40), f.p);
+}
+
 int trace_read_plain(struct lethe_trace *t, struct trace_seen *seen, struct trace_stream *s) {
   char *line;
   size_t n;
@@ -83,8 +94,11 @@ int trace_read_plain(struct lethe_trace *t, struct trace_seen *seen, struct trac
     struct field f = trimmed(line, n);
     if ((rc = check_text(s, line, n)) != LETHE_OK) return rc;
     if (f.n == 0) continue;
-    struct lethe_request r = {
-        .id = lethe_trace_id(f.p, f.n), .size = 1, .time = (double)t->info.len, .cost = 1};
+    struct lethe_request r = {.size = 1, .time = (double)t->info.len, .cost = 1};
+    if (!to_integer(f.p, f.n, &r.id)) {
+      if (s->guessed) return bad_field(s, f, "an id, which is a number where no format is told,");
+      r.id = lethe_trace_hash(f.p, f.n);
+    }
     if (trace_add(t, seen, &r) != LETHE_OK) return LETHE_ENOMEM;
   }
   return at_end(s, rc);
@@ -221,11 +235,6 @@ static bool is_header(const struct csv *c, const struct field *fields, unsigned 
 
 /* ---- requests ---------------------------------------------------------------------------------- */
 
-static int bad_field(struct trace_stream *s, struct field f, const char *what) {
-  return trace_wrong(s, s->offset + (uint64_t)(f.p - s->buffer), "%s expected (got \"%.*s\")", what,
-                     (int)(f.n < 40 ? f.n : 40), f.p);
-}
-
 static int to_request(const struct csv *c, struct trace_stream *s, uint64_t offset,
                       const struct field *fields, unsigned n, struct lethe_request *r) {
   for (int role = 0; role < LETHE_TRACE_ROLES; role++) {
@@ -256,7 +265,7 @@ static int begin(struct csv *c, struct trace_stream *s, const struct field *fiel
   } else {
     usual_columns(c, fields, n, header);
   }
-  *header = *header || is_header(c, fields, n);
+  *header = *header || (!s->guessed && is_header(c, fields, n));
   return LETHE_OK;
 }
 

@@ -12,6 +12,25 @@ struct slots_chunk {
   uint32_t used;
 };
 
+/* Sixteen neighbouring names: numbers are given one after the other, so who looks for one will look
+ * for its neighbours, and finds them where the memory is warm. */
+enum { SLOTS_BLOCK = 16 };
+
+struct slots_block {
+  uint64_t key; /* of the names, but for the last 4 bits of what counts them */
+  uint32_t instance;
+  uint32_t used;                /* of the places; 0: a free block, and then places[0] is the next */
+  uint32_t places[SLOTS_BLOCK]; /* slots, 0 = none */
+};
+
+struct slots_names {
+  struct slots_block *blocks; /* number 0 is not used */
+  size_t room;
+  uint32_t n, free, used; /* ever used, head of the free ones, in use */
+  uint32_t *hash;         /* numbers of blocks: open addressing with linear probing, 0 = empty */
+  uint32_t hash_room;     /* a power of two, or 0 */
+};
+
 /* A queued callback. The generation is for people who look at it: nothing is decided by it. */
 struct slots_note {
   uint32_t slot, generation;
@@ -27,11 +46,9 @@ struct lethe_slots {
   /* Slots in chunks that do not move; number 0 is never handed out. */
   struct slots_chunk *chunks;
   size_t chunks_room, chunks_n;
-  uint32_t free; /* linked through next */
-  uint32_t used;
-  /* Name -> slot, open addressing with linear probing; 0 is an empty place. */
-  uint32_t *hash;
-  uint32_t hash_room; /* a power of two, or 0 */
+  uint32_t free;       /* linked through next */
+  uint32_t used, peak; /* peak: the most since the last trim that said so */
+  struct slots_names names;
   /* The ring of queued callbacks. */
   struct slots_note *ring;
   uint32_t ring_room, ring_first, queued; /* room: a power of two, or 0 */
@@ -55,6 +72,18 @@ static inline bool slots_is(const struct lethe_slot *s, unsigned bits) {
 static inline bool slots_is_import(const struct lethe_slot *s) { return (s->key & 7) == 0; }
 static inline bool slots_is_own(const struct lethe_slot *s) { return (s->key & 7) == 4; }
 static inline bool slots_is_stored(const struct lethe_slot *s) { return (s->key >> 3 & 3) != 0; }
+
+/* slots_names.c: the place of a name, whose key and instance a slot has; NULL where there is none,
+ * from _add without memory. */
+uint32_t *slots_names_find(const struct slots_names *m, uint64_t key, uint32_t instance);
+uint32_t *slots_names_add(struct slots_names *m, const struct lethe_alloc *a, uint64_t key,
+                          uint32_t instance);
+/* The name is one that has a slot. */
+void slots_names_remove(struct slots_names *m, uint64_t key, uint32_t instance);
+/* Gives back memory where far fewer names are left than there were. */
+void slots_names_trim(struct slots_names *m, const struct lethe_alloc *a);
+void slots_names_free(struct slots_names *m, const struct lethe_alloc *a);
+size_t slots_names_bytes(const struct slots_names *m);
 
 /* Whether one name comes before another, by bytes. */
 bool slots_before(const struct lethe_slots *t, uint32_t a, uint32_t b);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Slots by name: records in chunks, a hash table of their numbers, and the ring's room. */
+ * Slots: records in chunks that do not move, each found by its name, and what memory goes back. */
 #include <string.h>
 
 #include "slots_internal.h"
@@ -21,12 +21,6 @@ static void free_chunks(struct lethe_slots *t) {
   t->free = 0;
 }
 
-static void free_hash(struct lethe_slots *t) {
-  lethe_free(t->alloc, t->hash, t->hash_room * sizeof *t->hash);
-  t->hash = NULL;
-  t->hash_room = 0;
-}
-
 static void free_ring(struct lethe_slots *t) {
   lethe_free(t->alloc, t->ring, t->ring_room * sizeof *t->ring);
   t->ring = NULL;
@@ -42,7 +36,7 @@ static void free_backlog(struct lethe_slots *t) {
 void lethe_slots_delete(struct lethe_slots *t) {
   if (!t) return;
   free_chunks(t);
-  free_hash(t);
+  slots_names_free(&t->names, t->alloc);
   free_ring(t);
   free_backlog(t);
   lethe_free(t->alloc, t, sizeof *t);
@@ -64,52 +58,9 @@ void lethe_slots_name(const struct lethe_slots *t, uint32_t slot, struct lethe_v
                            .id = s->key >> 6};
 }
 
-static uint32_t place_of(const struct lethe_slots *t, uint64_t key, uint32_t instance) {
-  uint64_t h = (key ^ (uint64_t)instance << 40) * UINT64_C(0x9e3779b97f4a7c15);
-  return (uint32_t)(h >> 32) & (t->hash_room - 1);
-}
-
-/* Where the name stands in the hash table, or the empty place where it would. */
-static uint32_t look(const struct lethe_slots *t, uint64_t key, uint32_t instance) {
-  uint32_t i = place_of(t, key, instance);
-  for (; t->hash[i]; i = (i + 1) & (t->hash_room - 1)) {
-    const struct lethe_slot *s = slots_at(t, t->hash[i]);
-    if (s->key == key && s->instance == instance) break;
-  }
-  return i;
-}
-
 uint32_t lethe_slots_find(const struct lethe_slots *t, const struct lethe_vref *v) {
-  return t->hash_room ? t->hash[look(t, key_of(v), v->instance)] : 0;
-}
-
-/* A table of that room with the same names. */
-static int rehash(struct lethe_slots *t, uint32_t room) {
-  uint32_t *old = t->hash, old_room = t->hash_room;
-  uint32_t *hash = lethe_zalloc(t->alloc, room * sizeof *hash);
-  if (!hash) return LETHE_ENOMEM;
-  t->hash = hash;
-  t->hash_room = room;
-  for (uint32_t i = 0; i < old_room; i++) {
-    if (!old[i]) continue;
-    const struct lethe_slot *s = slots_at(t, old[i]);
-    hash[look(t, s->key, s->instance)] = old[i];
-  }
-  lethe_free(t->alloc, old, old_room * sizeof *old);
-  return LETHE_OK;
-}
-
-/* Takes a place out and closes the gap: whoever was pushed past it moves back. */
-static void unhash(struct lethe_slots *t, const struct lethe_slot *s) {
-  uint32_t mask = t->hash_room - 1, gap = look(t, s->key, s->instance);
-  for (uint32_t i = (gap + 1) & mask; t->hash[i]; i = (i + 1) & mask) {
-    const struct lethe_slot *other = slots_at(t, t->hash[i]);
-    uint32_t home = place_of(t, other->key, other->instance);
-    if (((i - home) & mask) < ((i - gap) & mask)) continue; /* it would stand before its home */
-    t->hash[gap] = t->hash[i];
-    gap = i;
-  }
-  t->hash[gap] = 0;
+  const uint32_t *place = slots_names_find(&t->names, key_of(v), v->instance);
+  return place ? *place : 0;
 }
 
 /* ---- records ---------------------------------------------------------------------------------- */
@@ -143,17 +94,15 @@ static int add_chunk(struct lethe_slots *t) {
 int lethe_slots_add(struct lethe_slots *t, const struct lethe_vref *v, uint32_t *slot) {
   uint32_t found = lethe_slots_find(t, v);
   if (!found) {
-    if ((uint64_t)(t->used + 1) * 4 > (uint64_t)t->hash_room * 3 &&
-        rehash(t, t->hash_room ? t->hash_room * 2 : 16))
-      return LETHE_ENOMEM;
     if (!t->free && add_chunk(t)) return LETHE_ENOMEM;
-    found = t->free;
+    uint32_t *place = slots_names_add(&t->names, t->alloc, key_of(v), v->instance);
+    if (!place) return LETHE_ENOMEM;
+    *place = found = t->free;
     struct lethe_slot *s = slots_at(t, found);
     t->free = s->next;
     *s = (struct lethe_slot){.key = key_of(v), .instance = v->instance, .bits = LETHE_SLOT_USED};
-    t->hash[look(t, s->key, s->instance)] = found;
     t->chunks[found / SLOTS_CHUNK].used++;
-    t->used++;
+    if (++t->used > t->peak) t->peak = t->used;
   }
   *slot = found;
   return LETHE_OK;
@@ -167,7 +116,7 @@ struct lethe_slot *lethe_slots_at(const struct lethe_slots *t, uint32_t slot) {
 void lethe_slots_settle(struct lethe_slots *t, uint32_t slot) {
   struct lethe_slot *s = slots_at(t, slot);
   if (s->bits != LETHE_SLOT_USED || s->bodies || s->recognizers || s->vdata) return;
-  unhash(t, s);
+  slots_names_remove(&t->names, s->key, s->instance);
   *s = (struct lethe_slot){.next = t->free};
   t->free = slot;
   t->chunks[slot / SLOTS_CHUNK].used--;
@@ -222,20 +171,14 @@ static void trim_ring(struct lethe_slots *t) {
   t->ring_first = 0;
 }
 
-static void trim_hash(struct lethe_slots *t) {
-  uint32_t room = t->hash_room;
-  while (room > 16 && t->used < room / 8) room /= 2;
-  if (t->used == 0)
-    free_hash(t);
-  else if (room < t->hash_room)
-    (void)rehash(t, room); /* without memory it stays as it is */
-}
-
-void lethe_slots_trim(struct lethe_slots *t) {
+bool lethe_slots_trim(struct lethe_slots *t) {
   if (t->backlog_first == t->backlog_n) free_backlog(t);
   trim_ring(t);
   trim_chunks(t);
-  trim_hash(t);
+  slots_names_trim(&t->names, t->alloc);
+  if (t->peak <= SLOTS_CHUNK || t->used > t->peak / 4) return false;
+  t->peak = t->used;
+  return true;
 }
 
 void lethe_slots_read_stats(const struct lethe_slots *t, struct lethe_slots_stats *s) {
@@ -243,7 +186,7 @@ void lethe_slots_read_stats(const struct lethe_slots *t, struct lethe_slots_stat
   s->slots = t->used;
   s->bodies = t->bodies - t->queued;
   s->queued = t->queued;
-  s->bytes = sizeof *t + t->chunks_room * sizeof *t->chunks + t->hash_room * sizeof *t->hash +
+  s->bytes = sizeof *t + t->chunks_room * sizeof *t->chunks + slots_names_bytes(&t->names) +
              t->ring_room * sizeof *t->ring + t->backlog_room * sizeof *t->backlog;
   for (size_t i = 0; i < t->chunks_n; i++)
     if (t->chunks[i].slots) s->bytes += SLOTS_CHUNK * sizeof(struct lethe_slot);

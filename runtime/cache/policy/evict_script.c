@@ -200,9 +200,10 @@ static bool script_says(struct script *s, const struct lethe_evict_request *r) {
   return true;
 }
 
+/* The script is asked about what is too large as well: it may keep ghost lists, and has looked. */
 bool script_admit(struct lethe_evict *e, struct lethe_evict_request *r) {
   struct script *s = script_of(e);
-  if (r->size <= e->limit && script_says(s, r)) return true;
+  if (script_says(s, r) && r->size <= e->limit) return true;
   note_event(s, LETHE_EVICT_EVENT_REFUSE, 0, r->key);
   return false;
 }

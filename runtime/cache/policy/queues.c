@@ -121,12 +121,12 @@ static bool act(struct queues *p, const struct rule_step *step, const char *call
 /* ---- what a cache does ---------------------------------------------------------------------------- */
 
 /* The key leaves the ghost list as soon as it is looked up. */
+/* Looking a key up takes it out of the ghost lists, also where it is then refused. */
 static bool admit(struct lethe_evict *e, struct lethe_evict_request *r) {
   struct queues *p = queues_of(script_of(e));
-  if (!script_admit(e, r)) return false;
   for (unsigned q = 0; q < p->count; q++)
     if (ghost_take(&p->queue[q].ghost, r->key)) r->found = 1;
-  return true;
+  return script_admit(e, r);
 }
 
 static int insert(struct script *s, uint32_t slot, const struct lethe_evict_request *r) {

@@ -172,8 +172,9 @@ LETHE_API size_t lethe_slots_backlog(const struct lethe_slots *t);
 LETHE_API unsigned lethe_slots_verdict(const struct lethe_slots *t, size_t i, uint32_t *slot);
 /* Carries out the first n verdicts. Cannot fail. */
 LETHE_API void lethe_slots_commit(struct lethe_slots *t, size_t n);
-/* Memory that is no longer needed goes back. Cannot fail. */
-LETHE_API void lethe_slots_trim(struct lethe_slots *t);
+/* Memory that is no longer needed goes back. Cannot fail. True if there are far fewer slots now than
+ * there were: what the owner has by slot may be made anew. */
+LETHE_API bool lethe_slots_trim(struct lethe_slots *t);
 
 /* Every slot in use, in no order. */
 LETHE_API void lethe_slots_each(const struct lethe_slots *t, void (*fn)(void *ud, uint32_t slot),
