@@ -34,7 +34,7 @@ struct lethe_shadow {
   uint64_t accesses, live; /* of all keys: accesses, and those that the cache missed */
   uint64_t sampled, misses, live_sampled;
   struct group group[GROUPS]; /* how far they lie apart */
-  double known, sizes;    /* how many sizes were known, and their sum */
+  double known, sizes;        /* how many sizes were known, and their sum */
 };
 
 /* ---- keys ---------------------------------------------------------------------------------------- */
@@ -241,10 +241,8 @@ static void estimate(const struct lethe_shadow *s, struct lethe_shadow_stats *ou
 }
 
 void lethe_shadow_read(const struct lethe_shadow *s, struct lethe_shadow_stats *out) {
-  *out = (struct lethe_shadow_stats){.accesses = s->accesses,
-                                     .sampled = s->sampled,
-                                     .rate = s->rate,
-                                     .misses = (double)s->misses};
+  *out = (struct lethe_shadow_stats){
+      .accesses = s->accesses, .sampled = s->sampled, .rate = s->rate, .misses = (double)s->misses};
   if (s->accesses == 0) return;
   if (!s->whole) estimate(s, out);
   out->miss_ratio = out->misses / (double)s->accesses;

@@ -1,9 +1,9 @@
 -- What a test run consists of, for spec/tools/suite.lua: a list of parts, each a list of steps,
 -- or of lists of steps that run beside each other.
 --
--- To add an engine, add a row to SUBJECTS: its part then runs the specs and C tests whose file
--- names contain one of its words. Specs and tests that no row claims run in the first; a row that
--- has none makes no part.
+-- To add an engine, add a row to SUBJECTS: its part then runs the specs, C tests and scripts of
+-- spec/data/oom whose file names contain one of its words. What no row claims runs in the first; a
+-- row that has nothing makes no part.
 
 local SUBJECTS <const> = {
   { name = "quota, loop and registry", words = {} },
@@ -53,7 +53,13 @@ end
 
 share("specs", "spec -path spec/data -prune -o -name '*_spec.lua' -print")
 share("c_tests", "spec/c -name 'test_*.c'", true)
+share("oom", "spec/data/oom -name '*.lua'")
 share("benches", "spec/bench -maxdepth 1 -name '*.c' -o -name '*.lua'")
+for _, subject in ipairs(SUBJECTS) do
+  if #subject.oom > 0 and subject ~= SUBJECTS[1] then
+    table.insert(subject.c_tests, "test_oom_lua")
+  end
+end
 share("fuzzers", "spec/fuzz -name '*.c'", true)
 share("mutants", "spec/mutants -name '*.lua'", true)
 
@@ -116,13 +122,14 @@ local function threaded_specs(files)
   return lines_of("grep -lE 'worker|thread pool' " .. table.concat(files, " "))
 end
 
--- `under` goes before each program, such as valgrind.
-local function c_tests(tests, variant, seconds, under)
+-- `under` goes before each program, such as valgrind. test_oom_lua runs its subject's scripts.
+local function c_tests(subject, tests, variant, seconds, under)
   if #tests == 0 then return nil end
   return {
     name = ("C tests, %s"):format(under and under:match("%S+") or variant.name),
-    run = ("UNDER='%s' %sspec/tools/c_tests.sh %d %s/t %s"):format(under or "", variant.env,
-      seconds, variant.build, table.concat(tests, " ")),
+    run = ("UNDER='%s' OOM_SCRIPTS='%s' %sspec/tools/c_tests.sh %d %s/t %s"):format(under or "",
+      table.concat(subject.oom, " "), variant.env, seconds, variant.build,
+      table.concat(tests, " ")),
     counts = "tap",
   }
 end
@@ -202,12 +209,12 @@ local function subject_part(subject)
   local plain <const>, address <const>, thread <const> = VARIANTS.plain, VARIANTS.address,
     VARIANTS.thread
   local part = { name = subject.name }
-  add(part, build(plain), c_tests(subject.c_tests, plain, 300), both_runners(subject.specs),
-    benches(subject.benches), mutants(subject, 9), build(address), build(thread),
-    add({}, c_tests(subject.c_tests, address, 300),
-      c_tests(threaded(subject.c_tests), thread, 300)),
-    add({}, specs(subject.specs, address, 300),
-      specs(threaded_specs(subject.specs), thread, 300)))
+  add(part, build(plain), c_tests(subject, subject.c_tests, plain, 600),
+    both_runners(subject.specs), benches(subject.benches), mutants(subject, 9), build(address), build(thread),
+    add({}, c_tests(subject, subject.c_tests, address, 600),
+      c_tests(subject, threaded(subject.c_tests), thread, 600)),
+    add({}, specs(subject.specs, address, 600),
+      specs(threaded_specs(subject.specs), thread, 600)))
   return fuzz_steps(part, subject.fuzzers, 2)
 end
 
@@ -233,7 +240,7 @@ end
 local function variant_parts(variant)
   return each_subject(function(subject)
     return add({ name = ("%s, %s"):format(subject.name, variant.name) }, build(variant),
-      c_tests(subject.c_tests, variant, 600), specs(subject.specs, variant, 600))
+      c_tests(subject, subject.c_tests, variant, 600), specs(subject.specs, variant, 600))
   end)
 end
 
@@ -253,15 +260,15 @@ end
 local function torture_part(subject)
   local part = { name = subject.name .. ", torture" }
   for _, variant in ipairs({ VARIANTS.plain, VARIANTS.address }) do
-    add(part, build(variant), c_tests(subject.c_tests, variant, 7200),
+    add(part, build(variant), c_tests(subject, subject.c_tests, variant, 7200),
       specs(subject.specs, variant, 7200))
   end
   local thread <const> = VARIANTS.thread
-  add(part, build(thread), c_tests(threaded(subject.c_tests), thread, 7200),
+  add(part, build(thread), c_tests(subject, threaded(subject.c_tests), thread, 7200),
     specs(subject.specs, thread, 7200))
   local plain <const> = VARIANTS.plain
   return add(part, mutants(subject, 1),
-    briefly(c_tests(subject.c_tests, plain, 7200, VALGRIND)),
+    briefly(c_tests(subject, subject.c_tests, plain, 7200, VALGRIND)),
     briefly(specs(subject.specs, plain, 7200, VALGRIND)),
     briefly(specs(subject.specs, plain, 7200), "a restless collector", RESTLESS),
     briefly(specs(subject.specs, plain, 7200), "a generational collector", YOUNG))
