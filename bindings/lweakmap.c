@@ -19,8 +19,6 @@ void weak_end_port(struct lethe_state *s, void *what, bool closed) {
   lethe_free(mem, p, sizeof *p);
 }
 
-bool weak_is_strong(const struct weak_port *p) { return lethe_weakmap_is_strong(p->map); }
-
 static const struct lethe_class *class_at(lua_State *L, int arg) {
   const struct lethe_class *c = lethe_class_of(L, arg);
   return c == &weak_strong_class ? c : &weak_map_class;
@@ -66,6 +64,7 @@ void weak_port_drop(struct weak_port *p) {
 void weak_port_hold(lua_State *L, struct lethe_box *b, struct weak_port *p,
                     struct lethe_weakmap *map) {
   p->map = map;
+  p->strong = lethe_weakmap_is_strong(map);
   lethe_box_hold(L, b, p);
 }
 
@@ -249,18 +248,25 @@ static int l_put(lua_State *L) {
   return insert(L, p, true);
 }
 
-/* WeakMap:get(k) -> v | nil */
+/* WeakMap:get(k) -> v | nil; whether an integer is no key of this map is asked only where it is not
+ * there. */
 static int map_get(lua_State *L) {
   struct weak_port *p = check_self(L);
   struct lethe_weak_key k;
-  weak_check_key(L, 2, p, &k);
-  struct lethe_counted *c = lethe_weakmap_borrow(p->map, &k);
-  if (!c)
-    lua_pushnil(L);
-  else if (weak_is_strong(p))
-    weak_push(L, 1, p, c);
+  bool integer = lua_isinteger(L, 2);
+  if (integer)
+    k = lethe_weak_integer(lua_tointeger(L, 2));
   else
+    weak_check_key(L, 2, p, &k);
+  struct lethe_counted *c = lethe_weakmap_borrow(p->map, &k);
+  if (c && !weak_is_strong(p)) {
     lua_rawgeti(L, lua_upvalueindex(2), (lua_Integer)weak_ref(c)->slot);
+  } else if (c) {
+    weak_push(L, 1, p, c);
+  } else {
+    if (integer) weak_check_key(L, 2, p, &k);
+    lua_pushnil(L);
+  }
   return 1;
 }
 

@@ -48,6 +48,7 @@ struct weak_port {
   struct weak_home *home;
   uint64_t epoch; /* the last one with which its own entries were looked at */
   lua_Integer threshold, ops;
+  bool strong;
   bool keeps_dead, telling; /* on_dead is set; is being called */
   struct lethe_list due;    /* in the home's list */
 };
@@ -116,7 +117,7 @@ int weak_take_out(lua_State *L, struct weak_port *p, const struct lethe_weak_key
 bool weak_is_at(lua_State *L, struct weak_port *p, const struct lethe_weak_key *k, int value);
 /* A mutation: counts it, and sweeps when there were enough of them. */
 void weak_mutate(lua_State *L, struct weak_port *p);
-bool weak_is_strong(const struct weak_port *p);
+static inline bool weak_is_strong(const struct weak_port *p) { return p->strong; }
 
 /* ---- weakmap_walk.c -------------------------------------------------------------------------- */
 

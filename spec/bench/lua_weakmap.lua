@@ -1,0 +1,198 @@
+-- What weak maps cost from Lua. Ratios of times that are measured side by side: the two of a row
+-- take turns, and the medians of their rounds' ratios are printed.
+--
+--   lethe spec/bench/lua_weakmap.lua
+--
+-- A look-up stands beside a method of a binding that does as little as one can: it checks its
+-- object and the key, finds a number in a plain hash table, and pushes what stands under it in a
+-- Lua table (harness/weak_lua_peer.c, compiled by this program; where that fails its lines are left
+-- out). A chain of ephemerons stands beside Lua's own weak-keyed table.
+local weakmap = require "lethe.weakmap"
+
+local WORK <const> = tonumber(os.getenv("LETHE_WORK")) or 1
+local ROUNDS <const> = WORK < 1 and 3 or 11
+local GETS <const> = math.max(1000, math.floor(1e6 * math.min(WORK, 1)))
+
+-- ---- measuring --------------------------------------------------------------------------------
+
+local function time(fn, ...)
+  local began = os.clock()
+  fn(...)
+  return os.clock() - began
+end
+
+local function median(values)
+  table.sort(values)
+  return values[(#values + 1) // 2]
+end
+
+-- The medians of a's time over b's and of both, in seconds; each is first in every other round.
+local function compare(rounds, a, b)
+  local ratios, as, bs = {}, {}, {}
+  for round = 0, rounds do
+    local x, y
+    if round % 2 == 0 then
+      x, y = time(a), time(b)
+    else
+      y, x = time(b), time(a)
+    end
+    if round > 0 or rounds == 1 then -- 0 warms up
+      ratios[#ratios + 1], as[#as + 1], bs[#bs + 1] = x / y, x, y
+    end
+    if rounds == 1 then break end
+  end
+  return median(ratios), median(as), median(bs)
+end
+
+local function line(what, value, unit, aim, at_least)
+  local reached = aim and (at_least and value >= aim or not at_least and value <= aim)
+  print(("%-60s %9.2f %-3s %s"):format(what, value, unit, aim and ("(aim: at %s %g, %s)"):format(
+    at_least and "least" or "most", aim, reached and "reached" or "missed") or ""))
+end
+
+-- new() of the binding beside which ours stands, or nil.
+local function peer()
+  local path = os.tmpname()
+  local include = os.getenv("LUA_INCDIR") or "/usr/include/lua5.4"
+  local source = (arg and arg[0] or ""):match("^(.*/)") or "./"
+  local built = os.execute(
+    ("cc -O2 -fPIC -shared -D_GNU_SOURCE -I'%s' -o %s '%sharness/weak_lua_peer.c'")
+    :format(include, path, source))
+  local open = built and package.loadlib(path, "luaopen_peer")
+  os.remove(path)
+  if open then return open() end
+  print("(no peer in C: it could not be compiled)")
+end
+
+local new_peer <const> = peer()
+
+-- ---- looking up -------------------------------------------------------------------------------
+
+-- Keys from 1 to n in an order that no branch predictor learns.
+local function draws(n, times)
+  local state, keys = 1, {}
+  for i = 1, times do
+    state = state * 6364136223846793005 + 1442695040888963407
+    keys[i] = (state >> 33) % n + 1
+  end
+  return keys
+end
+
+local function looking_up(map, keys)
+  return function()
+    local get = map.get
+    for i = 1, #keys do get(map, keys[i]) end
+  end
+end
+
+local function looking_up_in_table(t, keys)
+  return function()
+    local x -- luacheck: ignore
+    for i = 1, #keys do x = t[keys[i]] end
+  end
+end
+
+local function bench_gets(n)
+  local held, ordered, hashed = {}, weakmap.new(), weakmap.new{ ordered = false }
+  local other, plain = new_peer and new_peer(), setmetatable({}, { __mode = "v" })
+  for k = 1, n do
+    held[k] = {}
+    ordered:insert(k, held[k])
+    hashed:insert(k, held[k])
+    plain[k] = held[k]
+    if other then other:set(k, held[k]) end
+  end
+  local keys <const> = draws(n, GETS)
+  local in_peer = other and looking_up(other, keys)
+  print(("among %d values"):format(n))
+  for _, name in ipairs{ "ordered", "hashed" } do
+    local ours = looking_up(name == "ordered" and ordered or hashed, keys)
+    if in_peer then
+      local ratio, seconds = compare(ROUNDS, ours, in_peer)
+      line(("  get, %s (%.0f ns) / a binding's method"):format(name, seconds / GETS * 1e9), ratio,
+        "", 1.25)
+    end
+    line(("  get, %s / one of Lua's weak tables"):format(name),
+      compare(ROUNDS, ours, looking_up_in_table(plain, keys)), "")
+  end
+  return ordered, held
+end
+
+local small <const>, small_held <const> = bench_gets(1000)
+local large <const>, large_held <const> = bench_gets(math.max(2000, math.floor(1e5 * WORK)))
+
+local function lengths(map)
+  return function()
+    for _ = 1, GETS // 10 do map:len() end
+  end
+end
+line(("len of %d / of %d"):format(#large, #small),
+  compare(ROUNDS, lengths(large), lengths(small)), "", 1.25)
+assert(#large_held == #large and #small_held == #small)
+
+-- ---- chains -----------------------------------------------------------------------------------
+
+-- A chain of n links, each the value of the one before, in a random order of making; the first.
+local function chain(n, make, set)
+  local links, order = {}, {}
+  for i = 1, n do links[i], order[i] = make(), i end
+  local at <const> = draws(n, n)
+  for i = 1, n do order[i], order[at[i]] = order[at[i]], order[i] end
+  for _, i in ipairs(order) do
+    if i < n then set(links[i], { links[i + 1] }) end
+  end
+  return links[1]
+end
+
+local function collect() collectgarbage() end
+
+-- Seconds of a full collection, and how many values were held all the time.
+local function timed_collection(rounds, ...)
+  local held, seconds = table.pack(...), {}
+  collectgarbage()
+  for i = 1, rounds do seconds[i] = time(collect) end
+  return median(seconds), held.n
+end
+
+-- The same while fn's results are held, less what it takes without them.
+local function collection(rounds, fn)
+  local with = timed_collection(rounds, fn())
+  for _ = 1, 3 do collectgarbage() end
+  return with - timed_collection(rounds)
+end
+
+-- Objects of lethe's, without and with values under them.
+local function objects(n)
+  return function()
+    local held = {}
+    for i = 1, n do held[i] = weakmap.new() end
+    return held
+  end
+end
+
+local function our_chain(n)
+  return function()
+    local e = weakmap.ephemeron()
+    return e, chain(n, weakmap.new, function(k, v) e:set(k, v) end)
+  end
+end
+
+local function table_chain(n)
+  return function()
+    local t = setmetatable({}, { __mode = "k" })
+    return t, chain(n, function() return {} end, function(k, v) t[k] = v end)
+  end
+end
+
+collectgarbage("stop")
+local SHORT <const> = math.max(300, math.floor(10000 * math.min(WORK, 1)))
+local LONG <const> = 3 * SHORT
+local short, long = collection(ROUNDS, our_chain(SHORT)), collection(ROUNDS, our_chain(LONG))
+local bare <const> = collection(ROUNDS, objects(LONG))
+local theirs <const> = collection(1, table_chain(LONG))
+print(("a chain of %d ephemerons, from an object to the next"):format(LONG))
+line("  a full collection, beyond one without it", long * 1e3, "ms")
+line("  the same, beyond one with as many objects and no chain", (long - bare) * 1e3, "ms", 5)
+line("  the same / that with a third of the links", long / short, "", 6)
+line("  one of Lua's weak-keyed tables", theirs * 1e3, "ms")
+line("  that / ours", theirs / long, "", 100, true)
