@@ -52,6 +52,22 @@ local function specs(mode)
       c = cache.new{ backend = store, limit = 1 }
     end)
 
+    it("an error of evict is reported, and the entry has left", function()
+      function store.evict(_, k) error("no way out for " .. k) end
+      local d <close> = cache.new{ backend = store, limit = 1, name = "one" }
+      local reports = errors.reported(function()
+        d:get("a")
+        d:get("b")
+        caches.settle(on)
+      end)
+      assert.are.equal(1, #reports)
+      assert.matches("no way out for a", reports[1].message)
+      assert.are.same({ callback = "evict", cache = "one", key = "a" }, reports[1].details)
+      assert.is_false(d:contains("a"))
+      assert.is_true(d:contains("b"))
+      store.evict = nil
+    end)
+
     it("close answers who waits", function()
       store:shut("load")
       local out = caches.start(on, function() return c:get("a") end)

@@ -2,10 +2,9 @@
 -- own, and so has what goes wrong.
 local cache = require "lethe.cache"
 local make = require "lethe.evict.make"
-local policy = require "lethe.policy"
 local requests = require "spec.support.requests"
 
-local misses, records, replay = requests.misses, requests.records, requests.replay
+local misses, records = requests.misses, requests.records
 
 local SEEDS <const> = { 1, 2, 3 }
 
@@ -404,41 +403,6 @@ describe("a policy is refused", function()
       local said = refusal(path)
       os.remove(path)
       assert.matches("^" .. path:match("[^/]+$"):gsub("%p", "%%%0") .. message, said)
-    end
-  end)
-end)
-
--- ---- check ------------------------------------------------------------------------------------
-
-describe("policy.check", function()
-  it("finds nothing wrong with what is right", function()
-    for _, value in ipairs{
-      "lru", "oldest", "spec/data/policies/largest.lua", "spec/data/policies/tenants.lua",
-      { score = "freq / (age + 1)" }, { score = "used * age" },
-      { on_evict = function(c) return c:queue("main"):back() end },
-    } do
-      assert.is_true(policy.check(value))
-    end
-  end)
-
-  it("lists what is wrong", function()
-    for message, value in pairs{
-      ['unknown policy "lruu"'] = "lruu",
-      ["on_evict: on_evict returned no victim"] = { on_evict = function() end },
-      ["score: score must be a number"] = { score = "freq > 1" },
-      ["order must return a list"] = { order = function() return 5 end },
-    } do
-      local problems = policy.check(value)
-      assert.are.equal("table", type(problems))
-      assert.matches(message, problems[1])
-    end
-  end)
-
-  it("knows the names of the built-in ones", function()
-    local names = policy.names()
-    assert.are.equal(14, #names)
-    for _, name in ipairs(names) do
-      assert.are.equal(0, #replay(name, 10, records({ 1, 2, 1 })).failures)
     end
   end)
 end)

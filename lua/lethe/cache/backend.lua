@@ -23,6 +23,13 @@ local function answer(call, name, ok, value, message)
   core.answer(call, true, value)
 end
 
+-- An entry has left, whatever evict makes of that: nobody waits for it, so an error is reported.
+local function evict(own, call, method, key, value)
+  local ok, message = xpcall(method, debug.traceback, own.backend, key, value)
+  core.answer(call, true)
+  if not ok then base.report(message, { callback = "evict", cache = own.name, key = key }) end
+end
+
 local function run(own, call, name, ...)
   local _ <close> = call -- answers that it failed, should the task end here
   core.begun(call)
@@ -31,6 +38,7 @@ local function run(own, call, name, ...)
   if method == nil then
     return core.answer(call, false, ("the backend has no function %s"):format(name))
   end
+  if name == "evict" then return evict(own, call, method, ...) end
   answer(call, name, pcall(method, backend, ...))
 end
 

@@ -17,9 +17,9 @@ local function is_builtin(policy)
   return false
 end
 
--- What an eviction policy gets wrong, or nil.
+-- What an eviction policy gets wrong, or nil. Misuse is reported to pcall, which has no line.
 local function as_eviction(policy)
-  local ok, problem = pcall(make.try, policy, 0)
+  local ok, problem = pcall(make.try, policy, 1)
   return problem, ok
 end
 
@@ -32,15 +32,19 @@ local function participant(age)
   }
 end
 
--- Accounts of several ages and sizes, which a pass then ranks.
+-- Accounts of several ages and sizes, which a pass then ranks: they are there as long as the list
+-- is.
 local function fill(tracker)
+  local accounts = {}
   for i = 1, 6 do
     local account = assert(tracker:account{ name = "account " .. i, priority = i % 3 })
     local object = participant(i)
     local p = assert(account:participant(object))
     object.keep(p)
     assert(p:claim(i * 10000))
+    accounts[i] = { account, p }
   end
+  return accounts
 end
 
 -- What a reclamation policy gets wrong, or nil.
@@ -59,7 +63,7 @@ local function as_reclamation(policy)
   if not ok then return tracker end
   if not tracker then return message end
   local _ <close> = tracker
-  fill(tracker)
+  local _ <const> = fill(tracker) -- kept to the end of this function
   loop:spawn(function() tracker:reclaim(1 << 40) end)
   loop:advance(1)
   return problem
