@@ -210,7 +210,8 @@ local function subject_part(subject)
     VARIANTS.thread
   local part = { name = subject.name }
   add(part, build(plain), c_tests(subject, subject.c_tests, plain, 600),
-    both_runners(subject.specs), benches(subject.benches), mutants(subject, 9), build(address), build(thread),
+    both_runners(subject.specs), benches(subject.benches), mutants(subject, 9), build(address),
+    build(thread),
     add({}, c_tests(subject, subject.c_tests, address, 600),
       c_tests(subject, threaded(subject.c_tests), thread, 600)),
     add({}, specs(subject.specs, address, 600),
