@@ -3,6 +3,8 @@
  * is in weakmap_walk.c; lua/lethe/weakmap.lua has the calls that call back. */
 #include <math.h>
 
+#include "lethe/weakmap_inl.h"
+
 #include "weakmap.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
@@ -253,12 +255,14 @@ static int l_put(lua_State *L) {
 static int map_get(lua_State *L) {
   struct weak_port *p = check_self(L);
   struct lethe_weak_key k;
+  struct lethe_counted *c;
   bool integer = lua_isinteger(L, 2);
-  if (integer)
-    k = lethe_weak_integer(lua_tointeger(L, 2));
-  else
+  if (integer) {
+    c = lethe_weakmap_borrow_integer(p->map, lua_tointeger(L, 2));
+  } else {
     weak_check_key(L, 2, p, &k);
-  struct lethe_counted *c = lethe_weakmap_borrow(p->map, &k);
+    c = lethe_weakmap_borrow(p->map, &k);
+  }
   if (c && !weak_is_strong(p)) {
     lua_rawgeti(L, lua_upvalueindex(2), (lua_Integer)weak_ref(c)->slot);
   } else if (c) {

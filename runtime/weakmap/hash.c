@@ -6,31 +6,31 @@
  * other, however many of them there are at each step.
  *
  * A bucket has place for four entries in a cell of two cache lines, of which a look needs the
- * first alone; what is too much, one in twenty, is chained behind it.
+ * first alone (lethe/weakmap_inl.h); what is too much, one in fifty, is chained behind it.
  *
  * Invariants: H1  low <= buckets < 2 low, unless there are none. H2  an entry is in the bucket that
  * its hash says, with its hash and its object beside it. H3  buckets <= count + 2, so that memory
  * goes with the entries. H4  a bucket's places are in use from the first on; the others have
  * neither hash nor object; it has a chain only if all are in use. H5  `odd` numbers are not
- * whole. */
+ * whole. H6  `quick.is` says what it should. */
 #include <stdalign.h>
 
 #include "weakmap_internal.h"
 
 enum {
-  PLACES = 4,   /* in a cell */
-  SEGMENT = 64, /* cells; segments are never copied, but for a small one */
-  SMALL = 2,    /* cells of a map of a few entries */
+  PLACES = LETHE_WEAK_PLACES,
+  SEGMENT = LETHE_WEAK_SEGMENT, /* segments are never copied, but for a small one */
+  SMALL = 2,                    /* cells of a map of a few entries */
   ALIGN = 64
 };
 
 struct cell {
-  alignas(ALIGN) uint64_t hash[PLACES];
-  struct lethe_counted *object[PLACES];
+  alignas(ALIGN) struct lethe_weak_places at;
   struct entry *entry[PLACES];
   struct entry *more;
   uint32_t n; /* of the places in use */
 };
+_Static_assert(sizeof(struct cell) == sizeof(struct lethe_weak_bucket), "one behind the other");
 
 /* The hash that is in order next to those of its bucket: its bits the other way round. */
 static uint64_t reversed(uint64_t x) {
@@ -43,24 +43,32 @@ static uint64_t reversed(uint64_t x) {
 static uint64_t hash_of(const struct lethe_weakmap *m, const struct entry *e) {
   struct lethe_weak_key k;
   weak_key_of(e, &k);
-  return weak_key_hash(&k, m->u.hash.seed);
+  return weak_key_hash(&k, m->quick.seed);
 }
 
 static bool is_odd(const struct lethe_weak_key *k) {
   return k->kind == LETHE_WEAK_FLOAT && !weak_key_is_whole(k);
 }
 
+static inline struct cell *cell(struct lethe_weak_bucket *b) { return (struct cell *)(void *)b; }
+
 static inline struct cell *cell_at(const struct lethe_weakmap *m, size_t i) {
-  return &m->u.hash.segments[i / SEGMENT][i % SEGMENT];
+  return cell(&m->quick.segments[i / SEGMENT][i % SEGMENT]);
 }
 
 static inline size_t number_of(const struct lethe_weakmap *m, uint64_t hash) {
-  size_t low = m->u.hash.low, i = (size_t)hash & (2 * low - 1);
-  return i - (i >= m->u.hash.buckets ? low : 0);
+  size_t low = m->quick.low, i = (size_t)hash & (2 * low - 1);
+  return i >= m->quick.buckets ? i - low : i;
 }
 
 static inline struct cell *cell_of(const struct lethe_weakmap *m, uint64_t hash) {
-  return cell_at(m, number_of(m, hash));
+  return cell(lethe_weak_bucket_of(&m->quick, hash));
+}
+
+/* After every change of what it says (keeps H6). */
+static void set_quick(struct lethe_weakmap *m, uint32_t kind) {
+  m->quick.is =
+      m->quick.buckets > 0 && m->u.hash.odd == 0 && kind != LETHE_WEAK_BYTES && !m->options.atomic;
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */
@@ -68,15 +76,15 @@ static inline struct cell *cell_of(const struct lethe_weakmap *m, uint64_t hash)
 /* The link that leads to the key's entry, which is NULL if there is none. */
 static struct entry **link_of(struct cell *c, const struct lethe_weak_key *k, uint64_t hash) {
   for (uint32_t i = 0; i < c->n; i++)
-    if (c->hash[i] == hash && weak_key_compare_entry(k, c->entry[i]) == 0) return &c->entry[i];
+    if (c->at.hash[i] == hash && weak_key_compare_entry(k, c->entry[i]) == 0) return &c->entry[i];
   struct entry **at = &c->more;
   while (*at && weak_key_compare_entry(k, *at) != 0) at = &(*at)->next;
   return at;
 }
 
 static struct entry *hash_find(struct lethe_weakmap *m, const struct lethe_weak_key *k) {
-  if (m->u.hash.buckets == 0) return NULL;
-  uint64_t hash = weak_key_hash(k, m->u.hash.seed);
+  if (m->quick.buckets == 0) return NULL;
+  uint64_t hash = weak_key_hash(k, m->quick.seed);
   return *link_of(cell_of(m, hash), k, hash);
 }
 
@@ -86,17 +94,14 @@ static __attribute__((noinline)) struct lethe_counted *look_further(
   return e ? e->object : NULL;
 }
 
-/* Where all numbers are whole a hash tells the key: no entry is touched, and which place it is in
- * decides no branch that could be mispredicted. */
+/* Where all numbers are whole a hash tells the key, and no entry is touched. */
 static struct lethe_counted *hash_look(struct lethe_weakmap *m, const struct lethe_weak_key *k) {
-  if (k->kind != LETHE_WEAK_INTEGER || m->u.hash.odd || !m->u.hash.buckets)
+  bool found;
+  if (k->kind != LETHE_WEAK_INTEGER || m->u.hash.odd || !m->quick.buckets)
     return look_further(m, k);
-  uint64_t hash = weak_key_hash(k, m->u.hash.seed);
-  const struct cell *c = cell_of(m, hash);
-  unsigned found = (unsigned)(c->hash[0] == hash) | (unsigned)(c->hash[1] == hash) << 1 |
-                   (unsigned)(c->hash[2] == hash) << 2 | (unsigned)(c->hash[3] == hash) << 3;
-  if (!found) return look_further(m, k);
-  return c->object[__builtin_ctz(found)]; /* NULL: its hash is 0, and it is not there (H4) */
+  uint64_t hash = weak_key_hash(k, m->quick.seed);
+  struct lethe_counted *c = lethe_weak_look(&cell_of(m, hash)->at, hash, &found);
+  return found ? c : look_further(m, k);
 }
 
 /* ---- buckets --------------------------------------------------------------------------------- */
@@ -108,8 +113,8 @@ static void push(struct cell *c, uint64_t hash, struct entry *e, struct lethe_co
     c->more = e;
     return;
   }
-  c->hash[c->n] = hash;
-  c->object[c->n] = object;
+  c->at.hash[c->n] = hash;
+  c->at.object[c->n] = object;
   c->entry[c->n] = e;
   c->n++;
 }
@@ -125,28 +130,28 @@ static void take(struct lethe_weakmap *m, struct cell *c, struct entry *e) {
     return;
   }
   m->moved++;
-  c->hash[i] = more ? hash_of(m, more) : c->hash[last];
-  c->object[i] = more ? more->object : c->object[last];
+  c->at.hash[i] = more ? hash_of(m, more) : c->at.hash[last];
+  c->at.object[i] = more ? more->object : c->at.object[last];
   c->entry[i] = more ? more : c->entry[last];
   if (more) {
     c->more = more->next;
     return;
   }
-  c->hash[last] = 0;
-  c->object[last] = NULL;
+  c->at.hash[last] = 0;
+  c->at.object[last] = NULL;
   c->n = last;
 }
 
 static void hash_retied(struct lethe_weakmap *m, struct entry *e) {
   struct cell *c = cell_of(m, hash_of(m, e));
   for (uint32_t i = 0; i < c->n; i++)
-    if (c->entry[i] == e) c->object[i] = e->object;
+    if (c->entry[i] == e) c->at.object[i] = e->object;
 }
 
 /* All that was in a bucket goes where its hash says now. */
 static void spread(struct lethe_weakmap *m, const struct cell *from) {
   for (uint32_t i = 0; i < from->n; i++)
-    push(cell_of(m, from->hash[i]), from->hash[i], from->entry[i], from->object[i]);
+    push(cell_of(m, from->at.hash[i]), from->at.hash[i], from->entry[i], from->at.object[i]);
   m->moved += from->n;
   for (struct entry *e = from->more, *next; e; e = next) {
     uint64_t hash = hash_of(m, e);
@@ -163,16 +168,16 @@ static size_t segment_bytes(size_t cells) {
 }
 
 /* Cells that begin with a cache line, behind a pointer to the block that they are in. */
-static struct cell *segment_new(struct lethe_weakmap *m, size_t cells) {
+static struct lethe_weak_bucket *segment_new(struct lethe_weakmap *m, size_t cells) {
   char *block = lethe_malloc(m->alloc, segment_bytes(cells));
   if (!block) return NULL;
   uintptr_t end = (uintptr_t)block + sizeof block + ALIGN - 1;
   char *first = block + (end / ALIGN * ALIGN - (uintptr_t)block);
   memcpy(first - sizeof block, &block, sizeof block);
-  return (struct cell *)(void *)first;
+  return (struct lethe_weak_bucket *)(void *)first;
 }
 
-static void segment_free(struct lethe_weakmap *m, struct cell *segment, size_t cells) {
+static void segment_free(struct lethe_weakmap *m, struct lethe_weak_bucket *segment, size_t cells) {
   char *block;
   memcpy(&block, (char *)segment - sizeof block, sizeof block);
   lethe_free(m->alloc, block, segment_bytes(cells));
@@ -182,35 +187,36 @@ static size_t cells_of(const struct lethe_weakmap *m) { return m->u.hash.small ?
 
 /* A map of a few entries has a small segment, which is copied once. */
 static int grow_small(struct lethe_weakmap *m) {
-  struct cell *all = segment_new(m, SEGMENT), *few = m->u.hash.segments[0];
+  struct lethe_weak_bucket *all = segment_new(m, SEGMENT), *few = m->quick.segments[0];
   if (!all) return LETHE_ENOMEM;
   memcpy(all, few, SMALL * sizeof *few);
-  for (size_t i = 0; i < SMALL; i++) m->moved += few[i].n;
+  for (size_t i = 0; i < SMALL; i++) m->moved += cell(&few[i])->n;
   segment_free(m, few, SMALL);
-  m->u.hash.segments[0] = all;
+  m->quick.segments[0] = all;
   m->u.hash.small = false;
   return LETHE_OK;
 }
 
 /* Memory for the next bucket. */
 static int reserve(struct lethe_weakmap *m) {
-  size_t i = m->u.hash.buckets / SEGMENT;
-  if (m->u.hash.small && m->u.hash.buckets == SMALL) return grow_small(m);
-  if (m->u.hash.buckets % SEGMENT) return LETHE_OK;
-  struct cell **segments = m->u.hash.segments;
+  size_t i = m->quick.buckets / SEGMENT;
+  if (m->u.hash.small && m->quick.buckets == SMALL) return grow_small(m);
+  if (m->quick.buckets % SEGMENT) return LETHE_OK;
+  struct lethe_weak_bucket **segments = m->quick.segments;
   if (lethe_grow(m->alloc, (void **)&segments, &m->u.hash.room, i + 1, sizeof *segments))
     return LETHE_ENOMEM;
-  m->u.hash.segments = segments;
+  m->quick.segments = segments;
   segments[i] = segment_new(m, i == 0 ? SMALL : SEGMENT);
   return segments[i] ? LETHE_OK : LETHE_ENOMEM;
 }
 
 static void free_segments(struct lethe_weakmap *m) {
-  size_t n = (m->u.hash.buckets + SEGMENT - 1) / SEGMENT;
-  for (size_t i = 0; i < n; i++) segment_free(m, m->u.hash.segments[i], cells_of(m));
-  lethe_free(m->alloc, m->u.hash.segments, m->u.hash.room * sizeof *m->u.hash.segments);
-  m->u.hash.segments = NULL;
-  m->u.hash.room = m->u.hash.buckets = m->u.hash.low = 0;
+  size_t n = (m->quick.buckets + SEGMENT - 1) / SEGMENT;
+  for (size_t i = 0; i < n; i++) segment_free(m, m->quick.segments[i], cells_of(m));
+  lethe_free(m->alloc, m->quick.segments, m->u.hash.room * sizeof *m->quick.segments);
+  m->quick.segments = NULL;
+  m->quick.is = false;
+  m->u.hash.room = m->quick.buckets = m->quick.low = 0;
 }
 
 static int first_bucket(struct lethe_weakmap *m) {
@@ -219,46 +225,47 @@ static int first_bucket(struct lethe_weakmap *m) {
     return LETHE_ENOMEM;
   }
   m->u.hash.small = true;
-  m->u.hash.buckets = m->u.hash.low = 1;
+  m->quick.buckets = m->quick.low = 1;
   *cell_at(m, 0) = (struct cell){.n = 0};
   return LETHE_OK;
 }
 
 static void split(struct lethe_weakmap *m) {
-  size_t low = m->u.hash.low, last = m->u.hash.buckets;
+  size_t low = m->quick.low, last = m->quick.buckets;
   struct cell *at = cell_at(m, last - low), from = *at;
   *at = *cell_at(m, last) = (struct cell){.n = 0};
-  m->u.hash.buckets++;
+  m->quick.buckets++;
   spread(m, &from);
-  if (m->u.hash.buckets == 2 * low) m->u.hash.low = 2 * low;
+  if (m->quick.buckets == 2 * low) m->quick.low = 2 * low;
 }
 
-/* Room for one more entry: two for each bucket. Without memory for one more, chains grow longer. */
+/* Room for one more entry: three for two buckets. Without memory for one more, chains grow
+ * longer. */
 static int make_room(struct lethe_weakmap *m) {
-  if (m->u.hash.buckets == 0) return first_bucket(m);
-  if (m->count >= 2 * m->u.hash.buckets && reserve(m) == LETHE_OK) split(m);
+  if (m->quick.buckets == 0) return first_bucket(m);
+  if (2 * m->count >= 3 * m->quick.buckets && reserve(m) == LETHE_OK) split(m);
   return LETHE_OK;
 }
 
 /* The list of segments halves when it is used by a quarter; without memory it stays. */
 static void trim(struct lethe_weakmap *m) {
-  size_t room = m->u.hash.room, used = m->u.hash.buckets / SEGMENT + 1;
+  size_t room = m->u.hash.room, used = m->quick.buckets / SEGMENT + 1;
   if (room <= 8 || used > room / 4) return;
-  struct cell **less = m->alloc->realloc(m->alloc->ud, m->u.hash.segments, room * sizeof *less,
-                                         room / 2 * sizeof *less);
+  struct lethe_weak_bucket **less = m->alloc->realloc(m->alloc->ud, m->quick.segments,
+                                                      room * sizeof *less, room / 2 * sizeof *less);
   if (!less) return;
-  m->u.hash.segments = less;
+  m->quick.segments = less;
   m->u.hash.room = room / 2;
 }
 
 /* The last bucket's entries go back to where they came from. */
 static void join(struct lethe_weakmap *m) {
-  if (m->u.hash.buckets == m->u.hash.low) m->u.hash.low /= 2;
-  size_t last = m->u.hash.buckets - 1;
-  m->u.hash.buckets = last;
+  if (m->quick.buckets == m->quick.low) m->quick.low /= 2;
+  size_t last = m->quick.buckets - 1;
+  m->quick.buckets = last;
   spread(m, cell_at(m, last));
   if (last % SEGMENT != 0) return;
-  segment_free(m, m->u.hash.segments[last / SEGMENT], SEGMENT);
+  segment_free(m, m->quick.segments[last / SEGMENT], SEGMENT);
   trim(m);
 }
 
@@ -267,10 +274,10 @@ static void join(struct lethe_weakmap *m) {
 /* The bucket, which may not be there yet, is on its way while the entry is made. */
 static struct entry *prepare(struct lethe_weakmap *m, const struct lethe_weak_key *k, uint64_t hash,
                              struct lethe_counted *c) {
-  if (m->u.hash.buckets) {
-    const struct cell *cell = cell_of(m, hash);
-    __builtin_prefetch(cell, 1);
-    __builtin_prefetch(&cell->entry, 1);
+  if (m->quick.buckets) {
+    const struct cell *place = cell_of(m, hash);
+    __builtin_prefetch(place, 1);
+    __builtin_prefetch(&place->entry, 1);
   }
   return weak_entry_new(m, k, c);
 }
@@ -279,7 +286,7 @@ static int put(struct lethe_weakmap *m, const struct lethe_weak_key *k, uint64_t
                struct entry *e, struct entry **old) {
   *old = NULL;
   if (!weak_takes(m, e->object)) return LETHE_EINVAL;
-  if (m->u.hash.buckets) {
+  if (m->quick.buckets) {
     struct entry **at = link_of(cell_of(m, hash), k, hash);
     if (*at) {
       *old = *at;
@@ -291,13 +298,14 @@ static int put(struct lethe_weakmap *m, const struct lethe_weak_key *k, uint64_t
   }
   if (make_room(m)) return LETHE_ENOMEM;
   m->u.hash.odd += is_odd(k);
+  set_quick(m, k->kind);
   push(cell_of(m, hash), hash, e, e->object);
   return LETHE_OK;
 }
 
 static int hash_put(struct lethe_weakmap *m, const struct lethe_weak_key *k,
                     struct lethe_counted *c, struct entry **made, struct entry **old) {
-  uint64_t hash = weak_key_hash(k, m->u.hash.seed);
+  uint64_t hash = weak_key_hash(k, m->quick.seed);
   *made = prepare(m, k, hash, c);
   if (!*made) return LETHE_ENOMEM;
   int rc = put(m, k, hash, *made, old);
@@ -310,17 +318,18 @@ static void hash_remove(struct lethe_weakmap *m, struct entry *e) {
   struct lethe_weak_key k;
   weak_key_of(e, &k);
   m->u.hash.odd -= is_odd(&k);
-  take(m, cell_of(m, weak_key_hash(&k, m->u.hash.seed)), e);
+  set_quick(m, k.kind);
+  take(m, cell_of(m, weak_key_hash(&k, m->quick.seed)), e);
   if (m->count == 0) {
     free_segments(m);
     return;
   }
-  for (int i = 0; i < 2 && m->u.hash.buckets > 1 && m->count < m->u.hash.buckets; i++) join(m);
+  for (int i = 0; i < 2 && m->quick.buckets > 1 && m->count < m->quick.buckets; i++) join(m);
 }
 
 static struct entry *hash_drain(struct lethe_weakmap *m) {
   struct entry *all = NULL;
-  for (size_t i = 0; i < m->u.hash.buckets; i++) {
+  for (size_t i = 0; i < m->quick.buckets; i++) {
     struct cell *c = cell_at(m, i);
     for (uint32_t j = 0; j < c->n; j++) {
       c->entry[j]->next = all;
@@ -364,20 +373,20 @@ static void consider(struct search *s, uint64_t rank, struct entry *e) {
 
 /* How many of a hash's lowest bits all entries of its bucket share. */
 static unsigned shared_bits(const struct lethe_weakmap *m, size_t i) {
-  size_t low = m->u.hash.low;
-  return (unsigned)__builtin_ctzll(low) + (i >= low || i + low < m->u.hash.buckets);
+  size_t low = m->quick.low;
+  return (unsigned)__builtin_ctzll(low) + (i >= low || i + low < m->quick.buckets);
 }
 
 /* Bucket by bucket: each tells the highest bits of its entries' ranks. */
 static struct entry *hash_after(struct lethe_weakmap *m, const struct lethe_weak_key *k,
                                 bool strictly) {
-  if (m->u.hash.buckets == 0) return NULL;
+  if (m->quick.buckets == 0) return NULL;
   struct search s = {.key = k, .strictly = strictly};
-  s.rank = k ? reversed(weak_key_hash(k, m->u.hash.seed)) : 0;
+  s.rank = k ? reversed(weak_key_hash(k, m->quick.seed)) : 0;
   for (;;) {
     size_t i = number_of(m, reversed(s.rank));
     struct cell *c = cell_at(m, i);
-    for (uint32_t j = 0; j < c->n; j++) consider(&s, reversed(c->hash[j]), c->entry[j]);
+    for (uint32_t j = 0; j < c->n; j++) consider(&s, reversed(c->at.hash[j]), c->entry[j]);
     for (struct entry *e = c->more; e; e = e->next) consider(&s, reversed(hash_of(m, e)), e);
     unsigned bits = shared_bits(m, i);
     if (s.best || bits == 0) return s.best;
@@ -392,7 +401,7 @@ static struct entry *hash_after(struct lethe_weakmap *m, const struct lethe_weak
 
 static unsigned hash_height(struct lethe_weakmap *m) {
   unsigned most = 0;
-  for (size_t i = 0; i < m->u.hash.buckets; i++) {
+  for (size_t i = 0; i < m->quick.buckets; i++) {
     const struct cell *c = cell_at(m, i);
     unsigned n = c->n;
     for (const struct entry *e = c->more; e; e = e->next) n++;
@@ -409,13 +418,13 @@ static bool audit(const struct lethe_weakmap *m, size_t i, size_t *n, size_t *od
   bool right = c->n <= PLACES && (c->n == PLACES || !c->more);
   for (uint32_t j = 0; right && j < PLACES; j++) {
     const struct entry *e = j < c->n ? c->entry[j] : NULL;
-    right = e ? e->map == m && c->hash[j] == hash_of(m, e) && c->object[j] == e->object
-              : c->hash[j] == 0 && !c->object[j];
+    right = e ? e->map == m && c->at.hash[j] == hash_of(m, e) && c->at.object[j] == e->object
+              : c->at.hash[j] == 0 && !c->at.object[j];
   }
   for (uint32_t j = 0; right && j < c->n; j++, ++*n) {
     weak_key_of(c->entry[j], &k);
     *odd += is_odd(&k);
-    right = number_of(m, c->hash[j]) == i;
+    right = number_of(m, c->at.hash[j]) == i;
   }
   for (const struct entry *e = c->more; right && e; e = e->next, ++*n) {
     weak_key_of(e, &k);
@@ -426,10 +435,11 @@ static bool audit(const struct lethe_weakmap *m, size_t i, size_t *n, size_t *od
 }
 
 static bool hash_is_valid(struct lethe_weakmap *m) {
-  size_t n = 0, odd = 0, low = m->u.hash.low, buckets = m->u.hash.buckets;
+  size_t n = 0, odd = 0, low = m->quick.low, buckets = m->quick.buckets;
   for (size_t i = 0; i < buckets; i++)
     if (!audit(m, i, &n, &odd)) return false;
-  return n == m->count && odd == m->u.hash.odd && buckets <= n + 2 &&
+  bool quick = buckets > 0 && odd == 0 && m->keys == NUMBERS && !m->options.atomic;
+  return n == m->count && odd == m->u.hash.odd && quick == m->quick.is && buckets <= n + 2 &&
          (!buckets || (low <= buckets && buckets < 2 * low));
 }
 

@@ -57,8 +57,9 @@ bool weak_float_is_whole(double d) { return d >= -TWO_63 && d < TWO_63 && floor(
 
 uint64_t weak_other_hash(const struct lethe_weak_key *k, uint64_t seed) {
   if (k->kind == LETHE_WEAK_BYTES) return XXH3_64bits_withSeed(k->bytes, k->u.n, seed);
-  if (weak_float_is_whole(k->u.number)) return weak_mixed((uint64_t)(int64_t)k->u.number ^ seed);
+  if (weak_float_is_whole(k->u.number))
+    return lethe_weak_mixed((uint64_t)(int64_t)k->u.number ^ seed);
   uint64_t word;
   memcpy(&word, &k->u.number, sizeof word);
-  return weak_mixed(word ^ ~seed);
+  return lethe_weak_mixed(word ^ ~seed);
 }

@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "lethe/ref.h"
-#include "lethe/weakmap.h"
+#include "lethe/weakmap_inl.h"
 
 struct entry {
   struct lethe_list of_object;
@@ -56,9 +56,9 @@ struct index {
 extern const struct index weak_btree, weak_hash;
 
 struct node; /* of the B-tree */
-struct cell; /* of the hash index */
 
 struct lethe_weakmap {
+  struct lethe_weak_quick quick; /* the hash index, for whoever may look into it */
   const struct lethe_alloc *alloc;
   const struct index *index;
   struct lethe_weakmap_options options;
@@ -70,12 +70,9 @@ struct lethe_weakmap {
       unsigned height; /* levels */
     } tree;
     struct {
-      struct cell **segments;
-      size_t room;         /* of segments */
-      size_t buckets, low; /* in use; the power of 2 at or below it */
-      size_t odd;          /* numbers that are not whole */
-      bool small;          /* the only segment is shorter than others */
-      uint64_t seed;
+      size_t room; /* of segments */
+      size_t odd;  /* numbers that are not whole */
+      bool small;  /* the only segment is shorter than others */
     } hash;
   } u;
   struct entry *dead, **dead_end;
@@ -129,17 +126,11 @@ static inline bool weak_key_is_exact(const struct lethe_weak_key *k) {
   return k->kind == LETHE_WEAK_FLOAT && k->u.number < most && k->u.number > -most;
 }
 
-/* splitmix64's last step: every bit of the number shows in every bit, and none is lost. */
-static inline uint64_t weak_mixed(uint64_t z) {
-  z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-  z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-  return z ^ (z >> 31);
-}
 uint64_t weak_other_hash(const struct lethe_weak_key *k, uint64_t seed);
 /* Equal numbers have equal hashes: a float that is a whole number has that of the integer. Whole
  * numbers that differ have hashes that differ. */
 static inline uint64_t weak_key_hash(const struct lethe_weak_key *k, uint64_t seed) {
-  if (k->kind == LETHE_WEAK_INTEGER) return weak_mixed((uint64_t)k->u.integer ^ seed);
+  if (k->kind == LETHE_WEAK_INTEGER) return lethe_weak_mixed((uint64_t)k->u.integer ^ seed);
   return weak_other_hash(k, seed);
 }
 /* An integer, or a float that is equal to one. */

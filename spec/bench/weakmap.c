@@ -8,7 +8,7 @@
 
 #include "harness/measure.h"
 #include "harness/weak_peers.h"
-#include "lethe/weakmap.h"
+#include "lethe/weakmap_inl.h"
 
 /* ---- objects --------------------------------------------------------------------------------- */
 
@@ -103,8 +103,7 @@ static inline void insert(enum subject s, int64_t key) {
 }
 
 static inline struct lethe_counted *get(enum subject s, int64_t key) {
-  struct lethe_weak_key k = lethe_weak_integer(key);
-  return is_ours(s) ? lethe_weakmap_get(map, &k) : peer_get(s, key);
+  return is_ours(s) ? lethe_weakmap_get_integer(map, key) : peer_get(s, key);
 }
 
 static double time_fill(enum subject s, const int64_t *order, long n) {

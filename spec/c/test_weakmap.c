@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "harness/alloc.h"
-#include "lethe/weakmap.h"
+#include "lethe/weakmap_inl.h"
 
 /* ---- objects --------------------------------------------------------------------------------- */
 
@@ -113,7 +113,11 @@ static void put(struct lethe_weakmap *m, int64_t i, struct lethe_counted *c) {
 static struct lethe_counted *look(struct lethe_weakmap *m, int64_t i) {
   struct lethe_weak_key k = key(i);
   struct lethe_counted *c = lethe_weakmap_get(m, &k);
-  if (c) lethe_strong_put(c);
+  assert_ptr_equal(lethe_weakmap_get_integer(m, i), c); /* the same, inline */
+  if (c) {
+    lethe_strong_put(c);
+    lethe_strong_put(c);
+  }
   return c;
 }
 
