@@ -21,6 +21,8 @@ struct node {
   struct lethe_list alive; /* in the order of retiring, until its destructor has run */
   struct node *next;       /* on the stack, or among the spare ones */
   struct inbox *inbox;
+  struct lethe_epoch *manager; /* borrowed; held while it is away */
+  int side;                    /* away: of the manager; else -1 */
   lua_Integer slot; /* its value is values[2 * slot - 1], its destructor values[2 * slot] */
 };
 
@@ -40,6 +42,12 @@ struct inbox {
   unsigned spares;
   lua_Integer slots;
 };
+
+/* It was freed on another thread, and its destructor has run, or never will. */
+static void is_back(struct node *n) {
+  lethe_epoch_back(n->manager, n->side);
+  n->side = -1;
+}
 
 static struct node gone;                       /* head: the state has ended */
 static char key_inbox, key_object, key_values; /* registry */
@@ -75,9 +83,11 @@ static void come_home(void *object, void *ud) {
   struct inbox *in = ud;
   bool foreign = !pthread_equal(in->owner, pthread_self());
   if (foreign) lethe_ref_get(&in->refs); /* the node's own reference goes with the node */
+  n->side = foreign ? lethe_epoch_away(n->manager) : -1;
   struct node *head = load_acq(&in->head);
   do {
     if (head == &gone) {
+      is_back(n);
       lethe_free(mem, n, sizeof *n);
       inbox_put(in);
       break;
@@ -156,6 +166,7 @@ static void drain(lua_State *L, struct inbox *in) {
   for (; n; n = next) {
     next = n->next;
     destroy(L, in->state, n);
+    is_back(n);
     recycle(in, n);
     inbox_put(in);
   }
@@ -200,6 +211,8 @@ void epoch_retire_value(lua_State *L, struct epoch_section *s, size_t bytes) {
   lua_rawseti(L, -2, 2 * slot);
   in->spare = n->next;
   in->spares--;
+  n->manager = s->port->m;
+  n->side = -1;
   lethe_list_push(&in->alive, &n->alive);
   lethe_ref_get(&in->refs);
   if (lethe_epoch_retire(s->rec, n, come_home, in, bytes) != LETHE_OK) {
@@ -259,6 +272,7 @@ static void end_inbox(struct lethe_state *s, void *what, bool closed) {
               *next; /* from now on a node may be freed by whoever has it */
   for (; n; n = next) {
     next = n->next;
+    is_back(n);
     lethe_free(mem, n, sizeof *n);
     inbox_put(in);
   }

@@ -183,6 +183,17 @@ static int l_barrier(lua_State *L) {
   return 1;
 }
 
+/* at_home(manager, turn) -> whether all destructors that were on their way to their states have run, turn.
+ * Turns begin with 0. */
+static int l_at_home(lua_State *L) {
+  struct epoch_port *p = check_manager(L);
+  uint64_t turn = (uint64_t)luaL_checkinteger(L, 2);
+  bool done = lethe_epoch_barrier_turn(p->m, &turn);
+  lua_pushboolean(L, done);
+  lua_pushinteger(L, (lua_Integer)turn);
+  return 2;
+}
+
 /* holds_back(manager) -> whether the calling coroutine has a pin that a barrier would wait for */
 static int l_holds_back(lua_State *L) {
   struct epoch_section *s = epoch_pinned(L, check_manager(L));
@@ -278,8 +289,11 @@ const struct lethe_class epoch_manager_class = {.name = "lethe.epoch.Manager",
                                                 .drop = drop_manager,
                                                 .receive = receive_manager};
 
-static const luaL_Reg functions[] = {
-    {"new", l_new}, {"barrier", l_barrier}, {"holds_back", l_holds_back}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"new", l_new},
+                                     {"barrier", l_barrier},
+                                     {"at_home", l_at_home},
+                                     {"holds_back", l_holds_back},
+                                     {NULL, NULL}};
 
 static void push_methods(lua_State *L, const struct lethe_class *c, const char *field) {
   luaL_getmetatable(L, c->name);

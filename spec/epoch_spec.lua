@@ -501,6 +501,54 @@ describe("barrier", function()
     assert.are.same({ 0, 0 }, { m:stats().limbo, #m:stats().threads })
   end)
 
+  it("waits for the destructors of other states, which run there", function()
+    local worker, shared = require "lethe.worker", require "lethe.shared"
+    for _, mode in ipairs{ "manual", "auto" } do
+      local m <close> = epoch.new{ mode = mode }
+      local ran <close> = shared.map{ epoch = epoch.new() }
+      local w = worker.spawn(function(manager, counts)
+        local parent = require("lethe.worker").parent()
+        local h = manager:register()
+        for _ = 1, 3 do
+          h:with_pin(function(g)
+            for _ = 1, 20 do g:retire(counts, function() counts:incr("n", 1, 0) end) end
+          end)
+          parent:send("retired")
+          parent:recv()
+        end
+      end, m, ran)
+      for i = 1, 3 do
+        assert.are.equal("retired", w:recv())
+        assert.is_true(m:barrier())
+        assert.are.equal(20 * i, ran:get("n"))
+        w:send("go on")
+      end
+      w:join()
+      assert.is_true(m:barrier())
+    end
+  end)
+
+  it("times out behind a state that comes to no safe point", function()
+    local worker, shared = require "lethe.worker", require "lethe.shared"
+    local m <close> = epoch.new()
+    local flag <close> = shared.map{ epoch = epoch.new() }
+    local w = worker.spawn(function(manager, flags)
+      local h = manager:register()
+      h:with_pin(function(g) g:retire(flags, function() flags:set("ran", true) end) end)
+      require("lethe.worker").parent():send("retired")
+      while not flags:get("go on") do end
+      local ran = flags:get("ran")
+      h:flush()
+      return ran
+    end, m, flag)
+    assert.are.equal("retired", w:recv())
+    assert.are.equal("timeout", code_of(m:barrier(0.01)))
+    flag:set("go on", true)
+    assert.is_nil(w:join())
+    assert.is_true(m:barrier())
+    assert.is_true(flag:get("ran"))
+  end)
+
   it("times out behind a reader, which it does not eject", function()
     local m <close> = epoch.new{ mode = "manual" }
     local h = m:register()

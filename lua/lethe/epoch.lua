@@ -105,8 +105,8 @@ local function check_timeout(timeout, level)
   return timeout
 end
 
---- Waits until all that was retired before is freed. Advances by itself, in manual mode too, and
---- ejects nobody.
+--- Waits until all that was retired before is freed, and its destructors have run, each in its own
+--- state at a safe point of that one. Advances by itself, in manual mode too, and ejects nobody.
 ---@param timeout number? seconds
 ---@return true?
 ---@return string? message
@@ -122,11 +122,14 @@ function Manager:barrier(timeout)
   local ends = core_loop.now(on) + timeout
   local cookie = Manager.start_poll(self)
   local seconds = SHORTEST
+  local freed, home, turn = false, false, 0 -- freed, and then: their destructors have run
   while true do
     if not base.open(self) then return nil, "the manager was closed meanwhile", "closed" end
-    local done, message, code = core.barrier(self, cookie)
-    if done then return true end
-    if done == nil then return nil, message, code end
+    local message, code
+    if not freed then freed, message, code = core.barrier(self, cookie) end
+    if freed == nil then return nil, message, code end
+    if freed then home, turn = core.at_home(self, turn) end
+    if home then return true end
     local left = ends - core_loop.now(on)
     if left <= 0 then
       return nil, ("not all was freed within %g seconds"):format(timeout), "timeout"

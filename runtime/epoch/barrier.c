@@ -150,3 +150,34 @@ bool lethe_epoch_barrier_step(struct lethe_epoch *m, struct lethe_epoch_rec *r, 
   if (!epoch_free_ready(r->limbo, epoch_bound(m), &freed)) return false;
   return gather(m, r->limbo, cookie, &left) && left == 0;
 }
+
+/* ---- what is left to other threads ------------------------------------------------------------- */
+
+/* Whoever calls holds the manager, or is the one that ends it. */
+int lethe_epoch_away(struct lethe_epoch *m) {
+  if (load_rlx(&m->refs.count) == 0) return -1;
+  lethe_epoch_get(m);
+  int side = (int)(load_acq(&m->flips) & 1);
+  add_acqrel(&m->away[side], 1);
+  return side;
+}
+
+void lethe_epoch_back(struct lethe_epoch *m, int side) {
+  if (side < 0) return;
+  sub_acqrel(&m->away[side], 1);
+  lethe_epoch_put(m);
+}
+
+/* Who flips once waits for the side that it turned from. A later flip found that side empty. */
+bool lethe_epoch_barrier_turn(struct lethe_epoch *m, uint64_t *turn) {
+  pthread_mutex_lock(&m->lock);
+  uint64_t flips = load_rlx(&m->flips);
+  if (*turn == 0 && load_acq(&m->away[(flips + 1) & 1]) == 0) {
+    *turn = ++flips;
+    store_rel(&m->flips, flips);
+  }
+  bool done = *turn != 0 && (flips > *turn || load_acq(&m->away[(*turn + 1) & 1]) == 0);
+  done = done || m->forked;
+  pthread_mutex_unlock(&m->lock);
+  return done;
+}

@@ -75,6 +75,7 @@ static void go_on(void) {
 /* A manager whose last reference was a lost record's stays: its destructors may want locks that
  * nobody will ever open. */
 static void drop_others(struct lethe_epoch *m) {
+  m->forked = true;
   for (struct lethe_epoch_limbo *l = epoch_first(m); l; l = l->next_record) {
     if (!is_other(l)) continue;
     store_rlx(&l->freeing, false);

@@ -168,6 +168,31 @@ static void a_barrier_waits_for_bags_that_were_open_when_it_began(void **state) 
   close_place(&p);
 }
 
+/* The work that a destructor leaves to others counts for those barriers whose turns began after it. */
+static void a_barrier_waits_for_what_is_away(void **state) {
+  (void)state;
+  struct place p;
+  uint64_t first = 0, second = 0, third = 0;
+  open_auto(&p);
+  int a = lethe_epoch_away(p.m);
+  assert_false(lethe_epoch_barrier_turn(p.m, &first));
+  int b = lethe_epoch_away(p.m);
+  assert_int_not_equal(a, b);
+  assert_false(lethe_epoch_barrier_turn(p.m, &second));
+  assert_int_equal(second, 0); /* it waits for the first one's, before its turn can begin */
+  lethe_epoch_back(p.m, a);
+  assert_true(lethe_epoch_barrier_turn(p.m, &first));
+  assert_false(lethe_epoch_barrier_turn(p.m, &second));
+  assert_int_not_equal(second, 0);
+  int c = lethe_epoch_away(p.m);
+  assert_true(lethe_epoch_barrier_turn(p.m, &first)); /* whatever has gone since */
+  lethe_epoch_back(p.m, b);
+  assert_true(lethe_epoch_barrier_turn(p.m, &second));
+  lethe_epoch_back(p.m, c);
+  assert_true(lethe_epoch_barrier_turn(p.m, &third));
+  close_place(&p);
+}
+
 static void a_barrier_waits_for_readers_and_ejects_nobody(void **state) {
   struct place p;
   struct lethe_epoch_rec *reader;
@@ -372,6 +397,7 @@ int main(void) {
       cmocka_unit_test(a_cookie_of_manual_mode_passes_by_the_callers_advances),
       cmocka_unit_test(a_barrier_frees_what_idle_records_hold),
       cmocka_unit_test(a_barrier_waits_for_bags_that_were_open_when_it_began),
+      cmocka_unit_test(a_barrier_waits_for_what_is_away),
       cmocka_unit_test(a_barrier_waits_for_readers_and_ejects_nobody),
       cmocka_unit_test(a_stalled_reader_is_ejected_past_8_bags),
       cmocka_unit_test(what_a_hazard_shows_is_kept),

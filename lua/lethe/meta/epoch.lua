@@ -50,8 +50,9 @@ function Manager:neutralize(lag) end
 ---@return integer count of objects freed
 function Manager:flush() end
 
---- Waits until all that was retired before is freed. Ejects nobody; without a timeout it raises in
---- a coroutine that is pinned itself.
+--- Waits until all that was retired before is freed, and its destructors have run, each in its own
+--- state at a safe point of that one. Ejects nobody; without a timeout it raises in a coroutine that
+--- is pinned itself.
 ---@param timeout? number seconds
 ---@return true? done
 ---@return string? message
