@@ -143,7 +143,8 @@ static int neutralized(lua_State *L) { return lethe_fail(L, LETHE_ENEUTRALIZED);
 /* Raises unless the calling coroutine has this guard pinned. */
 static void check_pinned(lua_State *L, const struct guard *g) {
   const struct epoch_section *s = g->section;
-  if (!s || s->depth < g->level) luaL_error(L, "the guard is not pinned (a second unpin?)");
+  if (!s || s->depth < g->level)
+    luaL_error(L, "attempt to use a closed lethe.epoch.Guard: it is not pinned (a second unpin?)");
   if (s->L != L) luaL_error(L, "a guard belongs to the coroutine that pinned");
 }
 

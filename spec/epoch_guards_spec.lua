@@ -4,6 +4,9 @@ local lethe = require "lethe"
 local epoch = require "lethe.epoch"
 local loop = require "lethe.loop"
 
+local UNPINNED <const> =
+  "attempt to use a closed lethe.epoch.Guard: it is not pinned (a second unpin?)"
+
 local at_its_line = errors.at_its_line
 
 local function code_of(...)
@@ -49,13 +52,10 @@ describe("a guard", function()
   it("unpins once: a second unpin raises, close does nothing", function()
     local g = h:pin()
     g:unpin()
-    assert.are.equal("the guard is not pinned (a second unpin?)",
-      at_its_line(function() g:unpin() end))
+    assert.are.equal(UNPINNED, at_its_line(function() g:unpin() end))
     assert.are.same({ true, true }, { g:close(), g:close() })
-    assert.are.equal("the guard is not pinned (a second unpin?)",
-      at_its_line(function() g:repin() end))
-    assert.are.equal("the guard is not pinned (a second unpin?)",
-      at_its_line(function() g:retire(1) end))
+    assert.are.equal(UNPINNED, at_its_line(function() g:repin() end))
+    assert.are.equal(UNPINNED, at_its_line(function() g:retire(1) end))
   end)
 
   it("is to be closed, also by an error and after unpin", function()
@@ -167,8 +167,7 @@ describe("a guard", function()
   it("is empty once its handle has left, also when another one comes", function()
     local g = h:pin()
     h:unregister()
-    assert.are.equal("the guard is not pinned (a second unpin?)",
-      at_its_line(function() g:unpin() end))
+    assert.are.equal(UNPINNED, at_its_line(function() g:unpin() end))
     h = m:register()
     local fresh = h:pin()
     assert.are_not.equal(g, fresh)
