@@ -9,9 +9,7 @@ local function cascade(c, from)
   for i = from, 2, -1 do
     local q <const>, below <const> = c.segments[i], c.segments[i - 1]
     while q:used() > room do
-      local h = q:back()
-      below:push_front(h)
-      c.at[h] = i - 1
+      below:push_front(q:back())
       if i == 2 then c.crowded = below:used() > room end
     end
   end
@@ -21,7 +19,7 @@ end
 return {
   name = "slru",
   init = function(c)
-    c.segments, c.at, c.crowded = {}, {}, false
+    c.segments, c.crowded = {}, false
     for i = 1, SEGMENTS do
       c.segments[i] = c:queue("segment " .. i)
     end
@@ -37,12 +35,13 @@ return {
     end
     if i > SEGMENTS then i = 1 end
     c.segments[i]:push_front(h)
-    c.at[h] = i
   end,
   on_hit = function(c, h)
-    local up <const> = math.min(c.at[h] + 1, SEGMENTS)
+    local up = 2
+    while up < SEGMENTS and not c.segments[up - 1]:has(h) do
+      up = up + 1
+    end
     c.segments[up]:push_front(h)
-    c.at[h] = up
     return cascade(c, up)
   end,
   full = function(c)
@@ -54,8 +53,5 @@ return {
       local h = c.segments[i]:back()
       if h then return h end
     end
-  end,
-  on_remove = function(c, h)
-    c.at[h] = nil
   end,
 }
