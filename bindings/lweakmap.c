@@ -264,7 +264,7 @@ static int map_get(lua_State *L) {
     c = lethe_weakmap_borrow(p->map, &k);
   }
   if (c && !weak_is_strong(p)) {
-    lua_rawgeti(L, lua_upvalueindex(2), (lua_Integer)weak_ref(c)->slot);
+    lua_rawgeti(L, lua_upvalueindex(2), (lua_Integer)weak_slot(c));
   } else if (c) {
     weak_push(L, 1, p, c);
   } else {

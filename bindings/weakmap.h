@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What the files of the weak map's binding share: weakmap_value.c has Lua values as counted
- * objects, weakmap_dead.c the calls of on_dead, weakmap_walk.c what goes from key to key,
- * weakmap_ephemeron.c the ephemerons, lweakmap.c the rest.
+ * objects, weakmap_pool.c where these are, weakmap_dead.c the calls of on_dead, weakmap_walk.c what
+ * goes from key to key, weakmap_ephemeron.c the ephemerons, lweakmap.c the rest.
  *
  * A value that is in a weak map has a Ref: a counted object whose one strong reference stands for
  * Lua's own. The table REFS holds the Ref's userdata under the value, weakly, so both are found
@@ -25,11 +25,12 @@
 struct weak_home {
   struct lethe_ref refs;
   struct lethe_state *state;
-  struct weak_ref **by_slot; /* the living Refs */
-  size_t room, living;
-  uint64_t epoch;        /* canaries so far */
-  uint64_t counted;      /* the last one with which all Refs were looked at */
-  struct lethe_list due; /* maps with dead that are not chained yet */
+  struct weak_block **blocks; /* of Refs, by number */
+  size_t room, living;        /* blocks that there may be; Refs */
+  struct lethe_list spare;    /* blocks with places to give */
+  uint64_t epoch;             /* canaries so far */
+  uint64_t counted;           /* the last one with which all Refs were looked at */
+  struct lethe_list due;      /* maps with dead that are not chained yet */
   struct lethe_settler settler;
 };
 
@@ -37,9 +38,20 @@ struct weak_home {
 struct weak_ref {
   struct lethe_counted counted;
   struct weak_home *home; /* NULL in a strong map */
-  uint32_t slot;          /* of its userdata, in the state's registry */
+  uint32_t slot;          /* of VALUES */
   bool buried, found;     /* its end is still to come; a sweep has seen that it is dead */
   struct weak_ref *next;  /* of those that a sweep has found */
+};
+
+/* See weakmap_pool.c. */
+#define WEAK_BLOCK ((size_t)16384)
+#define WEAK_PLACES (WEAK_BLOCK / sizeof(struct weak_ref))
+struct weak_block {
+  uint64_t living[WEAK_BLOCK / sizeof(struct weak_ref) / 64]; /* a bit for each place */
+  struct lethe_list spare;
+  uint32_t first;            /* slot, its own place's */
+  uint16_t behind;           /* how far in the memory that was allocated it begins */
+  uint16_t used, free, high; /* places in use; the first free one; those ever used */
 };
 
 /* What a WeakMap, a StrongMap or an Ephemeron holds. */
@@ -92,6 +104,27 @@ struct weak_ref *weak_cell_new(uint32_t slot);
 void weak_push(lua_State *L, int map, const struct weak_port *p, struct lethe_counted *c);
 /* Buries what is dead in the map. May raise, for want of memory, before it has done anything. */
 void weak_sweep(lua_State *L, struct weak_port *p);
+
+/* ---- weakmap_pool.c -------------------------------------------------------------------------- */
+
+void weak_pool_init(struct weak_home *h);
+void weak_pool_end(struct weak_home *h);
+/* A living Ref, with its slot and home; NULL without memory. */
+struct weak_ref *weak_pool_take(struct weak_home *h);
+/* It is no longer among the living. */
+void weak_pool_died(struct weak_ref *r);
+void weak_pool_give(struct weak_home *h, struct weak_ref *r);
+/* The first living Ref with that slot or a higher one, or NULL. */
+struct weak_ref *weak_pool_next(const struct weak_home *h, uint32_t slot);
+
+static inline struct weak_block *weak_block_of(const struct weak_ref *r) {
+  return (struct weak_block *)(void *)((char *)(uintptr_t)r - (uintptr_t)r % WEAK_BLOCK);
+}
+/* The slot of what a weak map has, which is not touched. */
+static inline uint32_t weak_slot(struct lethe_counted *c) {
+  const struct weak_ref *r = weak_ref(c);
+  return weak_block_of(r)->first + (uint32_t)((uintptr_t)r % WEAK_BLOCK / sizeof *r);
+}
 
 /* ---- lweakmap.c ------------------------------------------------------------------------------ */
 

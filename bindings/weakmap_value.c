@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Lua values as counted objects: Refs, the tables between values and Refs, and how the dead are
  * told from the living. */
-#include <string.h>
-
 #include "weakmap.h"
 
 char weak_key_values, weak_key_refs, weak_key_maps, weak_key_chain;
@@ -21,7 +19,7 @@ struct weak_home *weak_home(lua_State *L) {
 
 void weak_home_put(struct weak_home *h) {
   if (!lethe_ref_put(&h->refs)) return;
-  lethe_free(mem, h->by_slot, h->room * sizeof(struct weak_ref *));
+  weak_pool_end(h);
   lethe_free(mem, h, sizeof *h);
 }
 
@@ -42,8 +40,13 @@ static const struct lethe_class home_class = {
 
 static void free_ref(struct lethe_counted *c) {
   struct weak_ref *r = weak_ref(c);
-  if (r->home) weak_home_put(r->home);
-  lethe_free(mem, r, sizeof *r);
+  struct weak_home *h = r->home;
+  if (!h) {
+    lethe_free(mem, r, sizeof *r);
+    return;
+  }
+  weak_pool_give(h, r);
+  weak_home_put(h);
 }
 
 static const struct lethe_counted_class counted_class = {false, NULL, free_ref};
@@ -57,7 +60,7 @@ struct weak_ref *weak_cell_new(uint32_t slot) {
 }
 
 static void forget(struct weak_ref *r) {
-  r->home->by_slot[r->slot] = NULL;
+  weak_pool_died(r);
   r->home->living--;
   r->buried = true;
 }
@@ -113,25 +116,13 @@ struct weak_ref *weak_find_ref(lua_State *L, int value) {
   return NULL;
 }
 
-static void make_room(lua_State *L, struct weak_home *h, uint32_t slot) {
-  size_t had = h->room;
-  struct weak_ref **by_slot = h->by_slot;
-  if (lethe_grow(mem, (void **)&by_slot, &h->room, (size_t)slot + 1, sizeof *by_slot))
-    lethe_nomemory(L);
-  h->by_slot = by_slot;
-  memset(by_slot + had, 0, (h->room - had) * sizeof *by_slot);
-}
-
 /* A box with a Ref of its own, on the stack. */
 static struct weak_ref *new_ref(lua_State *L, struct weak_home *h) {
   struct lethe_box *b = lethe_box_new(L, &ref_class, 0);
-  uint32_t slot = (uint32_t)b->id;
-  make_room(L, h, slot);
-  struct weak_ref *r = weak_cell_new(slot);
+  struct weak_ref *r = weak_pool_take(h);
   if (!r) lethe_nomemory(L);
+  lethe_counted_init(&r->counted, &counted_class);
   lethe_ref_get(&h->refs);
-  r->home = h;
-  h->by_slot[slot] = r;
   h->living++;
   lethe_box_hold(L, b, r);
   return r;
@@ -214,8 +205,11 @@ static bool is_dead(lua_State *L, const struct weak_ref *r) { /* VALUES is on to
 }
 
 static void sweep_all(lua_State *L, struct weak_home *h) {
-  for (size_t slot = 1; slot < h->room; slot++)
-    if (h->by_slot[slot] && is_dead(L, h->by_slot[slot])) weak_bury(h->by_slot[slot]);
+  struct weak_ref *r, *next;
+  for (r = weak_pool_next(h, 0); r; r = next) {
+    next = weak_pool_next(h, r->slot + 1);
+    if (is_dead(L, r)) weak_bury(r);
+  }
   h->counted = h->epoch;
 }
 
@@ -264,6 +258,7 @@ static void new_home(lua_State *L) {
   if (!h) lethe_nomemory(L);
   lethe_ref_init(&h->refs);
   lethe_list_init(&h->due);
+  weak_pool_init(h);
   h->state = lethe_state(L);
   weak_open_dead(h);
   lethe_box_hold(L, b, h);
