@@ -143,13 +143,26 @@ static bool adopt(struct keeper *k, struct worker *w) {
   return false;
 }
 
+/* The first that is open, from k on up; so a line of workers that end does not grow. */
+static struct keeper *open_one(struct keeper *k) {
+  while (k) {
+    pthread_mutex_lock(&k->lock);
+    bool open = !k->closed;
+    struct keeper *heir = k->heir;
+    pthread_mutex_unlock(&k->lock);
+    if (open) return k;
+    k = heir;
+  }
+  return NULL;
+}
+
 /* Who takes over what the state leaves; NULL: it is cancelled. */
 static struct keeper *heir_of(const struct keeper *k) {
   if (!k->self) return NULL;
   pthread_mutex_lock(&k->self->lock);
   bool cancelled = k->self->cancelled;
   pthread_mutex_unlock(&k->self->lock);
-  return cancelled ? NULL : k->self->home;
+  return cancelled ? NULL : open_one(k->self->home);
 }
 
 /* No orphans come after this; those that are there are the list's. */

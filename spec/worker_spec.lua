@@ -265,6 +265,16 @@ describe("a worker", function()
       assert.are.equal("still here", channel:recv())
     end)
 
+    it("part in a long line, each made by the one before", function()
+      local channel = worker.channel()
+      local function body(channel, n, body)
+        if n == 0 then return channel:send{ require("lethe.worker").parent():recv() } end
+        require("lethe.worker").spawn(load(body), channel, n - 1, body)
+      end
+      worker.spawn(body, channel, 40, string.dump(body))
+      assert.are.same({ nil, "the worker's maker has ended", "closed" }, channel:recv())
+    end)
+
     it("end together when the maker is cancelled", function()
       local channel = worker.channel()
       local w = worker.spawn(function(channel)
