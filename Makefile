@@ -156,16 +156,21 @@ PEERS := $(foreach l,ck urcu-memb urcu-bp urcu-qsbr urcu-common,\
   $(if $(wildcard /usr/lib/*/lib$(l).a /usr/lib/lib$(l).a),-l$(l)))
 $(B)/bench/epoch: LIBS += $(PEERS)
 
-# Fuzzers and the core below them, instrumented by clang.
+# Fuzzers and what is below them, instrumented by clang. Those whose property is a script in Lua
+# have the bindings in them.
 FUZZFLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined \
   -fno-omit-frame-pointer -DLETHE_FAULTS
 build/fuzz/o/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(call say,CLANG)$(CLANG) $(CORE_CFLAGS) $(FUZZFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CLANG)$(CLANG) $(if $(filter runtime/%,$<),$(CORE_CFLAGS),$(LUA_CFLAGS) -Ibindings) \
+	  $(FUZZFLAGS) -MMD -MP -c $< -o $@
 
 fuzzers := $(patsubst spec/fuzz/%.c,build/fuzz/%,$(wildcard spec/fuzz/*.c))
+lua-fuzzers := $(patsubst spec/fuzz/%.lua,build/fuzz/%,$(wildcard spec/fuzz/*.lua))
+$(lua-fuzzers): $(BINDINGS:%.c=build/fuzz/o/%.o)
+$(lua-fuzzers): LIBS += -Wl,-E $(LUA_LIBS)
 $(fuzzers): build/fuzz/%: build/fuzz/o/spec/fuzz/%.o $(RUNTIME:%.c=build/fuzz/o/%.o)
-	$(call say,LD)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
+	$(call say,LD)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o,$^) $(LIBS)
 
 # Every C file once more, by both compilers, warnings being errors.
 STRICT := $(RUNTIME) $(BINDINGS) $(PROGRAM) $(C_TESTS) $(TEST_HELPERS) $(C_BENCHES) \
@@ -229,8 +234,8 @@ cover: ## which lines of runtime/ and bindings/ the tests reach; build/cover/rep
 	  --print-summary --fail-under-line 90 build/cover
 
 .PHONY: fuzz
-fuzz: ## run each fuzzer for FUZZ_SECONDS=30
-	@FUZZ_SECONDS='$(or $(FUZZ_SECONDS),30)' $(suite) fuzz
+fuzz: ## run each fuzzer for FUZZ_SECONDS=60, from the seeds in spec/fuzz/seeds
+	@FUZZ_SECONDS='$(or $(FUZZ_SECONDS),60)' $(suite) fuzz
 
 .PHONY: bench
 bench: all benches ## measure ratios, each side by side in one run

@@ -134,21 +134,26 @@ void lethe_checkoptions(lua_State *L, int arg, const char *const *names) {
 
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
-/* Digits with at most one point; the point is one whatever the locale says. Their end, or NULL. */
+/* Digits with at most one point; the point is one whatever the locale says. Their end, or NULL. Of
+ * what is behind the point 18 digits count: the others are less than two bytes of any unit. */
 static const char *parse_decimal(const char *text, double *n) {
   bool digits = false, point = false;
-  double scale = 1;
-  for (*n = 0; *text == '.' || (*text >= '0' && *text <= '9'); text++) {
+  double whole = 0, part = 0, scale = 1;
+  for (; *text == '.' || (*text >= '0' && *text <= '9'); text++) {
     if (*text == '.') {
       if (point) return NULL;
       point = true;
-    } else {
-      digits = true;
-      *n = *n * 10 + (*text - '0');
-      if (point) scale *= 10;
+      continue;
+    }
+    digits = true;
+    if (!point) {
+      whole = whole * 10 + (*text - '0');
+    } else if (scale < 1e18) {
+      part = part * 10 + (*text - '0');
+      scale *= 10;
     }
   }
-  *n /= scale;
+  *n = whole + part / scale;
   return digits ? text : NULL;
 }
 

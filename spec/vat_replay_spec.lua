@@ -217,6 +217,9 @@ describe("a replay", function()
   end)
 
   it("says what is wrong with what it is given", function()
+    local function of(delivery)
+      return { { vats = { { name = "v" } } }, { vat = "v", delivery = delivery, syscalls = {} } }
+    end
     local none, message, code = vat.replay("/nowhere/at/all", {})
     assert.are.same({ nil, "not_found" }, { none, code })
     assert.matches("/nowhere", message)
@@ -224,6 +227,10 @@ describe("a replay", function()
       {}, { { vats = { {} } } }, { { vats = {} }, {} }, { { vats = {} }, { vat = "v" } },
       { { vats = {} }, { vat = "v", delivery = { "dance" }, syscalls = {} } },
       { { vats = {} }, { vat = "v", delivery = { "bringOutYourDead" }, syscalls = {} } },
+      of{ "deliver", "x+1", "m", { slots = {} } }, of{ "deliver", "o+1", "m", { slots = { "q" } } },
+      of{ "deliver", "o+1", "m", { slots = {} }, "o+2" }, of{ "notify", { { "o-1", 1, {} } } },
+      of{ "notify", { { nil, false, { slots = {} } } } }, of{ "dropExports", { "o+01" } },
+      of{ "retireImports", { "p-1" } },
     } do
       none, message, code = vat.replay(records, {})
       assert.are.same({ nil, "bad_format" }, { none, code })

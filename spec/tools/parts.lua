@@ -171,7 +171,8 @@ local function fuzz(name, seconds)
   return {
     name = ("fuzz, %s for %s s"):format(name, seconds),
     run = ("mkdir -p %s && build/fuzz/%s -max_total_time=%s -rss_limit_mb=4096 -timeout=20 "
-      .. "-artifact_prefix=build/fuzz/ %s"):format(corpus, name, seconds, corpus),
+      .. "-artifact_prefix=build/fuzz/ %s %s"):format(corpus, name, seconds, corpus,
+      "spec/fuzz/seeds/" .. name),
   }
 end
 
@@ -288,7 +289,7 @@ end
 return function(mode, san)
   if mode == "variant" then return variant_parts(assert(VARIANTS[san], "no such variant")) end
   if mode == "torture" then return each_subject(torture_part) end
-  if mode == "fuzz" then return { fuzz_part(os.getenv("FUZZ_SECONDS") or "30") } end
+  if mode == "fuzz" then return { fuzz_part(os.getenv("FUZZ_SECONDS") or "60") } end
   assert(mode == "test", "test, variant, torture or fuzz expected")
   local list = each_subject(subject_part)
   table.insert(list, 1, plain_build())

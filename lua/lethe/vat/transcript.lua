@@ -10,6 +10,7 @@
 local capdata = require "lethe.vat.capdata"
 local files = require "lethe.vat.transcript_file"
 local marshal = require "lethe.vat.marshal"
+local vref = require "lethe.vat.vref"
 
 local M = {}
 
@@ -75,23 +76,43 @@ local DELIVERIES <const> = {
   retireImports = "names", bringOutYourDead = "nothing", terminate = "nothing",
 }
 
+local function is_name(name, kinds)
+  local kind = vref.parse(name)
+  return kind ~= nil and kinds:find(kind, 1, true) ~= nil
+end
+
+local function are_names(list, kinds)
+  if not capdata.list_of_names(list, "names") then return false end
+  for _, name in ipairs(list) do
+    if not is_name(name, kinds) then return false end
+  end
+  return true
+end
+
 local function is_args(args)
-  return type(args) == "table" and capdata.list_of_names(args.slots, "slots") ~= nil
+  return type(args) == "table" and are_names(args.slots, "opd")
+end
+
+local function is_message(delivery)
+  return is_name(delivery[2], "od") and type(delivery[3]) == "string" and is_args(delivery[4])
+    and (delivery[5] == nil or is_name(delivery[5], "p"))
+end
+
+local function are_resolutions(list)
+  if type(list) ~= "table" then return false end
+  for _, each in ipairs(list) do
+    if type(each) ~= "table" or not (is_name(each[1], "p") and is_args(each[3])) then
+      return false
+    end
+  end
+  return true
 end
 
 local function is_delivery(delivery)
   local form = type(delivery) == "table" and DELIVERIES[delivery[1]]
-  if form == "args" then
-    return type(delivery[2]) == "string" and type(delivery[3]) == "string" and is_args(delivery[4])
-  elseif form == "resolutions" then
-    for _, each in ipairs(type(delivery[2]) == "table" and delivery[2] or {}) do
-      local is = type(each) == "table" and type(each[1]) == "string" and is_args(each[3])
-      if not is then return false end
-    end
-    return type(delivery[2]) == "table"
-  end
-  return form == "nothing" or form == "names"
-    and capdata.list_of_names(delivery[2], "names") ~= nil
+  if form == "args" then return is_message(delivery) end
+  if form == "resolutions" then return are_resolutions(delivery[2]) end
+  return form == "nothing" or form == "names" and are_names(delivery[2], "od")
 end
 
 --- What is wrong with the form of a transcript; nil if nothing is.
