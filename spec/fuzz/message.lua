@@ -40,20 +40,18 @@ local function value(next, made)
   return next(16) == 0 and FOREIGN[next(#FOREIGN) + 1] or nil
 end
 
+local function key(next, made)
+  if next(3) == 0 then return next(8) + 1 end
+  if next(16) == 0 then return value(next, made) end
+  return SCALARS[next(6) + 1](next)
+end
+
 local function build(input)
   local next, made = reader(input), {}
   local root = value(next, made)
   while made[1] and not next() do
-    local t, k, v = made[next(#made) + 1], nil, nil
-    if next(3) == 0 then
-      k = next(8) + 1
-    elseif next(16) == 0 then
-      k = value(next, made)
-    else
-      k = SCALARS[next(6) + 1](next)
-    end
-    v = value(next, made)
-    if k ~= nil then t[k] = v end
+    local t, k = made[next(#made) + 1], key(next, made)
+    if k ~= nil then t[k] = value(next, made) end
   end
   return root
 end
