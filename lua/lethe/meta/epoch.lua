@@ -51,8 +51,8 @@ function Manager:neutralize(lag) end
 function Manager:flush() end
 
 --- Waits until all that was retired before is freed, and its destructors have run, each in its own
---- state at a safe point of that one. Ejects nobody; without a timeout it raises in a coroutine that
---- is pinned itself.
+--- state at a safe point of that one. Ejects nobody; without a timeout it raises in a coroutine
+--- that is pinned itself.
 ---@param timeout? number seconds
 ---@return true? done
 ---@return string? message
