@@ -44,11 +44,17 @@ return {
     if found or not size then return replace(c, found) end
     local l1 <const> = c.t1:used() + c.b1:used()
     if l1 + size > limit then
-      if c.b1:len() == 0 then return c.t1:back() end
-      c.b1:drop()
+      local first <const> = c.t1:back()
+      if c.b1:len() > 0 then c.b1:drop() elseif first then return first end
     elseif l1 + c.t2:used() + c.b2:used() >= 2 * limit then
       c.b2:drop()
     end
     return replace(c)
+  end,
+  export = function(c)
+    return { name = "arc", p = c.p }
+  end,
+  import = function(c, t)
+    if t.name == "arc" then c.p = math.min(t.p, c:limit()) end
   end,
 }

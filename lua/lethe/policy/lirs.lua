@@ -7,6 +7,10 @@
 --
 -- The stack is linked through tables by key: `above` and `below`, where false is an end.
 
+local STATE <const> = {
+  "above", "below", "weight", "lir", "top", "bottom", "stacked", "left", "when", "oldest", "newest",
+}
+
 local function push(c, key, size)
   c.above[key], c.below[key], c.weight[key] = false, c.top, size
   if c.top then c.above[c.top] = key else c.bottom = key end
@@ -92,7 +96,7 @@ return {
   end,
   full = function(c)
     local size <const> = c:size()
-    if not size or c:found() or fits(c, size) or c.queue_of:len() == 0 then return false end
+    if not size or c:found() or fits(c, size) or not c.queue_of:back() then return false end
     return c.queue_of:used() + size > hir_limit(c)
   end,
   on_insert = function(c, h)
@@ -111,10 +115,12 @@ return {
     prune(c)
   end,
   on_evict = function(c)
-    while c.queue_of:len() == 0 do
+    local h = c.queue_of:back() -- none, where all are in use
+    while not h and c.bottom do
       demote(c)
+      h = c.queue_of:back()
     end
-    return c.queue_of:back()
+    return h
   end,
   on_remove = function(c, h)
     local key <const> = c:key(h)
@@ -125,6 +131,19 @@ return {
       prune(c)
     else
       leave(c, key)
+    end
+  end,
+  export = function(c)
+    local t = { name = "lirs" }
+    for _, field in ipairs(STATE) do
+      t[field] = c[field]
+    end
+    return t
+  end,
+  import = function(c, t)
+    if t.name ~= "lirs" then return end
+    for _, field in ipairs(STATE) do
+      c[field] = t[field]
     end
   end,
 }

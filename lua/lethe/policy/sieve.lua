@@ -13,4 +13,10 @@ return {
     victim, c.hand = c.main:scan(c.hand)
     return victim
   end,
+  export = function(c)
+    return { name = "sieve", hand = c.hand }
+  end,
+  import = function(c, t)
+    if t.name == "sieve" then c.hand = t.hand end
+  end,
 }

@@ -8,8 +8,10 @@ local function cascade(c, from)
   local room <const> = c:limit() // SEGMENTS
   for i = from, 2, -1 do
     local q <const>, below <const> = c.segments[i], c.segments[i - 1]
-    while q:used() > room do
-      below:push_front(q:back())
+    local h = q:back() -- none, where all are in use
+    while h and q:used() > room do
+      below:push_front(h)
+      h = q:back()
       if i == 2 then c.crowded = below:used() > room end
     end
   end

@@ -62,6 +62,15 @@ local function window_limit(c)
   return math.max(c:limit() // 100, 1)
 end
 
+-- What is too much in a queue goes to another, but what is in use.
+local function lower(from, most, to)
+  local h = from:back()
+  while h and from:used() > most do
+    to:push_front(h)
+    h = from:back()
+  end
+end
+
 return {
   name = "wtinylfu",
   init = function(c)
@@ -73,18 +82,14 @@ return {
     if c:len() >= c.width // CELLS then widen(c) end
     count(c, h)
     c.window:push_front(h)
-    while c.window:used() > window_limit(c) do
-      c.probation:push_front(c.window:back())
-    end
+    lower(c.window, window_limit(c), c.probation)
   end,
   on_hit = function(c, h)
     count(c, h)
     if c.window:has(h) then return c.window:push_front(h) end
     c.protected:push_front(h)
     local most <const> = (c:limit() - window_limit(c)) * 4 // 5
-    while c.protected:used() > most do
-      c.probation:push_front(c.protected:back())
-    end
+    lower(c.protected, most, c.probation)
   end,
   on_evict = function(c)
     local contender <const> = c.window:back()
@@ -94,5 +99,11 @@ return {
     if estimate(c, contender) <= estimate(c, main) then return contender end
     c.probation:push_front(contender)
     return main
+  end,
+  export = function(c)
+    return { name = "wtinylfu", cells = c.cells, counted = c.counted, width = c.width }
+  end,
+  import = function(c, t)
+    if t.name == "wtinylfu" then c.cells, c.counted, c.width = t.cells, t.counted, t.width end
   end,
 }
