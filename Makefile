@@ -220,9 +220,10 @@ check: ## the same without set-up; PART='weak maps' runs the parts whose names c
 	@$(whole)
 
 .PHONY: torture
-torture: ## long: full sweeps (WORK=10: ten times the work), valgrind, a restless collector
+torture: ## long: full sweeps, valgrind, a restless collector; see WORK SEED SECONDS THREADS below
 	@spec/tools/setup.sh $(BUILD_PACKAGES) $(TEST_PACKAGES) $(TORTURE_PACKAGES)
-	@LETHE_WORK='$(or $(WORK),10)' $(suite) torture
+	@LETHE_WORK='$(or $(WORK),10)' THREADS='$(THREADS)' SECONDS='$(SECONDS)' \
+	  SEED='$(or $(SEED),$(shell date +%s))' $(suite) torture
 
 .PHONY: cover
 cover: ## which lines of runtime/ and bindings/ the tests reach; build/cover/report.html
@@ -356,6 +357,8 @@ help: ## this list
 	@echo 'make TARGET [VARIABLE=value]; every target builds what it needs.'
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 20
 	@echo 'Variables: SAN=address|thread CC CFLAGS LDFLAGS LUA LUA_INCDIR LUA_LIBS PREFIX DESTDIR'
-	@echo 'BINDIR LIBDIR INCDIR INST_LIBDIR INST_LUADIR JOBS WORK V=1 (shows the commands)'
+	@echo 'BINDIR LIBDIR INCDIR INST_LIBDIR INST_LUADIR JOBS V=1 (shows the commands)'
+	@echo 'Torture: WORK=10 (times what a test does), SEED (of all that is random; a new one if not'
+	@echo 'given), SECONDS (go on with the next seeds for so long), THREADS (in tests of threads)'
 
 -include $(shell find $(B)/o build/strict build/fuzz -name '*.d' 2>/dev/null)

@@ -12,9 +12,12 @@
 #include "harness/epoch.h"
 #include "harness/fallback.h"
 #include "harness/random.h"
+#include "harness/threads.h"
 #include "harness/unchecked.h"
 
-enum { SLOTS = 8, READERS = 3, WRITERS = 2, BYTES = 64, BAG = 16 };
+enum { SLOTS = 8, BYTES = 64, BAG = 16 };
+#define THREADS (test_threads(5) < 3 ? 3 : test_threads(5)) /* fewer hardly ever meet */
+#define READERS ((THREADS * 3 + 4) / 5)
 
 /* Every byte is the same, and says that the object lives. */
 struct object {
@@ -159,8 +162,8 @@ static void swap_one(struct lethe_epoch_rec *r, struct test_random *random) {
 }
 
 static void note_peak(void) {
-  struct lethe_epoch_rec_stats r[READERS + WRITERS + 2];
-  uint32_t n = lethe_epoch_records(t.m, r, READERS + WRITERS + 2);
+  struct lethe_epoch_rec_stats r[MOST_THREADS + 2];
+  uint32_t n = lethe_epoch_records(t.m, r, MOST_THREADS + 2);
   for (uint32_t i = 0; i < n; i++)
     if (r[i].peak > load_rlx(&t.peak)) store_rlx(&t.peak, r[i].peak);
 }
@@ -200,14 +203,14 @@ static void *meddler(void *ud) {
 
 static void start(pthread_t *threads, struct test_random *random) {
   for (int i = 0; i < SLOTS; i++) store_rel(&t.slots[i], make(random));
-  for (uintptr_t i = 0; i < READERS; i++) pthread_create(threads++, NULL, reader, (void *)i);
-  for (uintptr_t i = 0; i < WRITERS; i++) pthread_create(threads++, NULL, writer, (void *)i);
+  for (int i = 0; i < THREADS; i++)
+    pthread_create(threads++, NULL, i < READERS ? reader : writer, (void *)(uintptr_t)i);
   pthread_create(threads, NULL, meddler, NULL);
 }
 
 /* Until `ejections`, or bad reads where those are looked for, or too much time. */
 static void torture(bool checked, uint64_t ejections, double seconds) {
-  pthread_t threads[READERS + WRITERS + 1];
+  pthread_t threads[MOST_THREADS + 1];
   struct lethe_epoch_config config = {.bag_size = BAG};
   struct test_random random = test_seed(checked ? "torture" : "control");
   memset(&t, 0, sizeof t);
@@ -220,7 +223,7 @@ static void torture(bool checked, uint64_t ejections, double seconds) {
          (checked || load_rlx(&t.bad) == 0))
     usleep(2000);
   store_rlx(&t.stop, true);
-  for (int i = 0; i < READERS + WRITERS + 1; i++) pthread_join(threads[i], NULL);
+  for (int i = 0; i < THREADS + 1; i++) pthread_join(threads[i], NULL);
 }
 
 static void finish(void) {

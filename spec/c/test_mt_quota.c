@@ -11,9 +11,11 @@
 #include "harness/unit.h"
 
 #include "harness/random.h"
+#include "harness/threads.h"
 #include "lethe/quota.h"
 
-enum { MIB = 1 << 20, THREADS = 4, PARTS = 8, CLONES = 2 };
+enum { MIB = 1 << 20, PARTS = 8, CLONES = 2 };
+#define THREADS test_threads(4)
 
 /* An assertion for any thread: cmocka's jump out of a test is the main thread's alone. */
 #define MUST(condition)                                               \
@@ -255,8 +257,8 @@ static void many_operations(struct worker *w) {
 
 static void all_threads_do_everything(void **state) {
   struct lethe_quota *t = tracker(MIB / 4, 0.02);
-  static struct worker home, workers[THREADS];
-  _Atomic bool stop[THREADS] = {0};
+  static struct worker home, workers[MOST_THREADS];
+  _Atomic bool stop[MOST_THREADS] = {0};
   struct lethe_quota_account_config limited = {.name = "shared", .max = MIB / 8};
   (void)state;
   home = (struct worker){0};
@@ -327,8 +329,8 @@ static void claim_to_the_limit(struct worker *w) {
 
 static void a_limit_is_exact_whoever_claims(void **state) {
   struct lethe_quota *t = tracker(20 * MIB, 5);
-  static struct worker home, workers[THREADS];
-  _Atomic bool stop[THREADS] = {0};
+  static struct worker home, workers[MOST_THREADS];
+  _Atomic bool stop[MOST_THREADS] = {0};
   struct lethe_quota_account_config limited = {.max = limit};
   struct lethe_quota_handle h;
   uint64_t id;
@@ -614,8 +616,8 @@ static void wait_and_release(struct worker *w) {
 
 static void waiting_threads_serve_each_other(void **state) {
   struct lethe_quota *t = tracker(2 * MIB, 5);
-  static struct worker home, workers[THREADS];
-  _Atomic bool stop[THREADS] = {0};
+  static struct worker home, workers[MOST_THREADS];
+  _Atomic bool stop[MOST_THREADS] = {0};
   (void)state;
   home = (struct worker){0};
   begin(&home, t, 0);
@@ -647,7 +649,7 @@ static void shutdown_in_the_middle(void **state) {
   (void)state;
   for (int round = 0; round < 10; round++) {
     struct lethe_quota *t = tracker(MIB / 4, 0.05);
-    static struct worker home, workers[THREADS];
+    static struct worker home, workers[MOST_THREADS];
     _Atomic bool stop = false;
     home = (struct worker){0};
     begin(&home, t, 0);
@@ -683,7 +685,7 @@ static void on_event(void *ud, const struct lethe_quota_event *e) {
 
 static void mute_waits_for_the_sink(void **state) {
   struct lethe_quota *t = tracker(MIB / 4, 0.05);
-  static struct worker home, workers[THREADS];
+  static struct worker home, workers[MOST_THREADS];
   _Atomic bool stop = false;
   (void)state;
   home = (struct worker){0};

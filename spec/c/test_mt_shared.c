@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "harness/threads.h"
 #include "lethe/shared.h"
 
 enum { THREADS = 3, KEYS = 200 };
@@ -146,21 +147,22 @@ static void *sleeper(void *ud) {
 
 static void nothing_is_lost_or_made_up(void **state) {
   (void)state;
-  pthread_t threads[THREADS], asleep;
+  const int n = test_threads(THREADS);
+  pthread_t threads[MOST_THREADS], asleep;
   struct lethe_buffer b = {0};
   struct value total;
   long key = -1, got, ejected = 0;
   store_rel(&over, false);
   sum_in = sum_out = 0;
   pthread_create(&asleep, NULL, sleeper, &ejected);
-  for (long i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, busy, (void *)(i + 1));
-  for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+  for (long i = 0; i < n; i++) pthread_create(&threads[i], NULL, busy, (void *)(i + 1));
+  for (int i = 0; i < n; i++) pthread_join(threads[i], NULL);
   store_rel(&over, true);
   pthread_join(asleep, NULL);
   struct lethe_epoch_rec *r = join();
   assert_int_equal(lethe_map_get(map, r, &key, sizeof key, &b), 0);
   memcpy(&total, b.p, sizeof total);
-  assert_int_equal(total.count, THREADS * 5000 * work);
+  assert_int_equal(total.count, n * 5000 * work);
   while (lethe_queue_pop(queue, r, &b) == 0) {
     memcpy(&got, b.p, sizeof got);
     sum_out += got;

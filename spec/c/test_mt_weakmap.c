@@ -7,9 +7,11 @@
 #include "harness/unit.h"
 
 #include "harness/random.h"
+#include "harness/threads.h"
 #include "lethe/weakmap.h"
 
-enum { THREADS = 4, KEYS = 64, MAPS = 3, MAGIC = 0x5eed };
+enum { KEYS = 64, MAPS = 3, MAGIC = 0x5eed };
+#define THREADS test_threads(4)
 
 static double work(void) {
   const char *text = getenv("LETHE_WORK");
@@ -167,7 +169,7 @@ static void join(pthread_t *threads) {
 
 static void threads_work_on_the_same_maps(void **state) {
   (void)state;
-  pthread_t threads[THREADS];
+  pthread_t threads[MOST_THREADS];
   made = ended = freed = 0;
   for (int i = 0; i < MAPS; i++)
     assert_int_equal(lethe_weakmap_new(&maps[i], &lethe_alloc_libc, &forms[i]), LETHE_OK);
@@ -215,7 +217,7 @@ static void *come_and_go(void *ud) {
 
 static void maps_end_while_objects_do(void **state) {
   (void)state;
-  pthread_t threads[THREADS];
+  pthread_t threads[MOST_THREADS];
   made = ended = freed = 0;
   for (int i = 0; i < SHARED; i++) shared[i] = thing();
   start(threads, come_and_go);

@@ -1,7 +1,8 @@
 -- The test run: `suite.lua test`, and `variant address`, `torture`, `fuzz`.
 -- Goes through the parts that spec/tools/parts.lua lists, or those whose names contain PART, runs
 -- their steps, shows what failed, and ends with one line that sums up every runner and check. The
--- exit status is 0 only if something ran and nothing failed.
+-- exit status is 0 only if something ran and nothing failed. What is random follows SEED; while
+-- SECONDS last it all runs again with the next one.
 --
 -- A step is a shell command. What it counts for is read from its output: the closing line of a
 -- spec runner, the TAP lines of C tests, or nothing, and then the step is one check. A command that
@@ -76,12 +77,13 @@ end
 local LOGS <const> = ("build/log/%.0f"):format(now() * 100)
 os.execute("mkdir -p " .. LOGS)
 local started = 0
+local seed = math.tointeger(tonumber(os.getenv("SEED"))) -- of all that is random
 
 local function start(step)
   started = started + 1
   local log = ("%s/%d.txt"):format(LOGS, started)
-  local command = ("{ %s ; } </dev/null >%s 2>&1; code=$?; cat /proc/uptime; exit $code")
-    :format(step.run, log)
+  local command = ("{ %s%s ; } </dev/null >%s 2>&1; code=$?; cat /proc/uptime; exit $code"):format(
+    seed and ("export SEED=%d; "):format(seed) or "", step.run, log)
   return { step = step, log = log, began = now(), pipe = assert(io.popen(command)) }
 end
 
@@ -148,9 +150,15 @@ end
 local total = { passed = 0, failed = 0, skipped = 0 }
 local began = now()
 local only <const> = os.getenv("PART") or ""
-for _, part in ipairs(parts(arg[1], arg[2])) do
-  if part.name:find(only, 1, true) then run_part(part, total) end
-end
+local seconds <const> = tonumber(os.getenv("SECONDS")) or 0
+repeat -- torture may go on with the next seed
+  if seed then io.write(("SEED=%d\n\n"):format(seed)) end
+  for _, part in ipairs(parts(arg[1], arg[2])) do
+    if part.name:find(only, 1, true) then run_part(part, total) end
+  end
+  if not seed or total.failed > 0 then break end
+  seed = seed + 1
+until now() - began >= seconds
 io.write(("all parts: %.1f seconds\n"):format(now() - began))
 local skipped = total.skipped > 0 and (", %d skipped"):format(total.skipped) or ""
 local summary <const> = ("%d passed, %d failed%s\n"):format(total.passed, total.failed, skipped)
