@@ -44,13 +44,14 @@ static void clear_bad(struct lethe_cache *c, struct lethe_cache_entry *e) {
   cache_count(c, e, -1);
   e->s.retry_at = 0;
   cache_count(c, e, 1);
+  c->trim = true; /* it may be what is too much, and can leave now */
 }
 
 /* From dirty to clean, at that version. */
 static void clean(struct lethe_cache *c, struct lethe_cache_entry *e) {
+  clear_bad(c, e);
   cache_count(c, e, -1);
   e->s.clean = e->s.version;
-  e->s.retry_at = 0;
   cache_count(c, e, 1);
   end_failures(c, e);
   c->ndirty--;

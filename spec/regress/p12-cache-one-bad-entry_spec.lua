@@ -34,4 +34,26 @@ describe("P12: an entry that cannot be written", function()
     caches.start(s.loop, function() return c:flush() end)
     assert.are.equal(1, store.data.bad)
   end))
+
+  it("leaves as soon as it is written, where it is what is too much", scenario(function(s)
+    local store = caches.store{}
+    local c = s:cache{ backend = store, limit = 2 }
+    store.broken["flush a"], store.broken["flush b"] = true, true
+    errors.reported(function()
+      caches.start(s.loop, function()
+        c:insert("a", 1)
+        c:insert("b", 2)
+      end)
+      c:resize{ limit = 1 }
+      caches.settle(s.loop)
+    end)
+    assert.are.equal(2, c:len())
+    store.broken = {}
+    local out = caches.start(s.loop, function()
+      local ok = c:flush()
+      return ok, c:len()
+    end)
+    assert.are.same({ true, 1 }, { out[1], out[2] })
+    assert.are.same({ a = 1, b = 2 }, store.data)
+  end))
 end)
