@@ -20,7 +20,7 @@ struct item {
 struct node {
   uint32_t n;
   bool leaf;
-  uint64_t rank[MOST];
+  uint64_t rank[MOST + 1]; /* the last is nobody's */
   struct item item[MOST];
   struct node *child[]; /* MOST + 1 of them in an inner node */
 };
@@ -65,7 +65,7 @@ static inline uint32_t count_below(const struct node *x, uint64_t rank) {
 /* All ranks of a node are on their way at once, not one after the other as they are compared. */
 static inline void fetch(const struct node *x) {
   const char *p = (const char *)x;
-  for (size_t at = 0; at < offsetof(struct node, item); at += 64) __builtin_prefetch(p + at);
+  for (size_t at = 0; at < sizeof x->rank; at += 64) __builtin_prefetch(p + at);
 }
 
 /* Among the entries from `from` on with the key's own rank: how many come before it in the node;
@@ -96,20 +96,34 @@ static inline uint32_t place(const struct node *x, const struct lethe_weak_key *
   return *equal && !exact ? place_equal(x, k, rank, i, equal) : i;
 }
 
-/* The node that has the key, and its place there; NULL if none has it. */
-static inline struct node *seek(struct lethe_weakmap *m, const struct lethe_weak_key *k,
-                                uint32_t *i) {
-  uint64_t rank = weak_key_rank(k);
-  bool exact = weak_key_is_exact(k);
-  for (struct node *x = m->u.tree.root; x;) {
-    bool equal;
-    *i = place(x, k, rank, exact, &equal);
-    if (equal) return x;
-    if (x->leaf) break;
+/* The node that has the rank, which is one key's alone, and its place there; NULL if none has it.
+ * Behind the last entry are other ranks (B4), so nothing but ranks is looked at. */
+static inline struct node *seek_exact(const struct lethe_weakmap *m, uint64_t rank, uint32_t *i) {
+  struct node *x = m->u.tree.root;
+  for (unsigned level = m->u.tree.height; level > 0; level--) {
+    *i = count_below(x, rank);
+    if (x->rank[*i] == rank) return x;
+    if (level == 1) break;
     x = x->child[*i];
     fetch(x);
   }
   return NULL;
+}
+
+static struct node *seek_among_equals(const struct lethe_weakmap *m, const struct lethe_weak_key *k,
+                                      uint32_t *i) {
+  uint64_t rank = weak_key_rank(k);
+  for (struct node *x = m->u.tree.root; x; x = x->leaf ? NULL : x->child[*i]) {
+    bool equal;
+    *i = place(x, k, rank, false, &equal);
+    if (equal) return x;
+  }
+  return NULL;
+}
+
+static inline struct node *seek(const struct lethe_weakmap *m, const struct lethe_weak_key *k,
+                                uint32_t *i) {
+  return weak_key_is_exact(k) ? seek_exact(m, weak_key_rank(k), i) : seek_among_equals(m, k, i);
 }
 
 static struct entry *tree_find(struct lethe_weakmap *m, const struct lethe_weak_key *k) {
@@ -432,7 +446,7 @@ static size_t audit(struct lethe_weakmap *m, struct node *x, unsigned height, st
   size_t n = 0;
   bool right =
       x->leaf == (height == 1) && x->n <= MOST && (x == m->u.tree.root ? x->n > 0 : x->n >= LEAST);
-  for (uint32_t i = x->n; right && i < MOST; i++) right = x->rank[i] == UINT64_MAX;
+  for (uint32_t i = x->n; right && i <= MOST; i++) right = x->rank[i] == UINT64_MAX;
   for (uint32_t i = 0; right && i <= x->n; i++) {
     size_t below = x->leaf ? 0 : audit(m, x->child[i], height - 1, last);
     right = x->leaf || below > 0;

@@ -66,8 +66,6 @@ end
 
 local new_peer <const> = peer()
 
--- ---- looking up -------------------------------------------------------------------------------
-
 -- Keys from 1 to n in an order that no branch predictor learns.
 local function draws(n, times)
   local state, keys = 1, {}
@@ -77,58 +75,6 @@ local function draws(n, times)
   end
   return keys
 end
-
-local function looking_up(map, keys)
-  return function()
-    local get = map.get
-    for i = 1, #keys do get(map, keys[i]) end
-  end
-end
-
-local function looking_up_in_table(t, keys)
-  return function()
-    local x -- luacheck: ignore
-    for i = 1, #keys do x = t[keys[i]] end
-  end
-end
-
-local function bench_gets(n)
-  local held, ordered, hashed = {}, weakmap.new(), weakmap.new{ ordered = false }
-  local other, plain = new_peer and new_peer(), setmetatable({}, { __mode = "v" })
-  for k = 1, n do
-    held[k] = {}
-    ordered:insert(k, held[k])
-    hashed:insert(k, held[k])
-    plain[k] = held[k]
-    if other then other:set(k, held[k]) end
-  end
-  local keys <const> = draws(n, GETS)
-  local in_peer = other and looking_up(other, keys)
-  print(("among %d values"):format(n))
-  for _, name in ipairs{ "ordered", "hashed" } do
-    local ours = looking_up(name == "ordered" and ordered or hashed, keys)
-    if in_peer then
-      local ratio, seconds = compare(ROUNDS, ours, in_peer)
-      line(("  get, %s (%.0f ns) / a binding's method"):format(name, seconds / GETS * 1e9), ratio,
-        "", 1.25)
-    end
-    line(("  get, %s / one of Lua's weak tables"):format(name),
-      compare(ROUNDS, ours, looking_up_in_table(plain, keys)), "")
-  end
-  return ordered, held
-end
-
-local small <const>, small_held <const> = bench_gets(1000)
-local large <const>, large_held <const> = bench_gets(math.max(2000, math.floor(1e5 * WORK)))
-
-local function lengths(map)
-  return function()
-    for _ = 1, GETS // 10 do map:len() end
-  end
-end
-line(("len of %d / of %d"):format(#large, #small),
-  compare(ROUNDS, lengths(large), lengths(small)), "", 1.25)
-assert(#large_held == #large and #small_held == #small)
 
 -- ---- chains -----------------------------------------------------------------------------------
 
@@ -184,15 +130,74 @@ local function table_chain(n)
   end
 end
 
-collectgarbage("stop")
-local SHORT <const> = math.max(300, math.floor(10000 * math.min(WORK, 1)))
-local LONG <const> = 3 * SHORT
-local short, long = collection(ROUNDS, our_chain(SHORT)), collection(ROUNDS, our_chain(LONG))
-local bare <const> = collection(ROUNDS, objects(LONG))
-local theirs <const> = collection(1, table_chain(LONG))
-print(("a chain of %d ephemerons, from an object to the next"):format(LONG))
-line("  a full collection, beyond one without it", long * 1e3, "ms")
-line("  the same, beyond one with as many objects and no chain", (long - bare) * 1e3, "ms", 5)
-line("  the same / that with a third of the links", long / short, "", 6)
-line("  one of Lua's weak-keyed tables", theirs * 1e3, "ms")
-line("  that / ours", theirs / long, "", 100, true)
+-- First of all, in memory that nobody has used before.
+do
+  collectgarbage("stop")
+  local n <const> = math.max(1000, math.floor(30000 * math.min(WORK, 1)))
+  local ours <const> = collection(ROUNDS, our_chain(n))
+  local bare <const> = collection(ROUNDS, objects(n))
+  local theirs <const> = collection(1, table_chain(n))
+  local longer <const> = collection(ROUNDS, our_chain(4 * n))
+  print(("a chain of %d ephemerons, from an object to the next"):format(n))
+  line("  a full collection, beyond one without it", ours * 1e3, "ms")
+  line("  the same, beyond one with as many objects and no chain", (ours - bare) * 1e3, "ms", 5)
+  line("  one of Lua's weak-keyed tables / ours", theirs / ours, "", 100, true)
+  line("  ours with four times the links / this (a square would be 16)", longer / ours, "", 8)
+  collectgarbage("restart")
+end
+
+-- ---- looking up -------------------------------------------------------------------------------
+
+local function looking_up(map, keys)
+  return function()
+    local get = map.get
+    for i = 1, #keys do get(map, keys[i]) end
+  end
+end
+
+local function looking_up_in_table(t, keys)
+  return function()
+    local x -- luacheck: ignore
+    for i = 1, #keys do x = t[keys[i]] end
+  end
+end
+
+local function bench_gets(n)
+  local held, ordered, hashed = {}, weakmap.new(), weakmap.new{ ordered = false }
+  local other, plain = new_peer and new_peer(), setmetatable({}, { __mode = "v" })
+  for k = 1, n do
+    held[k] = {}
+    ordered:insert(k, held[k])
+    hashed:insert(k, held[k])
+    plain[k] = held[k]
+    if other then other:set(k, held[k]) end
+  end
+  local keys <const> = draws(n, GETS)
+  local in_peer = other and looking_up(other, keys)
+  print(("among %d values"):format(n))
+  for _, name in ipairs{ "ordered", "hashed" } do
+    local ours = looking_up(name == "ordered" and ordered or hashed, keys)
+    if in_peer then
+      local ratio, seconds = compare(ROUNDS, ours, in_peer)
+      line(("  get, %s (%.0f ns) / a binding's method"):format(name, seconds / GETS * 1e9), ratio,
+        "", 1.25)
+    end
+    line(("  get, %s / one of Lua's weak tables"):format(name),
+      compare(ROUNDS, ours, looking_up_in_table(plain, keys)), "")
+  end
+  return ordered, held
+end
+
+local function lengths(map)
+  return function()
+    for _ = 1, GETS // 10 do map:len() end
+  end
+end
+
+do
+  local small, small_held = bench_gets(1000)
+  local large, large_held = bench_gets(math.max(2000, math.floor(1e5 * WORK)))
+  line(("len of %d / of %d"):format(#large, #small),
+    compare(ROUNDS, lengths(large), lengths(small)), "", 1.25)
+  assert(#large_held == #large and #small_held == #small)
+end
