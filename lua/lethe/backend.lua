@@ -61,6 +61,29 @@ local function check_string(name, v)
   if type(v) ~= "string" then bad_argument(2, name, "a string", v) end
 end
 
+-- The methods of a backend whose calls the core makes; `key(name, k)` gives what it takes for k.
+local function add_calls(Backend, type_name, key)
+  function Backend:load(k)
+    base.check(self, type_name)
+    return wait_for(core.call(self, "load", key("load", k)))
+  end
+
+  function Backend:flush(k, v)
+    base.check(self, type_name)
+    k = key("flush", k)
+    check_string("flush", v)
+    return wait_for(core.call(self, "flush", k, v))
+  end
+
+  function Backend:barrier()
+    base.check(self, type_name)
+    return wait_for(core.call(self, "barrier"))
+  end
+end
+
+add_calls(File, "backend.File", block_of)
+add_calls(Redis, "backend.Redis", key_of)
+
 -- ---- files ------------------------------------------------------------------------------------
 
 local FILE <const> = { "path", "block", "create", "queue" }
@@ -104,23 +127,6 @@ function M.file(options)
   return core.file(path, block, typed(options, "create", "boolean", 2) or false, queue or 0)
 end
 
-function File:load(k)
-  base.check(self, "backend.File")
-  return wait_for(core.call(self, "load", block_of("load", k)))
-end
-
-function File:flush(k, v)
-  base.check(self, "backend.File")
-  k = block_of("flush", k)
-  check_string("flush", v)
-  return wait_for(core.call(self, "flush", k, v))
-end
-
-function File:barrier()
-  base.check(self, "backend.File")
-  return wait_for(core.call(self, "barrier"))
-end
-
 -- ---- Redis ------------------------------------------------------------------------------------
 
 local REDIS <const> = { "host", "port", "prefix", "timeout", "hash_tag" }
@@ -162,23 +168,6 @@ function M.redis(options)
   if answered then return redis end
   redis:close()
   return nil, message, code == "cancelled" and code or "unavailable"
-end
-
-function Redis:load(k)
-  base.check(self, "backend.Redis")
-  return wait_for(core.call(self, "load", key_of("load", k)))
-end
-
-function Redis:flush(k, v)
-  base.check(self, "backend.Redis")
-  k = key_of("flush", k)
-  check_string("flush", v)
-  return wait_for(core.call(self, "flush", k, v))
-end
-
-function Redis:barrier()
-  base.check(self, "backend.Redis")
-  return wait_for(core.call(self, "barrier"))
 end
 
 function Redis:stats()
