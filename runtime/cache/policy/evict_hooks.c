@@ -183,12 +183,6 @@ static const struct script_form form = {.insert = insert,
                                         .inherit = hooks_inherit,
                                         .emptied = hooks_emptied};
 
-struct making {
-  const struct lethe_evict_hooks *config;
-  char *why;
-  size_t n;
-};
-
 static void destroy(struct lethe_evict *e) {
   struct hooks *p = hooks_of(script_of(e));
   script_destroy(e);
@@ -196,12 +190,13 @@ static void destroy(struct lethe_evict *e) {
 }
 
 static int init(struct lethe_evict *e, void *arg) {
-  const struct making *m = arg;
+  const struct script_making *m = arg;
+  const struct lethe_evict_hooks *config = m->config;
   struct hooks *p = hooks_of(script_of(e));
   unsigned index;
-  int rc = script_init(&p->script, &form, &m->config->script, m->why, m->n);
+  int rc = script_init(&p->script, &form, &config->script, m->why, m->n);
   if (rc != LETHE_OK) return rc;
-  p->config = *m->config;
+  p->config = *config;
   rc = lethe_evict_hooks_queue(e, "main", &index);
   if (rc != LETHE_OK) {
     p->script.config.end = NULL;
@@ -240,27 +235,15 @@ static void each(struct lethe_evict *e, void (*fn)(void *ud, uint32_t slot), voi
   }
 }
 
-static const struct lethe_evict_ops ops = {.name = "hooks",
-                                           .size = sizeof(struct hooks),
-                                           .node = sizeof(struct script_node),
-                                           .init = init,
-                                           .destroy = destroy,
-                                           .admit = admit,
-                                           .full = full,
-                                           .insert = script_insert,
-                                           .hit = script_hit,
-                                           .victim = script_victim,
-                                           .leave = script_leave,
-                                           .refuse = script_refuse,
-                                           .offer = script_offer,
-                                           .weigh = weigh,
-                                           .each = each,
-                                           .check = check,
-                                           .forget = forget};
+static const struct lethe_evict_ops ops = {
+    SCRIPT_OPS,     .name = "hooks",    .size = sizeof(struct hooks),
+    .init = init,   .destroy = destroy, .admit = admit,
+    .full = full,   .weigh = weigh,     .each = each,
+    .check = check, .forget = forget};
 
 int lethe_evict_new_hooks(struct lethe_evict **out, const struct lethe_alloc *a,
                           const struct lethe_evict_hooks *config, int64_t limit, uint64_t seed,
                           char *why, size_t n) {
-  struct making m = {config, why, n};
+  struct script_making m = {config, why, n};
   return lethe_evict_new_with(out, a, &ops, &m, limit, seed);
 }

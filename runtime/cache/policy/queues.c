@@ -310,12 +310,6 @@ static const struct script_form form = {.insert = insert,
                                         .inherit = inherit,
                                         .emptied = emptied};
 
-struct making {
-  const struct lethe_evict_queues *config;
-  char *why;
-  size_t n;
-};
-
 static void destroy(struct lethe_evict *e) {
   struct queues *p = queues_of(script_of(e));
   script_destroy(e);
@@ -342,42 +336,31 @@ static void declare(struct queues *p, const struct lethe_evict_queues *config) {
 }
 
 static int init(struct lethe_evict *e, void *arg) {
-  const struct making *m = arg;
+  const struct script_making *m = arg;
+  const struct lethe_evict_queues *config = m->config;
   struct queues *p = queues_of(script_of(e));
-  int rc = rules_compile(&p->rules, e->alloc, m->config, m->why, m->n);
+  int rc = rules_compile(&p->rules, e->alloc, config, m->why, m->n);
   if (rc != LETHE_OK) return rc;
-  rc = script_init(&p->script, &form, &m->config->script, m->why, m->n);
+  rc = script_init(&p->script, &form, &config->script, m->why, m->n);
   if (rc != LETHE_OK) {
     rules_delete(p->rules);
     return rc;
   }
   p->script.first_freq = 0;
-  declare(p, m->config);
+  declare(p, config);
   resize(e);
   return LETHE_OK;
 }
 
-static const struct lethe_evict_ops ops = {.name = "queues",
-                                           .size = sizeof(struct queues),
-                                           .node = sizeof(struct script_node),
-                                           .init = init,
-                                           .destroy = destroy,
-                                           .admit = admit,
-                                           .insert = script_insert,
-                                           .hit = script_hit,
-                                           .victim = script_victim,
-                                           .leave = script_leave,
-                                           .refuse = script_refuse,
-                                           .offer = script_offer,
-                                           .weigh = weigh,
-                                           .resize = resize,
-                                           .forget = forget,
-                                           .each = each,
-                                           .check = check};
+static const struct lethe_evict_ops ops = {
+    SCRIPT_OPS,     .name = "queues",   .size = sizeof(struct queues),
+    .init = init,   .destroy = destroy, .admit = admit,
+    .weigh = weigh, .resize = resize,   .forget = forget,
+    .each = each,   .check = check};
 
 int lethe_evict_new_queues(struct lethe_evict **out, const struct lethe_alloc *a,
                            const struct lethe_evict_queues *config, int64_t limit, uint64_t seed,
                            char *why, size_t n) {
-  struct making m = {config, why, n};
+  struct script_making m = {config, why, n};
   return lethe_evict_new_with(out, a, &ops, &m, limit, seed);
 }

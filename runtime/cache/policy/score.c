@@ -301,12 +301,6 @@ static const struct script_form form = {.insert = insert,
                                         .inherit = inherit,
                                         .emptied = emptied};
 
-struct making {
-  const struct lethe_evict_score *config;
-  char *why;
-  size_t n;
-};
-
 static void destroy(struct lethe_evict *e) {
   struct score *p = score_of(script_of(e));
   script_destroy(e);
@@ -315,16 +309,17 @@ static void destroy(struct lethe_evict *e) {
 }
 
 static int init(struct lethe_evict *e, void *arg) {
-  const struct making *m = arg;
+  const struct script_making *m = arg;
+  const struct lethe_evict_score *config = m->config;
   struct score *p = score_of(script_of(e));
-  p->sample = m->config->sample < SAMPLES ? m->config->sample : SAMPLES;
-  p->call = m->config->score;
+  p->sample = config->sample < SAMPLES ? config->sample : SAMPLES;
+  p->call = config->score;
   int rc = LETHE_OK;
-  if (m->config->text)
-    rc = lethe_expr_compile(&p->expr, e->alloc, m->config->text, script_field_names(false), m->why,
+  if (config->text)
+    rc = lethe_expr_compile(&p->expr, e->alloc, config->text, script_field_names(false), m->why,
                             m->n);
   if (rc != LETHE_OK) return rc;
-  rc = script_init(&p->script, &form, &m->config->script, m->why, m->n);
+  rc = script_init(&p->script, &form, &config->script, m->why, m->n);
   if (rc != LETHE_OK) lethe_expr_delete(p->expr);
   return rc;
 }
@@ -337,26 +332,14 @@ static int reserve(struct lethe_evict *e, uint32_t room) {
   return rc;
 }
 
-static const struct lethe_evict_ops ops = {.name = "score",
-                                           .size = sizeof(struct score),
-                                           .node = sizeof(struct script_node),
-                                           .init = init,
-                                           .destroy = destroy,
-                                           .reserve = reserve,
-                                           .admit = script_admit,
-                                           .insert = script_insert,
-                                           .hit = script_hit,
-                                           .victim = script_victim,
-                                           .leave = script_leave,
-                                           .refuse = script_refuse,
-                                           .offer = script_offer,
-                                           .forget = forget,
-                                           .each = each,
-                                           .check = check};
+static const struct lethe_evict_ops ops = {
+    SCRIPT_OPS,         .name = "score",    .size = sizeof(struct score), .init = init,
+    .destroy = destroy, .reserve = reserve, .admit = script_admit,        .forget = forget,
+    .each = each,       .check = check};
 
 int lethe_evict_new_score(struct lethe_evict **out, const struct lethe_alloc *a,
                           const struct lethe_evict_score *config, int64_t limit, uint64_t seed,
                           char *why, size_t n) {
-  struct making m = {config, why, n};
+  struct script_making m = {config, why, n};
   return lethe_evict_new_with(out, a, &ops, &m, limit, seed);
 }

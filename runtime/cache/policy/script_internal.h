@@ -134,4 +134,18 @@ void script_leave(struct lethe_evict *e, uint32_t slot, bool evicted);
 void script_refuse(struct lethe_evict *e, uint32_t slot);
 void script_offer(struct lethe_evict *e, uint32_t slot);
 
+/* ---- making one ------------------------------------------------------------------------------- */
+
+/* What an `init` is given: the form's own config, and where it may say what is wrong with it. */
+struct script_making {
+  const void *config;
+  char *why;
+  size_t n;
+};
+
+/* The part of their ops that all forms share. */
+#define SCRIPT_OPS                                                                \
+  .node = sizeof(struct script_node), .insert = script_insert, .hit = script_hit, \
+  .victim = script_victim, .leave = script_leave, .refuse = script_refuse, .offer = script_offer
+
 #endif
