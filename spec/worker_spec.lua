@@ -309,7 +309,7 @@ describe("a worker", function()
         errors.at_its_line(function() worker.spawn(function() count = count + 1 end) end))
       assert.are.equal(message:format("worker"),
         errors.at_its_line(function() worker.new{ run = function() return print, worker end } end))
-      assert.are.equal("a worker cannot run a C function",
+      assert.are.equal("a worker's function cannot be a C function",
         errors.at_its_line(function() worker.spawn(print) end))
     end)
 

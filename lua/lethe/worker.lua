@@ -17,6 +17,7 @@ local base = require "lethe.core.base"
 local core = require "lethe.core.worker"
 local default_loop = require "lethe.core.loop".default
 local loop = require "lethe.loop"
+local portable = require "lethe.portable"
 
 ---@class lethe.worker
 local M = {}
@@ -88,26 +89,10 @@ end
 local RUN <const> = { "module", "file" }
 local RUNS <const> = "a worker runs a function, { module = name } or { file = path }"
 
-local function check_upvalues(fn, level)
-  if debug.getinfo(fn, "S").what == "C" then
-    error("a worker cannot run a C function", level + 1)
-  end
-  local i = 1
-  local name = debug.getupvalue(fn, i)
-  while name do
-    if name ~= "_ENV" then
-      local message = "a worker's function cannot have upvalues: '%s' belongs to this state"
-      error((message .. " (pass it as an argument)"):format(name), level + 1)
-    end
-    i = i + 1
-    name = debug.getupvalue(fn, i)
-  end
-end
-
 -- What a worker runs, as the kind and text that go there.
 local function describe(run, level)
   if type(run) == "function" then
-    check_upvalues(run, level + 1)
+    portable.check(run, "a worker's function", "pass it as an argument", level + 1)
     return "function", string.dump(run)
   end
   if type(run) ~= "table" then

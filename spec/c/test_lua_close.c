@@ -8,29 +8,14 @@
 #include "harness/unit.h"
 
 #include "common.h"
+#include "harness/lua.h"
 
 static lua_State *new_state(void) {
-  static const luaL_Reg preload[] = {{"lethe.core.base", luaopen_lethe_core_base},
+  static const luaL_Reg modules[] = {{"lethe.core.base", luaopen_lethe_core_base},
                                      {"lethe.core.loop", luaopen_lethe_core_loop},
                                      {"lethe.core.quota", luaopen_lethe_core_quota},
                                      {NULL, NULL}};
-  lua_State *L = luaL_newstate();
-  assert_non_null(L);
-  luaL_openlibs(L);
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-  luaL_setfuncs(L, preload, 0);
-  if (!getenv("LUA_PATH") && !getenv("LUA_PATH_5_4")) {
-    lua_getglobal(L, "package");
-    lua_pushliteral(L, "lua/?.lua;lua/?/init.lua");
-    lua_setfield(L, -2, "path");
-  }
-  lua_settop(L, 0);
-  return L;
-}
-
-static void run(lua_State *L, const char *code) {
-  if (luaL_loadstring(L, code) != LUA_OK || lua_pcall(L, 0, 0, 0) != LUA_OK)
-    fail_msg("%s", lua_tostring(L, -1));
+  return test_open_lua(luaL_newstate(), modules);
 }
 
 /* What finalizers say while the state closes. */
@@ -46,14 +31,14 @@ static void close_hearing(const char *code) {
   lua_State *L = new_state();
   heard[0] = '\0';
   lua_register(L, "say", l_say);
-  run(L, code);
+  test_run_lua(L, code);
   lua_close(L);
 }
 
 static void a_state_without_lethe_objects_closes(void **state) {
   (void)state;
   lua_State *L = new_state();
-  run(L, "require 'lethe.core.base'");
+  test_run_lua(L, "require 'lethe.core.base'");
   lua_close(L);
   L = new_state();
   lethe_state(L);
@@ -81,16 +66,16 @@ static void everything_may_be_under_way(void **state) {
                              "r:register({}, 'collected, not swept')\n"
                              "registry.default():collect()\n";
   lua_State *L = new_state();
-  run(L, code);
+  test_run_lua(L, code);
   lua_close(L);
 }
 
 static void deaths_may_be_noted_and_not_acted_on(void **state) {
   (void)state;
   lua_State *L = new_state();
-  run(L, "local loop = require 'lethe.loop'\n"
-         "for i = 1, 300 do loop.new{ clock = 'virtual' }:timer(1, print) loop.new() end\n"
-         "collectgarbage() collectgarbage()\n");
+  test_run_lua(L, "local loop = require 'lethe.loop'\n"
+                  "for i = 1, 300 do loop.new{ clock = 'virtual' }:timer(1, print) loop.new() end\n"
+                  "collectgarbage() collectgarbage()\n");
   lua_close(L);
 }
 
@@ -155,7 +140,8 @@ static void finalizers_may_turn_loops_and_close_them(void **state) {
 static void modules_may_be_loaded_again(void **state) {
   (void)state;
   lua_State *L = new_state();
-  run(L, "local first = require 'lethe'\n"
+  test_run_lua(
+      L, "local first = require 'lethe'\n"
          "local loop, registry = first.loop.default(), first.registry.new()\n"
          "local task = loop:spawn(function() loop:sleep(0) return 'old' end)\n"
          "loop:step()\n"
@@ -176,11 +162,12 @@ static void modules_may_be_loaded_again(void **state) {
 static void states_do_not_know_each_other(void **state) {
   (void)state;
   lua_State *a = new_state(), *b = new_state();
-  run(a, "local loop = require 'lethe.loop'.default() loop:timer(0, print, { every = true })");
-  run(b, "local loop = require 'lethe.loop'.default()\n"
-         "loop:sleep(0.001) assert(loop:step() == false)");
+  test_run_lua(
+      a, "local loop = require 'lethe.loop'.default() loop:timer(0, print, { every = true })");
+  test_run_lua(b, "local loop = require 'lethe.loop'.default()\n"
+                  "loop:sleep(0.001) assert(loop:step() == false)");
   lua_close(a);
-  run(b, "require 'lethe.loop'.default():sleep(0.001)");
+  test_run_lua(b, "require 'lethe.loop'.default():sleep(0.001)");
   lua_close(b);
 }
 

@@ -8,6 +8,7 @@
 
 #include "harness/unit.h"
 
+#include "harness/lua.h"
 #include "quota_keys.h"
 
 /* ---- a state whose bytes are known ------------------------------------------------------------ */
@@ -30,36 +31,20 @@ static void *counted(void *ud, void *p, size_t osize, size_t nsize) {
 }
 
 static lua_State *new_state(struct memory *m) {
-  static const luaL_Reg preload[] = {{"lethe.core.base", luaopen_lethe_core_base},
+  static const luaL_Reg modules[] = {{"lethe.core.base", luaopen_lethe_core_base},
                                      {"lethe.core.loop", luaopen_lethe_core_loop},
                                      {"lethe.core.quota", luaopen_lethe_core_quota},
                                      {NULL, NULL}};
   *m = (struct memory){0};
-  lua_State *L = lua_newstate(counted, m);
-  assert_non_null(L);
-  luaL_openlibs(L);
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-  luaL_setfuncs(L, preload, 0);
-  if (!getenv("LUA_PATH") && !getenv("LUA_PATH_5_4")) {
-    lua_getglobal(L, "package");
-    lua_pushliteral(L, "lua/?.lua;lua/?/init.lua");
-    lua_setfield(L, -2, "path");
-  }
-  lua_settop(L, 0);
-  return L;
-}
-
-static void run(lua_State *L, const char *code) {
-  if (luaL_loadstring(L, code) != LUA_OK || lua_pcall(L, 0, 0, 0) != LUA_OK)
-    fail_msg("%s", lua_tostring(L, -1));
+  return test_open_lua(lua_newstate(counted, m), modules);
 }
 
 /* A tracker and an account, as globals. */
 static struct lethe_quota *new_place(lua_State *L) {
-  run(L, "quota = require 'lethe.quota'\n"
-         "loop = require('lethe.loop').new{ clock = 'virtual' }\n"
-         "tracker = assert(quota.new{ max = '256M', loop = loop })\n"
-         "account = assert(tracker:account{ name = 'state' })\n");
+  test_run_lua(L, "quota = require 'lethe.quota'\n"
+                  "loop = require('lethe.loop').new{ clock = 'virtual' }\n"
+                  "tracker = assert(quota.new{ max = '256M', loop = loop })\n"
+                  "account = assert(tracker:account{ name = 'state' })\n");
   lua_getglobal(L, "tracker");
   struct port *port = quota_port_of(L, -1);
   lua_pop(L, 1);
@@ -80,12 +65,12 @@ static void every_byte_is_counted(void **state) {
   struct memory m;
   lua_State *L = new_state(&m);
   struct lethe_quota *t = new_place(L);
-  run(L, "p = assert(quota.track_state(account))");
+  test_run_lua(L, "p = assert(quota.track_state(account))");
   assert_int_equal(lethe_quota_used(t), m.bytes);
   for (int i = 0; i < 200; i++) {
-    run(L, "list = list or {}\n"
-           "for i = 1, 50 do list[math.random(500)] = ({ {}, ('x'):rep(i * 50), print,\n"
-           "  coroutine.create(print), function() return list end })[i % 5 + 1] end\n");
+    test_run_lua(L, "list = list or {}\n"
+                    "for i = 1, 50 do list[math.random(500)] = ({ {}, ('x'):rep(i * 50), print,\n"
+                    "  coroutine.create(print), function() return list end })[i % 5 + 1] end\n");
     assert_int_equal(lethe_quota_used(t), m.bytes);
   }
   lua_gc(L, LUA_GCCOLLECT);
@@ -100,12 +85,12 @@ static void close_gives_the_old_allocator_back(void **state) {
   void *ud;
   lua_State *L = new_state(&m);
   struct lethe_quota *t = new_place(L);
-  run(L, "p = assert(quota.track_state(account))");
+  test_run_lua(L, "p = assert(quota.track_state(account))");
   assert_true(lua_getallocf(L, NULL) != counted);
-  run(L, "p:close()");
+  test_run_lua(L, "p:close()");
   assert_true(lua_getallocf(L, &ud) == counted && ud == &m);
   assert_int_equal(lethe_quota_used(t), 0);
-  run(L, "assert(not quota.track_state(account, { limit = 1000 }))");
+  test_run_lua(L, "assert(not quota.track_state(account, { limit = 1000 }))");
   assert_true(lua_getallocf(L, &ud) == counted && ud == &m);
   lua_close(L);
   assert_int_equal(m.bytes, 0);
@@ -115,12 +100,12 @@ static void close_gives_the_old_allocator_back(void **state) {
 
 /* The account collapses while the state stands under it: from here on it cannot allocate. */
 static void collapse(lua_State *L) {
-  run(L, "object = { get_oldest = function() return 1 end, reclaim = function() end }\n"
-         "beside = assert(account:participant(object))\n"
-         "assert(beside:claim('1M'))\n"
-         "big = ('x'):rep(300000)\n"
-         "p = assert(quota.track_state(account))\n"
-         "require('lethe').on_error(function() end)\n");
+  test_run_lua(L, "object = { get_oldest = function() return 1 end, reclaim = function() end }\n"
+                  "beside = assert(account:participant(object))\n"
+                  "assert(beside:claim('1M'))\n"
+                  "big = ('x'):rep(300000)\n"
+                  "p = assert(quota.track_state(account))\n"
+                  "require('lethe').on_error(function() end)\n");
   luaL_loadstring(L, "pcall(tracker.reclaim, tracker, 1 << 30) loop:close()");
   lua_pcall(L, 0, 0, 0); /* well or not: the pass condemned what it works with */
   lua_settop(L, 0);
@@ -168,7 +153,7 @@ static void closing_the_participation_lets_the_state_go_on(void **state) {
   lua_insert(L, -2);
   assert_int_equal(lua_pcall(L, 1, 0, 0), LUA_OK);
   assert_true(stats_of(t).condemned == 0 || stats_of(t).condemned >= 1 << 20);
-  run(L, "for i = 1, 100 do _ = ('x'):rep(10000) .. i end assert(tracker:check())");
+  test_run_lua(L, "for i = 1, 100 do _ = ('x'):rep(10000) .. i end assert(tracker:check())");
   assert_int_equal(stats_of(t).used, 0);
   lua_close(L);
   assert_int_equal(m.bytes, 0);
@@ -179,7 +164,7 @@ static void a_collapsed_state_closes(void **state) {
   struct memory m;
   lua_State *L = new_state(&m);
   new_place(L);
-  run(L, "late = setmetatable({}, { __gc = function() local _ = { {}, {}, {} } end })");
+  test_run_lua(L, "late = setmetatable({}, { __gc = function() local _ = { {}, {}, {} } end })");
   collapse(L);
   lua_close(L);
   assert_int_equal(m.bytes, 0);
@@ -203,17 +188,17 @@ static void one_put_above_stays_and_ours_passes_on(void **state) {
   void *ud;
   lua_State *L = new_state(&m);
   struct lethe_quota *t = new_place(L);
-  run(L, "p = assert(quota.track_state(account))");
+  test_run_lua(L, "p = assert(quota.track_state(account))");
   above.alloc = lua_getallocf(L, &above.ud);
   lua_setallocf(L, passing_on, &above);
-  run(L, "list = {} for i = 1, 1000 do list[i] = {} end");
+  test_run_lua(L, "list = {} for i = 1, 1000 do list[i] = {} end");
   assert_int_equal(lethe_quota_used(t), m.bytes);
-  run(L, "p:close()");
+  test_run_lua(L, "p:close()");
   assert_int_equal(lethe_quota_used(t), 0);
   assert_true(lua_getallocf(L, &ud) == passing_on && ud == &above);
-  run(L, "for i = 1, 1000 do list[i] = { {} } end");
+  test_run_lua(L, "for i = 1, 1000 do list[i] = { {} } end");
   assert_int_equal(lethe_quota_used(t), 0);
-  run(L, "p = assert(quota.track_state(account))");
+  test_run_lua(L, "p = assert(quota.track_state(account))");
   assert_int_equal(lethe_quota_used(t), m.bytes);
   lua_close(L);
   assert_int_equal(m.bytes, 0);
@@ -242,7 +227,7 @@ static void states_close_tracked(void **state) {
     struct memory m;
     lua_State *L = new_state(&m);
     new_place(L);
-    run(L, codes[i]);
+    test_run_lua(L, codes[i]);
     lua_close(L);
     assert_int_equal(m.bytes, 0);
   }
@@ -267,7 +252,7 @@ static void finalizers_may_do_anything_meanwhile(void **state) {
                "pcall(q.track_state, a, { limit = %s })\n"
                "pcall(q.track_state, a)\n",
                deeds[i], limited ? "1000" : "nil");
-      run(L, code);
+      test_run_lua(L, code);
       lua_close(L);
       assert_int_equal(m.bytes, 0);
     }

@@ -11,22 +11,12 @@
 
 #include <cmocka.h>
 
+#include "harness/lua.h"
 #include "sandbox.h"
 
 enum { BUDGET = 1000000 };
 
-static lua_State *new_state(void) {
-  lua_State *L = luaL_newstate();
-  assert_non_null(L);
-  luaL_openlibs(L);
-  lua_getglobal(L, "package");
-  if (!getenv("LUA_PATH") && !getenv("LUA_PATH_5_4")) {
-    lua_pushliteral(L, "lua/?.lua;lua/?/init.lua");
-    lua_setfield(L, -2, "path");
-  }
-  lua_settop(L, 0);
-  return L;
-}
+static lua_State *new_state(void) { return test_open_lua(luaL_newstate(), NULL); }
 
 static struct lethe_sandbox *new_sandbox(lua_State *from, size_t cap) {
   char err[256] = "";

@@ -9,24 +9,14 @@
 #include "harness/unit.h"
 
 #include "common.h"
+#include "harness/lua.h"
 
 static lua_State *new_state(void) {
-  static const luaL_Reg preload[] = {{"lethe.core.base", luaopen_lethe_core_base},
+  static const luaL_Reg modules[] = {{"lethe.core.base", luaopen_lethe_core_base},
                                      {"lethe.core.loop", luaopen_lethe_core_loop},
                                      {"lethe.core.weakmap", luaopen_lethe_core_weakmap},
                                      {NULL, NULL}};
-  lua_State *L = luaL_newstate();
-  assert_non_null(L);
-  luaL_openlibs(L);
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-  luaL_setfuncs(L, preload, 0);
-  if (!getenv("LUA_PATH") && !getenv("LUA_PATH_5_4")) {
-    lua_getglobal(L, "package");
-    lua_pushliteral(L, "lua/?.lua;lua/?/init.lua");
-    lua_setfield(L, -2, "path");
-  }
-  lua_settop(L, 0);
-  return L;
+  return test_open_lua(luaL_newstate(), modules);
 }
 
 static char heard[1000];

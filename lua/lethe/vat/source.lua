@@ -3,25 +3,11 @@
 -- machine it came from.
 
 local base = require "lethe.core.base"
+local portable = require "lethe.portable"
 
 local M = {}
 
 local KINDS <const> = "a build is a function, a string, { module = name } or { file = path }"
-
-local function check_upvalues(fn, level)
-  if debug.getinfo(fn, "S").what == "C" then
-    error("a vat cannot be built by a C function", level + 1)
-  end
-  local i = 1
-  local name = debug.getupvalue(fn, i)
-  while name do
-    if name ~= "_ENV" then
-      error(("a build cannot have upvalues: '%s' belongs to this state"):format(name), level + 1)
-    end
-    i = i + 1
-    name = debug.getupvalue(fn, i)
-  end
-end
 
 -- A dump begins with a header of 31 bytes, the number of upvalues, and the name of the source: its
 -- length + 1 in groups of 7 bits, the last of which is marked, and then its bytes.
@@ -81,7 +67,7 @@ end
 function M.read(how, name, level)
   local kind <const> = type(how)
   if kind == "function" then
-    check_upvalues(how, level + 1)
+    portable.check(how, "a build", nil, level + 1)
     return renamed(string.dump(how), "=" .. name), "=" .. name, "b"
   end
   if kind == "string" then return how, "=" .. name, "t" end
