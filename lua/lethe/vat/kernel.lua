@@ -22,6 +22,7 @@ local clist = require "lethe.vat.clist"
 local core = require "lethe.core.loop"
 local crank = require "lethe.vat.crank"
 local cycles = require "lethe.vat.cycles"
+local figures = require "lethe.vat.figures"
 local gc_actions = require "lethe.vat.gc_actions"
 local host = require "lethe.vat.host"
 local loop = require "lethe.loop"
@@ -336,36 +337,10 @@ function Kernel:transcript()
   return insides(self).transcript:records()
 end
 
--- For each living vat how many objects of others it can reach.
-local function count_imports(k)
-  local imports = {}
-  for _, vat in ipairs(k.living) do
-    local n = 0
-    for _, row in ipairs(vat.clist:rows()) do
-      if row.reachable and row.vref:find("^o%-") then n = n + 1 end
-    end
-    imports[vat.name] = n
-  end
-  return imports
-end
-
 --- Figures.
 ---@return lethe.vat.KernelStats
 function Kernel:stats()
-  local k = insides(self)
-  return {
-    cranks = k.cranks,
-    vats = #k.living,
-    queue = #k.queue,
-    gc_actions = gc_actions.count(k),
-    objects = k.counts.live.o,
-    promises = k.counts.live.p,
-    handles = k.handles.open,
-    imports = count_imports(k),
-    ended = transcript.copy(k.ended),
-    output = transcript.copy(k.output),
-    schedule = schedule.counts(k.schedule),
-  }
+  return figures.of(insides(self))
 end
 
 --- Compares the kernel's counts with what there is to be counted, and the rules that hold between
