@@ -65,10 +65,11 @@ static inline struct cell *cell_of(const struct lethe_weakmap *m, uint64_t hash)
   return cell(lethe_weak_bucket_of(&m->quick, hash));
 }
 
-/* After every change of what it says (keeps H6). */
+/* After every change of what it says (keeps H6). In maps of threads, which are read without their
+ * lock there, it is never written. */
 static void set_quick(struct lethe_weakmap *m, uint32_t kind) {
-  m->quick.is =
-      m->quick.buckets > 0 && m->u.hash.odd == 0 && kind != LETHE_WEAK_BYTES && !m->options.atomic;
+  if (m->options.atomic) return;
+  m->quick.is = m->quick.buckets > 0 && m->u.hash.odd == 0 && kind != LETHE_WEAK_BYTES;
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */
@@ -215,7 +216,7 @@ static void free_segments(struct lethe_weakmap *m) {
   for (size_t i = 0; i < n; i++) segment_free(m, m->quick.segments[i], cells_of(m));
   lethe_free(m->alloc, m->quick.segments, m->u.hash.room * sizeof *m->quick.segments);
   m->quick.segments = NULL;
-  m->quick.is = false;
+  if (m->quick.is) m->quick.is = false;
   m->u.hash.room = m->quick.buckets = m->quick.low = 0;
 }
 
