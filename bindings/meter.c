@@ -27,7 +27,9 @@
 #define INTERVAL LETHE_METER_CALL
 #define MASK (LUA_MASKCOUNT | LUA_MASKCALL)
 #define STRIP_FRAMES 1000
-#define CLOCK_EVERY 16 /* fires between two looks at the clock */
+#define CLOCK_EVERY 16 /* fires between two looks at the clock, and at the arguments */
+#define MANY_ARGUMENTS 64
+#define ARGUMENT_COST (CLOCK_EVERY * LETHE_METER_CALL / 6) /* two of them are an instruction */
 #define MESSAGE_MAX 1000
 #define MEMORY_ERROR "not enough memory"
 
@@ -57,7 +59,6 @@ static int64_t now_ns(void) {
 }
 
 static void look_at_clock(struct lethe_meter *m) {
-  if (m->fires++ % CLOCK_EVERY) return;
   if (!m->until) m->until = now_ns() + m->within;
   if (now_ns() < m->until) return;
   m->spent = m->late = true;
@@ -70,6 +71,17 @@ static bool pay(struct lethe_meter *m, int64_t n) {
   else
     take(m, n);
   return !m->spent;
+}
+
+/* What `f(1, ...)` costs grows with what `...` holds, and it counts as three instructions. Now and then
+ * it is looked at whether it holds much, and that is charged for all such calls since. */
+static void look_at_arguments(lua_State *L, struct lethe_meter *m, const lua_Debug *ar) {
+  int n = MANY_ARGUMENTS;
+  while (lua_getlocal(L, ar, -n)) {
+    lua_pop(L, 1);
+    n *= 2;
+  }
+  if (n > MANY_ARGUMENTS) pay(m, (int64_t)(n / 2) * ARGUMENT_COST);
 }
 
 bool lethe_meter_note(int64_t n) { return !active || pay(active, n); }
@@ -154,7 +166,10 @@ static void hook(lua_State *L, lua_Debug *ar) {
     /* nothing more is counted */
   } else if (ar->event == LUA_HOOKCOUNT) {
     take(m, lua_gethookcount(L));
-    if (m->until || m->within) look_at_clock(m);
+    if (m->fires++ % CLOCK_EVERY == 0) {
+      if (m->until || m->within) look_at_clock(m);
+      if (m->charged) look_at_arguments(L, m, ar);
+    }
   } else if (ar->event == LUA_HOOKCALL && L != m->base && !lua_getstack(L, 1, &caller)) {
     take(m, INTERVAL); /* M4: a coroutine starts */
   }

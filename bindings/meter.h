@@ -12,7 +12,8 @@
  *
  * The count is exact up to the interval of 16 instructions, always rounded up: a call, and each
  * coroutine at its start, pays one interval in advance, so that many short ones cannot run unseen.
- * The same call costs the same count every time.
+ * The same call costs the same count every time. With `charged`, calls that hand on a great many
+ * arguments are charged for the copies, by what is seen of them every few hundred instructions.
  *
  * What the hook cannot see: finalizers (stock Lua runs __gc with hooks off), coroutines made
  * outside any metered call, and the time of a single instruction (comparing two very long strings,
@@ -34,10 +35,11 @@ struct lethe_meter {
   int64_t left;   /* below 0: spent */
   int64_t until;  /* nanoseconds of CLOCK_MONOTONIC after which it counts as spent; 0: no clock */
   int64_t within; /* nanoseconds from the first look at the clock: until is set then; 0: no clock */
-  bool charged;   /* coroutines charge for themselves, as those of the sandbox: calls cost less */
+  bool charged;   /* coroutines charge for themselves, as those of the sandbox: calls cost less; and
+                     copies of arguments are charged */
   bool spent;     /* for good: every further call fails at once */
   bool late;      /* spent by the clock */
-  unsigned fires; /* of the hook, for looking at the clock now and then */
+  unsigned fires; /* of the hook, for looking at clock and arguments now and then */
   lua_State *base; /* the thread of the call under way */
   char *trace;     /* NULL, or room for a traceback of the first failure, "" before it */
   size_t trace_size;

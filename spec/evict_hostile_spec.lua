@@ -10,6 +10,7 @@ local LIMIT <const>, BYTES <const> = 60, 1500
 -- Which call fails for the first time, and how.
 local HOSTILE <const> = {
   { "admit", "admit", "budget" },
+  { "arguments", "on_evict", "budget" },
   { "caught_stale", "on_evict", "^stale handle %d+: its entry has left$" },
   { "concat", "on_evict", "budget" },
   { "coroutine", "on_evict", "budget" },
