@@ -12,6 +12,7 @@
  *   lethe_weakmap_new(&map, alloc, &(struct lethe_weakmap_options){.ordered = true});
  *   lethe_weakmap_insert(map, &key, &image->refs, &old);   the caller keeps its references
  *   found = lethe_weakmap_get(map, &key);                  a strong reference, or NULL
+ *   found = lethe_weakmap_get_integer(map, 7);             the same, inline: lethe/weakmap_inl.h
  *   lethe_weakmap_remove(map, &key, &old);
  *   lethe_weak_walk_begin(&walk, map, NULL, NULL, false);  and _step, _end: survives any change
  *   lethe_weakmap_put_ref(map);
