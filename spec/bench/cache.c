@@ -217,8 +217,10 @@ static void growth(const char *what, const struct figures *f, int kind, int roun
     raw[r] = many / few;
     less[r] = (many - (f->plain[kind][SIZES - 1][r] - f->plain[kind][0][r])) / few;
   }
-  printf("  %-58s %8.2f\n", what, median(raw, rounds));
-  at_most("  less what a plain LRU takes more", median(less, rounds), 2);
+  no_target(what, median(raw, rounds));
+  char text[100];
+  snprintf(text, sizeof text, "  %s, less what a plain LRU takes more", what);
+  at_most(text, median(less, rounds), 2);
 }
 
 /* In order: who came first leaves first. Then hits mix them. */
@@ -244,6 +246,7 @@ static void by_size(const char *policy) {
     }
     printf("\n");
   }
+  bench_section = policy;
   at_most("hit at 10^3, ns", median(f.own[HIT][0], rounds), 60);
   at_most("miss at 10^3, ns, with its backend", median(f.own[ORDERED][0], rounds), 200);
   growth("miss in order at 10^6 / at 10^3", &f, ORDERED, rounds);
@@ -279,6 +282,7 @@ static void flushing(void) {
   }
   printf("  a flush: %.1f ns an entry of 10^3, %.1f of 10^5\n", median(few, rounds),
          median(many, rounds));
+  bench_section = "";
   at_most("an entry's flush among 10^5 / among 10^3", median_ratio(many, few, rounds), 2);
 }
 

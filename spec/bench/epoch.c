@@ -8,6 +8,7 @@
 
 #include "harness/epoch_peers.h"
 #include "harness/measure.h"
+#include "harness/pair.h"
 
 /* ---- ours ----------------------------------------------------------------------------------- */
 
@@ -114,9 +115,10 @@ static void bench_pins(void) {
     slow[r] = time_empty(&all[OURS], n / 4 + 1);
     lethe_fence_asymmetric = asymmetric;
   }
+  bench_section = "pin and unpin";
   printf("pin and unpin, nothing between, ns (median of %d)\n", rounds);
-  for (int i = 0; i < COUNT; i++) printf("  %-58s %8.2f\n", all[i].name, median(pins[i], rounds));
-  printf("  %-58s %8.2f\n", "ours without membarrier", median(slow, rounds));
+  for (int i = 0; i < COUNT; i++) no_target(all[i].name, median(pins[i], rounds));
+  no_target("ours without membarrier", median(slow, rounds));
   at_most("ours / bare bound", median_ratio(pins[OURS], pins[BARE], rounds), 4);
   int ck = find("ck_epoch"), memb = find("liburcu memb");
   if (ck >= 0) at_most("ours / ck_epoch", median_ratio(pins[OURS], pins[ck], rounds), 1);
@@ -161,9 +163,10 @@ static void bench_reads(void) {
   lethe_epoch_unpin(record);
   ours_leave();
   if (sum != (uint64_t)(2 * n * rounds)) abort();
+  bench_section = "reading a word, ns";
   printf("reading a word through a shared pointer, ns\n");
-  printf("  %-58s %8.2f\n  %-58s %8.2f\n", "plain", median(plain, rounds), "guarded",
-         median(guarded, rounds));
+  no_target("plain", median(plain, rounds));
+  no_target("guarded", median(guarded, rounds));
   at_most("guarded - plain", median(more, rounds), 1.2);
 }
 
@@ -214,22 +217,33 @@ static double time_swap(const struct peer *peer, int threads, unsigned n_slots, 
 static void bench_swap(int threads, unsigned n_slots, double target) {
   static double mops[COUNT][MOST_ROUNDS];
   int rounds = bench_rounds(9), best = -1;
-  for (int r = 0; r < rounds; r++)
-    for (int i = 0; i < COUNT; i++)
-      mops[i][r] =
-          i == BARE && threads > 1 ? NAN : time_swap(&all[i], threads, n_slots, bench_count(1e6));
+  char section[80];
+  snprintf(section, sizeof section, "swap and retire, %d threads on %u slots", threads, n_slots);
+  bench_section = section;
+  for (int r = 0; r < rounds; r++) {
+    double before, after;
+    int attempt = 0;
+    do {
+      before = threads > 1 ? bare_pair() : 1;
+      for (int i = 0; i < COUNT; i++)
+        mops[i][r] =
+            i == BARE && threads > 1 ? NAN : time_swap(&all[i], threads, n_slots, bench_count(1e6));
+      after = threads > 1 ? bare_pair() : 1;
+    } while (!pair_is_calm(before, after, attempt++));
+  }
   printf("allocate 64 bytes, swap, retire, free: %d thread%s, %u slot%s, Mops/s%s\n", threads,
          threads > 1 ? "s" : "", n_slots, n_slots > 1 ? "s" : "",
          threads > 1 ? "" : " of processor time");
   for (int i = 0; i < COUNT; i++) {
     if (i == BARE && threads > 1) continue;
-    printf("  %-58s %8.2f\n", all[i].name, median(mops[i], rounds));
+    no_target(all[i].name, median(mops[i], rounds));
     if (i >= PEERS && (best < 0 || median(mops[i], rounds) > median(mops[best], rounds))) best = i;
   }
   if (best < 0) return;
   char text[80];
   snprintf(text, sizeof text, "ours / the best peer (%s)", all[best].name);
   at_least(text, median_ratio(mops[OURS], mops[best], rounds), target);
+  bench_section = "";
 }
 
 /* ---- a reader that sleeps ------------------------------------------------------------------- */
@@ -304,6 +318,7 @@ static void bench_stall(void) {
   int rounds = bench_rounds(7);
   double time = bench_work() < 1 ? 0.02 : 1, stalled[MOST_ROUNDS], free_[MOST_ROUNDS];
   long peak, most = 0;
+  bench_section = "a reader sleeps";
   printf("a reader pinned and asleep for %.2g s, one thread swaps and retires meanwhile\n", time);
   for (int i = PEERS; i < COUNT; i++) {
     double rate;

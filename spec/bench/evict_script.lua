@@ -4,6 +4,8 @@
 -- reached. Ratios are speeds: more is faster. LETHE_WORK below 1 makes it short.
 --
 --   build/lethe spec/bench/evict_script.lua [TRACE.oracleGeneral.bin]
+package.path = "./?.lua;" .. package.path
+local figures = require "spec.bench.harness.figures"
 local policy = require "lethe.policy"
 
 local WORK <const> = tonumber(os.getenv("LETHE_WORK")) or 1
@@ -29,14 +31,8 @@ end
 
 -- ---- measuring --------------------------------------------------------------------------------
 
-local function median(list)
-  table.sort(list)
-  return list[(#list + 1) // 2]
-end
-
 local function report(name, ratio, target)
-  print(("%-60s %8.2f %6s  %s"):format(name, ratio, target and ("%.2f"):format(target) or "-",
-    not target and "" or ratio >= target and "reached" or "missed"))
+  figures.report(name, ratio, ">=", target)
 end
 
 -- Seconds for each request, and the misses.
@@ -122,7 +118,7 @@ local function faster(first, second)
     if i % 2 == 0 then a, b = first(), second() else b, a = second(), first() end
     if i > 0 then quotients[i] = a / b end
   end
-  return median(quotients)
+  return figures.median(quotients)
 end
 
 local function same_misses(first, second)

@@ -2,6 +2,8 @@
 -- take turns, and the medians of their rounds are compared.
 --
 --   lethe spec/bench/lua_cache.lua
+package.path = "./?.lua;" .. package.path
+local figures = require "spec.bench.harness.figures"
 local cache = require "lethe.cache"
 local loop = require "lethe.loop"
 
@@ -67,18 +69,14 @@ local function measure(n, ...)
   end
   local medians = {}
   for i in ipairs(fns) do
-    table.sort(times[i])
-    medians[i] = times[i][(ROUNDS + 1) // 2]
+    medians[i] = figures.median(times[i])
   end
   return table.unpack(medians)
 end
 
 local function row(what, x, against, y, aim, at_least)
-  local ratio <const> = x / y
-  local reached = not aim and "" or (at_least and ratio >= aim or not at_least and ratio <= aim)
-    and "reached" or "missed"
-  print(("%-30s %8.1f ns   %-24s %8.1f ns   ratio %5.2f   %s"):format(what, x, against, y, ratio,
-    aim and ("(aim: at %s %.2f, %s)"):format(at_least and "least" or "most", aim, reached) or ""))
+  print(("%s %.1f ns, %s %.1f ns"):format(what, x, against, y))
+  figures.report(what .. " / " .. against, x / y, at_least and ">=" or "<=", aim)
 end
 
 local function nothing() end

@@ -3,6 +3,8 @@
 -- meanwhile slows both.
 --
 --   lethe spec/bench/lua_epoch.lua
+package.path = "./?.lua;" .. package.path
+local figures = require "spec.bench.harness.figures"
 local epoch = require "lethe.epoch"
 
 local WORK <const> = tonumber(os.getenv("LETHE_WORK")) or 1
@@ -96,16 +98,15 @@ local function measure(a, b)
     end
   end
   for i = 1, 3 do
-    table.sort(times[i])
-    times[i] = times[i][(ROUNDS + 1) // 2]
+    times[i] = figures.median(times[i])
   end
   return times[2] - times[1], times[3] - times[1]
 end
 
 local function row(what, a, against, b, target)
   local x, y = measure(a, b)
-  print(("%-28s %6.1f ns   %-28s %6.1f ns   ratio %5.2f%s"):format(what, x, against, y, x / y,
-    target and ("   (aim: at most %.2f)"):format(target) or ""))
+  print(("%s %.1f ns, %s %.1f ns"):format(what, x, against, y))
+  figures.report(what .. " / " .. against, x / y, "<=", target)
 end
 
 row("pin + unpin, cached", cached, "two empty methods, cached", two_empty, 1.2)

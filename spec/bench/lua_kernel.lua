@@ -7,6 +7,8 @@
 -- and writes nothing down; that of the search for cycles is a full collection of a heap that holds
 -- the same graph as Lua tables. "-" is a figure without a target. LETHE_WORK below 1 makes it
 -- short.
+package.path = "./?.lua;" .. package.path
+local figures = require "spec.bench.harness.figures"
 local vat = require "lethe.vat"
 local loop = require("lethe.loop").default()
 
@@ -35,14 +37,11 @@ local function quotient(a, b, n)
     end
     ratios[round] = x / math.max(y, 1e-9)
   end
-  table.sort(ratios)
-  return ratios[(ROUNDS + 1) // 2]
+  return figures.median(ratios)
 end
 
 local function line(name, value, target)
-  local verdict = target and ("<= %.2f  %s"):format(target, value <= target and "reached"
-    or "missed") or "-"
-  print(("%-62s %9.3f  %s"):format(name, value, verdict))
+  figures.report(name, value, "<=", target)
 end
 
 -- ---- messages ---------------------------------------------------------------------------------

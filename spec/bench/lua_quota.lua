@@ -7,6 +7,8 @@
 --
 -- The empty method is C, in harness/quota_peer.c, compiled by this program; where that fails its
 -- lines are left out.
+package.path = "./?.lua;" .. package.path
+local figures = require "spec.bench.harness.figures"
 local quota = require "lethe.quota"
 
 local WORK <const> = tonumber(os.getenv("LETHE_WORK")) or 1
@@ -19,14 +21,8 @@ end
 
 -- ---- measuring --------------------------------------------------------------------------------
 
-local function median(list)
-  table.sort(list)
-  return list[(#list + 1) // 2]
-end
-
 local function report(name, ratio, target)
-  print(("%-60s %8.2f %6s  %s"):format(name, ratio, target and ("%.2f"):format(target) or "-",
-    not target and "" or ratio <= target and "reached" or "missed"))
+  figures.report(name, ratio, "<=", target)
 end
 
 -- Seconds that fn(n) takes, after what is set up before on nobody's time.
@@ -62,7 +58,7 @@ local function over(times, of)
   for i, round in ipairs(times) do
     list[i] = of(table.unpack(round))
   end
-  return median(list)
+  return figures.median(list)
 end
 
 local function empty_loop(n)

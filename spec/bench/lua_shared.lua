@@ -11,6 +11,8 @@
 -- figure without one. Two workers can do no more than the machine has for them: the line with
 -- "nothing" says how much that was in this run, and the lines per second of processor time, where 1
 -- is no loss at all, do not depend on it. LETHE_WORK below 1 makes it short.
+package.path = "./?.lua;" .. package.path
+local figures = require "spec.bench.harness.figures"
 local epoch = require "lethe.epoch"
 local shared = require "lethe.shared"
 local worker = require "lethe.worker"
@@ -47,17 +49,7 @@ local function quotient(clock, a, b, n, idle)
     local loops = idle and time(clock, idle, n) or 0
     if round > 0 then ratios[round] = (x - loops) / math.max(y - loops, 1e-9) end -- 0 warms up
   end
-  table.sort(ratios)
-  return ratios[(ROUNDS + 1) // 2]
-end
-
-local function line(name, ratio, relation, target)
-  local verdict = "-"
-  if target then
-    local reached = relation == "<=" and ratio <= target or relation == ">=" and ratio >= target
-    verdict = ("%s %.2f  %s"):format(relation, target, reached and "reached" or "missed")
-  end
-  print(("%-62s %9.3f  %s"):format(name, ratio, verdict))
+  return figures.median(ratios)
 end
 
 -- get, set, ping of the C peers, or nothing.
@@ -119,23 +111,23 @@ local function reads()
   local empty_cached = each_key(function() for _ = 1, KEYS do close(spare) end end)
 
   local guard <close> = handle:pin() -- luacheck: ignore
-  line("guarded get, method, over an empty method",
+  figures.report("guarded get, method, over an empty method",
     quotient(cpu, get_method, empty_method, n, nothing), "<=", 55 / 46)
-  line("guarded get, cached, over an empty method, cached",
+  figures.report("guarded get, cached, over an empty method, cached",
     quotient(cpu, get_cached, empty_cached, n, nothing), "<=", 40 / 31)
-  line("guarded get, cached, over t[k]", quotient(cpu, get_cached, index, n, nothing))
+  figures.report("guarded get, cached, over t[k]", quotient(cpu, get_cached, index, n, nothing))
   if get_locked then
-    line("guarded get, cached, over a mutex-protected table",
+    figures.report("guarded get, cached, over a mutex-protected table",
       quotient(cpu, get_cached, get_locked, n, nothing))
   end
 end
 
 reads()
-line("get that pins by itself, over t[k]",
+figures.report("get that pins by itself, over t[k]",
   quotient(cpu, get_method, index, scaled(500000), nothing))
-line("set, over t[k] = v", quotient(cpu, set_method, set_plain, scaled(200000), nothing))
+figures.report("set, over t[k] = v", quotient(cpu, set_method, set_plain, scaled(200000), nothing))
 if set_locked then
-  line("set, cached, over a mutex-protected table", quotient(cpu, each_key(function()
+  figures.report("set, cached, over a mutex-protected table", quotient(cpu, each_key(function()
     for k = 1, KEYS do set(map, k, k) end
   end), set_locked, scaled(200000), nothing))
 end
@@ -180,8 +172,9 @@ local function throughput()
     { "map, writes: 2 workers' throughput over 1's", 1, true },
   } do
     local one, two = with(1, row[2], row[3]), with(2, row[2], row[3])
-    line(row[1], quotient(wall, one, two, scaled(400000)))
-    line("  the same per second of processor time", quotient(cpu, one, two, scaled(400000)))
+    figures.report(row[1], quotient(wall, one, two, scaled(400000)))
+    figures.report(row[1] .. ", per second of processor time",
+      quotient(cpu, one, two, scaled(400000)))
   end
   for _, each in ipairs(team) do each:cancel() end
   for _, each in ipairs(team) do each:join() end
@@ -210,10 +203,11 @@ local function round_trips()
     end
   end
   local n = scaled(5000)
-  line("round trip by two channels, over worker:send and recv",
+  figures.report("round trip by two channels, over worker:send and recv",
     quotient(wall, channels, messages, n))
   if ping then
-    line("message round trip, over two condition variables in C", quotient(wall, messages, ping, n))
+    figures.report("message round trip, over two condition variables in C",
+      quotient(wall, messages, ping, n))
   end
   echo:cancel()
   echo:join()

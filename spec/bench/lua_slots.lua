@@ -12,6 +12,8 @@
 -- collector has found them, and without the collections that bring_out_your_dead makes itself.
 -- LETHE_WORK below 1 makes it short.
 local base = require "lethe.core.base"
+package.path = "./?.lua;" .. package.path
+local figures = require "spec.bench.harness.figures"
 local vat = require "lethe.vat"
 local loop = require("lethe.loop").default()
 
@@ -24,14 +26,7 @@ local function now()
 end
 
 local function line(name, value, unit, target)
-  local verdict = target and ("<= %.2f  %s"):format(target, value <= target and "reached"
-    or "missed") or "-"
-  print(("%-58s %9.3f %-7s %s"):format(name, value, unit, verdict))
-end
-
-local function median(list)
-  table.sort(list)
-  return list[(#list + 1) // 2]
+  figures.report(name, value, "<=", target, unit)
 end
 
 -- ---- the peer ---------------------------------------------------------------------------------
@@ -150,8 +145,8 @@ local function compare()
   line("bytes of a live import, presence included", bytes, "bytes", 160)
   line("  with plain Lua tables", naive_bytes, "bytes")
   for i, what in ipairs{ "a first import", "a re-delivery", "a drop with its retirement" } do
-    line(what .. " / with plain Lua tables", median(ratios[i]), "x", 1 / 3)
-    line("  time of one", median(times[i]) * 1e9, "ns")
+    line(what .. " / with plain Lua tables", figures.median(ratios[i]), "x", 1 / 3)
+    line("  time of one", figures.median(times[i]) * 1e9, "ns")
   end
 end
 

@@ -7,6 +7,8 @@
 -- object and the key, finds a number in a plain hash table, and pushes what stands under it in a
 -- Lua table (harness/weak_lua_peer.c, compiled by this program; where that fails its lines are left
 -- out). A chain of ephemerons stands beside Lua's own weak-keyed table.
+package.path = "./?.lua;" .. package.path
+local figures = require "spec.bench.harness.figures"
 local weakmap = require "lethe.weakmap"
 
 local WORK <const> = tonumber(os.getenv("LETHE_WORK")) or 1
@@ -19,11 +21,6 @@ local function time(fn, ...)
   local began = os.clock()
   fn(...)
   return os.clock() - began
-end
-
-local function median(values)
-  table.sort(values)
-  return values[(#values + 1) // 2]
 end
 
 -- The medians of a's time over b's and of both, in seconds; each is first in every other round.
@@ -41,13 +38,12 @@ local function compare(rounds, a, b)
     end
     if rounds == 1 then break end
   end
-  return median(ratios), median(as), median(bs)
+  local x, y <const> = figures.median(as), figures.median(bs)
+  return figures.median(ratios), x, y
 end
 
 local function line(what, value, unit, aim, at_least)
-  local reached = aim and (at_least and value >= aim or not at_least and value <= aim)
-  print(("%-60s %9.2f %-3s %s"):format(what, value, unit, aim and ("(aim: at %s %g, %s)"):format(
-    at_least and "least" or "most", aim, reached and "reached" or "missed") or ""))
+  figures.report(what, value, at_least and ">=" or "<=", aim, unit)
 end
 
 -- new() of the binding beside which ours stands, or nil.
@@ -97,7 +93,7 @@ local function timed_collection(rounds, ...)
   local held, seconds = table.pack(...), {}
   collectgarbage()
   for i = 1, rounds do seconds[i] = time(collect) end
-  return median(seconds), held.n
+  return figures.median(seconds), held.n
 end
 
 -- The same while fn's results are held, less what it takes without them.

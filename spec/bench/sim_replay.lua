@@ -3,6 +3,8 @@
 --
 --   lethe spec/bench/sim_replay.lua
 local core = require "lethe.core.cli"
+package.path = "./?.lua;" .. package.path
+local figures = require "spec.bench.harness.figures"
 local policy = require "lethe.policy"
 local sim = require "lethe.sim"
 
@@ -77,24 +79,17 @@ for round = 0, ROUNDS do
 end
 os.remove(CANDIDATE)
 
-local function median(list)
-  local sorted <const> = table.move(list, 1, #list, 1, {})
-  table.sort(sorted)
-  return sorted[(#sorted + 1) // 2]
-end
-
 local function row(what, x, y, aim)
   local ratios = {}
   for i = 1, ROUNDS do
     ratios[i] = times[x][i] / times[y][i]
   end
-  local ratio <const> = median(ratios)
-  print(("%-52s %8.1f ms  ratio %7.2f  %s"):format(what, 1000 * median(times[x]), ratio,
-    aim and ("(aim: at most %g, %s)"):format(aim, ratio <= aim and "reached" or "missed") or ""))
+  print(("%s: %.1f ms"):format(what, 1000 * figures.median(times[x])))
+  figures.report(what, figures.median(ratios), "<=", aim)
 end
 
 print(("%d requests; one run of lru: %.1f ms, of gdsf: %.1f ms"):format(#trace,
-  1000 * median(times.lru), 1000 * median(times.gdsf)))
+  1000 * figures.median(times.lru), 1000 * figures.median(times.gdsf)))
 row("14 policies x 8 sizes / one run of lru", "all", "lru", 500)
 row("load and replay of a score in Lua / one run of gdsf", "candidate", "gdsf", 4)
 row("belady / one run of lru", "belady", "lru")

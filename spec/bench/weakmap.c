@@ -151,7 +151,7 @@ static void row(const char *what, double values[][MOST_ROUNDS], enum subject our
   if (target > 0)
     at_most(what, ratio, target);
   else
-    printf("  %-58s %8.2f\n", what, ratio);
+    no_target(what, ratio);
 }
 
 static void measure(long n, bool threads) {
@@ -160,6 +160,10 @@ static void measure(long n, bool threads) {
   prepare(n, threads ? &atomic : &plain);
   for (int r = 0; r < rounds; r++)
     for (int s = 0; s < SUBJECTS; s++) turn((enum subject)s, n, r);
+  static char section[80];
+  snprintf(section, sizeof section, "%s, %ld entries", threads ? "for threads" : "of one thread",
+           n);
+  bench_section = section;
   printf("%s, %ld entries: insert %.0f, get %.0f ns ordered; %.0f, %.0f hashed\n",
          threads ? "for threads" : "of one thread", n, median(fills[ORDERED], rounds),
          median(gets[ORDERED], rounds), median(fills[HASHED], rounds),
@@ -223,6 +227,7 @@ static void bench_single(long n) {
   end(ORDERED);
   printf("a map of %ld; the longest insert of the plain B-tree %.0f us, of open addressing %.0f\n",
          n, longest(TREE, n), longest(TABLE, n));
+  bench_section = "";
   at_most("len, ns", ns, 10);
   at_most("longest ordered insert, us", longest(ORDERED, n), 100);
   at_most("longest hashed insert, us", longest(HASHED, n), 100);

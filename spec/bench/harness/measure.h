@@ -40,11 +40,22 @@ static inline int by_value(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
 }
+
+/* The last median that was taken, and between what the values lay. */
+static struct {
+  double value, low, high;
+  int n;
+} bench_last;
+
 static inline double median(const double *values, int n) {
   double sorted[MOST_ROUNDS];
   memcpy(sorted, values, (size_t)n * sizeof *sorted);
   qsort(sorted, (size_t)n, sizeof *sorted, by_value);
-  return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
+  bench_last.value = n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
+  bench_last.low = sorted[0];
+  bench_last.high = sorted[n - 1];
+  bench_last.n = n;
+  return bench_last.value;
 }
 /* The median of a[i] / b[i]. */
 static inline double median_ratio(const double *a, const double *b, int n) {
@@ -53,11 +64,38 @@ static inline double median_ratio(const double *a, const double *b, int n) {
   return median(ratios, n);
 }
 
-/* One line with what was hoped for, and whether it came. */
+/* ---- figures --------------------------------------------------------------------------------- */
+
+static const char *bench_section = ""; /* what the figures that follow are about */
+static unsigned bench_thrown_away;     /* rounds, of the figure that comes next */
+
+/* For the table that `make bench` makes of all benches; see spec/tools/figures.lua. `relation` is
+ * "<=", ">=" or "-", where there is no target. */
+static inline void bench_figure(const char *what, double value, const char *relation,
+                                double target) {
+  const char *path = getenv("LETHE_FIGURES"), *bench = getenv("LETHE_BENCH");
+  FILE *file = path && *path ? fopen(path, "a") : NULL;
+  bool one = value != bench_last.value; /* no median of rounds */
+  if (!file) return;
+  fprintf(file, "%s\t%s%s%s\t%.9g\t%.9g\t%.9g\t%d\t%s\t%.9g\t%u\n", bench ? bench : "",
+          bench_section, *bench_section ? ": " : "", what + strspn(what, " "), value,
+          one ? value : bench_last.low, one ? value : bench_last.high, one ? 1 : bench_last.n,
+          relation, target, bench_thrown_away);
+  fclose(file);
+  bench_thrown_away = 0;
+}
+
+/* One line; with what was hoped for, and whether it came. */
+static inline void no_target(const char *what, double value) {
+  bench_figure(what, value, "-", 0);
+  printf("  %-58s %8.2f\n", what, value);
+}
 static inline void at_most(const char *what, double value, double target) {
+  bench_figure(what, value, "<=", target);
   printf("  %-58s %8.2f  <= %-7.2f %s\n", what, value, target, value <= target ? "yes" : "NO");
 }
 static inline void at_least(const char *what, double value, double target) {
+  bench_figure(what, value, ">=", target);
   printf("  %-58s %8.2f  >= %-7.2f %s\n", what, value, target, value >= target ? "yes" : "NO");
 }
 
