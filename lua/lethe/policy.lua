@@ -19,6 +19,18 @@
 --                    main = "freq >= 1 and reinsert(freq = min(freq, 3) - 1) or drop" } } }
 --   { on_evict = function(c) return c:queue("main"):back() end }
 --
+-- The rules of queues; QUEUE is one of their names, and a condition a score's expression that may
+-- not have `and` and `or` outside of parentheses, in insert with ghost as a name:
+--
+--   rule      = choice { "or" choice }               the first whose conditions hold decides
+--   choice    = { condition "and" } outcome          else insert does not store, on_hit leaves the
+--   outcome   = action | "(" rule ")"                entry where it is, on_evict drops it
+--   action    = QUEUE                                of insert: to the front of that queue
+--             | "move" "(" QUEUE [ "," freq ] ")"    of on_hit and on_evict: likewise
+--             | "reinsert" [ "(" [ freq ] ")" ]      to the front of the queue where it is
+--             | "drop" [ "(" [ "ghost" ] ")" ]       of on_evict: it leaves, remembered or not
+--   freq      = "freq" "=" expression                it counts as hit that often from now on
+--
 -- Hooks are init, on_insert, on_hit, on_evict, on_remove, admit, export, import, and full(c):
 -- whether a victim must leave though what is asked for would fit. full is asked before an entry
 -- comes, and after an on_hit that returned true. What admit returns second is c:found() in the
