@@ -1,8 +1,11 @@
--- How far a shadow that looks at an eighth of the keys is off what the whole would have counted: on
--- a made-up trace, and on the published simulator's, whatever seed keys are hashed with.
+-- Shadows: how far one that looks at an eighth of the keys is off what the whole would have
+-- counted, on a made-up trace and on the published simulator's, whatever seed keys are hashed with;
+-- and what scripts see in them.
 local cache = require "lethe.cache"
 local core = require "lethe.core.cache"
 local make = require "lethe.evict.make"
+local policy = require "lethe.policy"
+local requests = require "spec.support.requests"
 local sim = require "lethe.sim"
 
 local TRACE <const> = "../shared/data/cloudPhysicsIO.oracleGeneral.bin"
@@ -13,8 +16,8 @@ local recorded = sim.open(TRACE)
 if not recorded then print(TRACE .. " is not there: shadows see what is made up alone") end
 
 -- A shadow of that seed: Cache:shadow has one seed for all.
-local function seeded(c, policy, limit, seed)
-  local made <close> = assert(make.make(policy, core.shadow_limit(limit, SAMPLE), 1, false, 1))
+local function seeded(c, name, limit, seed)
+  local made <close> = assert(make.make(name, core.shadow_limit(limit, SAMPLE), 1, false, 1))
   return core.shadow(c, made, SAMPLE, true, seed)
 end
 
@@ -25,9 +28,9 @@ local function errors(trace, limit)
     load = function(_, k) return k end,
   } }
   local shadows, off = {}, {}
-  for _, policy in ipairs(POLICIES) do
-    shadows[policy] = {}
-    for seed = 1, SEEDS do shadows[policy][seed] = seeded(c, policy, limit, seed) end
+  for _, name in ipairs(POLICIES) do
+    shadows[name] = {}
+    for seed = 1, SEEDS do shadows[name][seed] = seeded(c, name, limit, seed) end
   end
   for _, id in trace:requests() do c:get(id) end
   for _, result in ipairs(sim.run{
@@ -65,5 +68,32 @@ describe("a shadow of an eighth", function()
         near(recorded, limit)
       end)
     end
+  end
+end)
+
+describe("a shadow of a script", function()
+  it("tells it the key that is asked for, before there is an entry", function()
+    local c <close> = cache.new{ limit = 2, backend = { load = function(_, k) return k end } }
+    local asked = {}
+    local shadow <close> = assert(c:shadow({
+      admit = function(x)
+        asked[#asked + 1] = x:key()
+        return true
+      end,
+      on_evict = function(x) return x:queue("main"):back() end,
+    }, { sample = 1 }))
+    for _, key in ipairs{ "a", 7, "b", "a" } do c:get(key) end
+    assert.are.same({ "a", 7, "b", "a" }, asked)
+    assert.are.equal(0, shadow:stats().strikes)
+  end)
+
+  for _, name in ipairs(policy.names()) do
+    it("has no strike where keys are strings: " .. name, function()
+      local c <close> = cache.new{ limit = 20, backend = { load = function(_, k) return k end } }
+      local shadow <close> = assert(c:shadow("lua/lethe/policy/" .. name .. ".lua", { sample = 1 }))
+      for _, id in ipairs((requests.skewed(3, 600, 90))) do c:get("key " .. id) end
+      local stats <const> = shadow:stats()
+      assert.are.same({ 0, 600 }, { stats.strikes, stats.hits + stats.misses })
+    end)
   end
 end)

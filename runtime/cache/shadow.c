@@ -122,7 +122,8 @@ static struct group *group_of(struct lethe_shadow *s, uint64_t hash) {
 
 static void miss(struct lethe_shadow *s, const struct lethe_cache_key *key, uint64_t hash,
                  int64_t size) {
-  struct lethe_evict_request r = {.key = hash, .size = size, .cost = 1};
+  struct copy asked = {.hash = hash, .key = *key}; /* a script may want its key before it is in */
+  struct lethe_evict_request r = {.key = hash, .size = size, .cost = 1, .owner = &asked};
   s->misses++;
   group_of(s, hash)->misses++;
   if (!lethe_evict_admit(s->policy, &r)) return;
