@@ -130,6 +130,17 @@ describe("a replay", function()
     assert.is_true(found > 40)
   end)
 
+  it("names the record whose syscalls somebody made into what is none", function()
+    local k <close> = talk({}, 5)
+    for _, calls in ipairs{ { print }, { 7 }, { { "send", print } }, { ["send"] = {} } } do
+      local changed = k:transcript()
+      changed[3].syscalls = calls
+      local ok, message, code, index = vat.replay(changed, builds())
+      assert.are.same({ nil, "diverged", 3 }, { ok, code, index })
+      assert.matches("^record 3, ", message)
+    end
+  end)
+
   it("names the record in which a syscall is missing, or one too many", function()
     local k <close> = talk({}, 40)
     for index, record in ipairs(k:transcript()) do
@@ -220,6 +231,16 @@ describe("a replay", function()
     local function of(delivery)
       return { { vats = { { name = "v" } } }, { vat = "v", delivery = delivery, syscalls = {} } }
     end
+    local function ended(how)
+      local records = of{ "terminate" }
+      records[2].ended = how
+      return records
+    end
+    local function bounded(name, bound)
+      local records = of{ "terminate" }
+      records[1].vats[1][name] = bound
+      return records
+    end
     local none, message, code = vat.replay("/nowhere/at/all", {})
     assert.are.same({ nil, "not_found" }, { none, code })
     assert.matches("/nowhere", message)
@@ -231,6 +252,8 @@ describe("a replay", function()
       of{ "deliver", "o+1", "m", { slots = {} }, "o+2" }, of{ "notify", { { "o-1", 1, {} } } },
       of{ "notify", { { nil, false, { slots = {} } } } }, of{ "dropExports", { "o+01" } },
       of{ "retireImports", { "p-1" } },
+      of{ "deliver", "o+1", "m", { data = print, slots = {} } }, ended{}, ended(true), ended(7),
+      bounded("meter", "9"), bounded("meter", -1), bounded("memory", {}), bounded("memory", 1.5),
     } do
       none, message, code = vat.replay(records, {})
       assert.are.same({ nil, "bad_format" }, { none, code })

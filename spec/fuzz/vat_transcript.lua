@@ -27,11 +27,14 @@ local builds <const> = {
   end },
 }
 
--- What `lethe.vat.replay` says about a vat that has no build is misuse, and raised.
+-- What `lethe.vat.replay` says about a vat that has no build, or cannot be built within its bounds,
+-- is misuse, and raised; it names the vat.
 local function replay(transcript)
   local results = table.pack(pcall(vat.replay, transcript, builds))
   if results[1] then return table.unpack(results, 2, results.n) end
-  assert(type(results[2]) == "string" and results[2]:find("no build", 1, true), results[2])
+  local message <const> = results[2]
+  assert(type(message) == "string" and (message:find("no build for the vat ", 1, true)
+    or message:find("vat bank: ", 1, true) or message:find("vat shop: ", 1, true)), message)
   return nil, "no build", "no_build"
 end
 

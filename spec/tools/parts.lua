@@ -166,13 +166,16 @@ local function benches(files)
   }
 end
 
+-- A fuzzer of texts may have a list of the words that these are made of.
 local function fuzz(name, seconds)
   local corpus <const> = "build/fuzz/corpus/" .. name
+  local words <const> = "spec/fuzz/" .. name .. ".dict"
+  local file <close> = io.open(words)
   return {
     name = ("fuzz, %s for %s s"):format(name, seconds),
     run = ("mkdir -p %s && build/fuzz/%s -max_total_time=%s -rss_limit_mb=4096 -timeout=20 "
-      .. "-artifact_prefix=build/fuzz/ %s %s"):format(corpus, name, seconds, corpus,
-      "spec/fuzz/seeds/" .. name),
+      .. "-artifact_prefix=build/fuzz/ %s %s %s"):format(corpus, name, seconds,
+      file and "-dict=" .. words or "", corpus, "spec/fuzz/seeds/" .. name),
   }
 end
 

@@ -38,6 +38,12 @@ local function text(value)
   return (marshal.encode{ value, n = 1 })
 end
 
+-- Two lists of syscalls, of which somebody may have changed one into what has no text.
+local function same_calls(a, b)
+  local ok, one = pcall(text, a)
+  return ok and one == text(b)
+end
+
 -- As JSON; what is out of shape, as somebody changed it, as plain text.
 local function readable(write, value)
   local ok, line = pcall(write, value)
@@ -66,7 +72,7 @@ end
 ---@return boolean
 function M.same(a, b)
   return a.vat == b.vat and a.ended == b.ended and text(a.delivery) == text(b.delivery)
-    and text(a.syscalls) == text(b.syscalls)
+    and same_calls(a.syscalls, b.syscalls)
 end
 
 -- ---- checking ---------------------------------------------------------------------------------
@@ -90,7 +96,7 @@ local function are_names(list, kinds)
 end
 
 local function is_args(args)
-  return type(args) == "table" and are_names(args.slots, "opd")
+  return type(args) == "table" and are_names(args.slots, "opd") and capdata.take(args) ~= nil
 end
 
 local function is_message(delivery)
@@ -115,6 +121,15 @@ local function is_delivery(delivery)
   return form == "nothing" or form == "names" and are_names(delivery[2], "od")
 end
 
+local function is_bound(value)
+  return value == nil or math.type(value) == "integer" and value > 0
+end
+
+local function is_crank(record)
+  return type(record) == "table" and type(record.vat) == "string" and is_delivery(record.delivery)
+    and type(record.syscalls) == "table" and (record.ended == nil or type(record.ended) == "string")
+end
+
 --- What is wrong with the form of a transcript; nil if nothing is.
 ---@param records any
 ---@return string?
@@ -127,13 +142,14 @@ function M.complaint(records)
     if type(bounds) ~= "table" or type(bounds.name) ~= "string" then
       return ("the first record's vat %d has no name"):format(i)
     end
+    for _, name in ipairs{ "meter", "memory" } do
+      if not is_bound(bounds[name]) then
+        return ("the first record's vat %d has no integer as its %s"):format(i, name)
+      end
+    end
   end
   for i = 2, #records do
-    local record = records[i]
-    if type(record) ~= "table" or type(record.vat) ~= "string"
-      or not is_delivery(record.delivery) or type(record.syscalls) ~= "table" then
-      return ("record %d is no record of a crank"):format(i)
-    end
+    if not is_crank(records[i]) then return ("record %d is no record of a crank"):format(i) end
   end
 end
 

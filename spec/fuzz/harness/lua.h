@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Fuzzers whose property is written in Lua: a script returns a function that takes the input and
- * raises when something is not as it must be. One state lives as long as the process; the bindings
- * and the core below are instrumented, Lua is not.
+ * raises when something is not as it must be. One state lives as long as the process. The bindings
+ * and the core below are instrumented; of Lua code a hook counts from which line it went to which,
+ * where libFuzzer looks for counters, so that it is led by what an input reaches in either.
  *
  *   int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
  *     return fuzz_lua("spec/fuzz/size.lua", data, size);
@@ -44,6 +45,18 @@ static int fuzz_prepare(lua_State *L) {
   return 0;
 }
 
+enum { FUZZ_STEPS = 1 << 15 };
+__attribute__((section("__libfuzzer_extra_counters"))) static uint8_t fuzz_steps[FUZZ_STEPS];
+
+static void fuzz_line(lua_State *L, lua_Debug *ar) {
+  static uint32_t last;
+  lua_getinfo(L, "Sl", ar);
+  uint32_t line = ((uint32_t)ar->srclen * 16777619u) ^ ((uint32_t)ar->currentline * 2654435761u);
+  uint8_t *count = &fuzz_steps[((last >> 1) ^ line) % FUZZ_STEPS];
+  if (*count < UINT8_MAX) ++*count;
+  last = line;
+}
+
 static int fuzz_traceback(lua_State *L) {
   luaL_traceback(L, L, luaL_tolstring(L, 1, NULL), 1);
   return 1;
@@ -63,6 +76,7 @@ static lua_State *fuzz_open(const char *script) {
   lethe_set_prepare(L, fuzz_prepare);
   lua_pushcfunction(L, fuzz_traceback);
   if (luaL_loadfile(L, script) != LUA_OK || lua_pcall(L, 0, 1, 1) != LUA_OK) fuzz_abort(L);
+  lua_sethook(L, fuzz_line, LUA_MASKLINE, 0);
   return L;
 }
 
