@@ -56,6 +56,8 @@ struct lcache {
   struct lcache_watcher *watchers;
   bool weighs, listens;
   bool gone;         /* c is: what is left are notices */
+  bool ended;        /* its object is, while it was entered */
+  unsigned entered;  /* calls under way, from which the core may call Lua back */
   struct port *port; /* of the account */
   struct lethe_quota_handle handle;
   char name[64];
@@ -66,13 +68,20 @@ extern const struct lethe_class lcache_class, lcache_hold_class, lcache_wait_cla
 
 /* The open cache at `arg`; raises for anything else. */
 struct lcache *lcache_check(lua_State *L, int arg);
-/* While the core may call Lua back it does so on L. */
+/* While the core may call Lua back it does so on L. Whatever that closes, k stays until it is left. */
 static inline lua_State *lcache_enter(lua_State *L, struct lcache *k) {
   lua_State *outer = k->state->turning;
   k->state->turning = L;
+  k->entered++;
   return outer;
 }
-static inline void lcache_leave(struct lcache *k, lua_State *outer) { k->state->turning = outer; }
+static inline void lcache_leave(struct lcache *k, lua_State *outer) {
+  k->state->turning = outer;
+  if (--k->entered > 0 || !k->ended) return;
+  k->ended = false;
+  lethe_cache_close(k->c); /* what its policy closed while it was asked is still there */
+  lethe_cache_put(k->c);
+}
 
 /* ---- cache_value.c --------------------------------------------------------------------------- */
 

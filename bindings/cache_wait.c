@@ -354,6 +354,7 @@ static int l_hold_index(lua_State *L) {
 
 static int done_or_closed(lua_State *L, int code) {
   lethe_settle(L);
+  if (code == LETHE_EINVAL) return luaL_error(L, "a policy cannot use the cache it decides for");
   if (code != LETHE_OK) return lethe_failf(L, code, "the cache is closed");
   lua_pushboolean(L, 1);
   return 1;

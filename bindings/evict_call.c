@@ -27,12 +27,23 @@ static int fail(struct evict_script *s, const char *message) {
   return LETHE_EPOLICY;
 }
 
-/* The stack is that of a script: nothing but the call is above its handler. One handle that names nothing fails the call, whatever the function did about the error. */
+/* What a function of the script did has come back to the script: there is one call at a time. */
+static int again(struct evict_script *s, int n) {
+  struct lethe_evict_failure *f = lethe_evict_script_failing(s->e);
+  snprintf(f->message, sizeof f->message, "it is asked while it decides");
+  lua_pop(s->L, n + 1);
+  return LETHE_EPOLICY;
+}
+
+/* The stack is that of a script: nothing but the call is above its handler. One handle that names
+ * nothing fails the call, whatever the function did about the error. */
 int evict_call(struct evict_script *s, int n, int results) {
   lua_State *L = s->L;
   struct lethe_meter *m = &s->meter;
   struct evict_script *outer = evict_running;
   int status;
+  if (s->calling) return again(s, n);
+  s->calling = true;
   m->budget = m->left = s->budget;
   m->until = 0;
   m->within = s->sandbox ? (int64_t)EVICT_SECONDS * 1000000000 : 0;
@@ -48,6 +59,7 @@ int evict_call(struct evict_script *s, int n, int results) {
     s->host->no_wait--;
   }
   evict_running = outer;
+  s->calling = false;
   if (status == LUA_OK && !s->faulted) return LETHE_OK;
   fail(s, status == LUA_OK ? NULL : lua_tostring(L, -1));
   lua_settop(L, EVICT_HANDLER);

@@ -62,6 +62,7 @@ struct evict_script {
   bool has[EVICT_FUNCTIONS];
   bool reading; /* export or import runs: entries stay where they are */
   bool faulted; /* the call under way was given a handle that names nothing */
+  bool calling; /* a call is under way */
   char name[64];
   struct reports *reports;   /* NULL: it is quiet */
   struct lethe_list node;    /* among those that have something to report */

@@ -36,11 +36,12 @@ static void warn(struct lethe_state *s, struct lcache *k) {
 static void end_cache(struct lethe_state *s, void *what, bool closed) {
   struct lcache *k = what;
   if (!closed) warn(s, k);
+  k->ended = k->entered > 0;
   if (closed || s->ended)
     lethe_cache_close(k->c);
   else
     lethe_cache_abandon(k->c);
-  lethe_cache_put(k->c);
+  if (!k->ended) lethe_cache_put(k->c);
 }
 
 static void label_cache(void *what, char *buf, size_t n) {

@@ -133,7 +133,7 @@ struct lethe_cache {
   void *ud;
   uint32_t refs, calls; /* of holders; of the backend under way */
   bool closed, swept, pumping;
-  bool deciding; /* the policy is asked: it may not call the cache */
+  unsigned deciding; /* times that the policy is asked just now: it may not call the cache */
 
   struct lethe_slab entries;
   struct bucket *buckets;

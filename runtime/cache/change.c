@@ -45,6 +45,7 @@ struct lethe_cache_value *lethe_cache_held_value(const struct lethe_cache_entry 
 
 int lethe_cache_mark_dirty(struct lethe_cache *c, struct lethe_cache_entry *held) {
   if (c->closed) return LETHE_ECLOSED;
+  if (c->deciding) return LETHE_EINVAL;
   cache_dirty(c, held);
   cache_pump(c);
   return LETHE_OK;
@@ -52,6 +53,10 @@ int lethe_cache_mark_dirty(struct lethe_cache *c, struct lethe_cache_entry *held
 
 int lethe_cache_set(struct lethe_cache *c, struct lethe_cache_entry *held,
                     struct lethe_cache_value *value) {
+  if (c->deciding) {
+    lethe_cache_value_put(value);
+    return LETHE_EINVAL;
+  }
   cache_pin(c, held); /* whatever weighing does */
   int64_t size = c->closed ? 0 : cache_weigh(c, &held->call.key, value);
   int code = c->closed ? LETHE_ECLOSED : LETHE_OK;

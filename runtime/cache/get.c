@@ -9,9 +9,9 @@
 /* They may be scripts, and may no more call the cache than its policy may. */
 void cache_seen(struct lethe_cache *c, const struct lethe_cache_key *key, int64_t size, bool hit) {
   if (!c->hooks->seen) return;
-  c->deciding = true;
+  c->deciding++;
   c->hooks->seen(c->ud, key, size, hit);
-  c->deciding = false;
+  c->deciding--;
 }
 
 /* Those that missed are told of when it is known what they asked for. */
@@ -234,7 +234,7 @@ struct lethe_cache_value *lethe_cache_hit(struct lethe_cache *c,
   struct lethe_cache_entry *e = c->closed || c->deciding ? NULL : cache_find(c, key);
   if (!e || e->state != ENTRY_READY || c->limit == 0 || cache_is_stale(c, e)) return NULL;
   hit(c, e);
-  return e->value;
+  return c->closed ? NULL : e->value; /* the policy may close it */
 }
 
 struct lethe_cache_value *lethe_cache_peek(struct lethe_cache *c,

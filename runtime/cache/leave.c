@@ -17,8 +17,12 @@ void cache_count(struct lethe_cache *c, struct lethe_cache_entry *e, int by) {
     if (is_dirty(e)) add(&c->free_dirty, by);
     if (e->s.retry_at > 0) add(&c->free_bad, by);
     if (by > 0 && !lethe_list_empty(&c->stuck)) c->room = true;
-    if (by > 0 && e->refused && e->s.retry_at == 0 && lethe_list_empty(&e->aside))
-      cache_policy_offer(c, e);
+    if (by > 0 && e->refused && e->s.retry_at == 0 && lethe_list_empty(&e->aside)) {
+      if (c->deciding) /* a policy has let go of it */
+        lethe_list_push(&c->aside, &e->aside);
+      else
+        cache_policy_offer(c, e);
+    }
   }
 }
 

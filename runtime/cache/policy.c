@@ -19,72 +19,72 @@ static struct lethe_evict_request request(const struct lethe_cache *c,
 
 bool cache_policy_admit(struct lethe_cache *c, struct lethe_cache_entry *e) {
   struct lethe_evict_request r = request(c, e);
-  c->deciding = true;
+  c->deciding++;
   bool worth = lethe_evict_admit(c->policy, &r);
-  c->deciding = false;
+  c->deciding--;
   e->p.found = r.found;
   return worth;
 }
 
 bool cache_policy_full(struct lethe_cache *c, struct lethe_cache_entry *e) {
   struct lethe_evict_request r = request(c, e);
-  c->deciding = true;
+  c->deciding++;
   bool full = lethe_evict_full(c->policy, &r);
-  c->deciding = false;
+  c->deciding--;
   return full;
 }
 
 int cache_policy_insert(struct lethe_cache *c, struct lethe_cache_entry *e) {
   struct lethe_evict_request r = request(c, e);
-  c->deciding = true;
+  c->deciding++;
   e->handle = 0;
   e->refused = false;
   int code = lethe_evict_insert(c->policy, &r, &e->handle);
-  c->deciding = false;
+  c->deciding--;
   return code;
 }
 
 void cache_policy_hit(struct lethe_cache *c, struct lethe_cache_entry *e) {
-  c->deciding = true;
+  c->deciding++;
   lethe_evict_hit(c->policy, e->handle);
-  c->deciding = false;
+  c->deciding--;
 }
 
 struct lethe_cache_entry *cache_policy_victim(struct lethe_cache *c,
                                               struct lethe_cache_entry *into) {
   struct lethe_evict_request r = {0};
   if (into) r = request(c, into);
-  c->deciding = true;
+  c->deciding++;
   uint64_t handle = lethe_evict_victim(c->policy, into ? &r : NULL);
-  c->deciding = false;
+  c->deciding--;
   const struct lethe_evict_node *node = lethe_evict_get(c->policy, handle);
   return node ? node->owner : NULL;
 }
 
 void cache_policy_refuse(struct lethe_cache *c, struct lethe_cache_entry *e) {
-  c->deciding = true;
+  c->deciding++;
   lethe_evict_refuse(c->policy, e->handle);
-  c->deciding = false;
+  c->deciding--;
   e->refused = true;
 }
 
 void cache_policy_offer(struct lethe_cache *c, struct lethe_cache_entry *e) {
-  c->deciding = true;
+  c->deciding++;
   lethe_evict_offer(c->policy, e->handle);
-  c->deciding = false;
+  c->deciding--;
   e->refused = false;
 }
 
 void cache_policy_resized(struct lethe_cache *c, struct lethe_cache_entry *e) {
-  c->deciding = true;
+  c->deciding++;
   if (c->weighted) lethe_evict_weigh(c->policy, e->handle, e->size);
-  c->deciding = false;
+  c->deciding--;
 }
 
 void cache_policy_limits(struct lethe_cache *c) {
-  c->deciding = true;
+  c->deciding++;
   lethe_evict_resize(c->policy, c->weighted ? c->max_bytes : c->limit);
-  c->deciding = false;
+  c->deciding--;
 }
 
 /* Whoever stands beside a victim is likely the next: by then it will be near. Only a hint, whatever the
@@ -103,9 +103,9 @@ void cache_policy_removed(struct lethe_cache *c, struct lethe_cache_entry *e, bo
     expect(c, node->next);
     expect(c, node->prev);
   }
-  c->deciding = true;
+  c->deciding++;
   lethe_evict_remove(c->policy, e->handle, evicted);
-  c->deciding = false;
+  c->deciding--;
   e->handle = 0;
   e->refused = false;
 }
@@ -185,7 +185,7 @@ int lethe_cache_swap_policy(struct lethe_cache *c, struct lethe_evict *policy,
                             int (*moved)(void *ud), void *ud, struct lethe_evict **before) {
   if (c->closed) return LETHE_ECLOSED;
   if (c->deciding) return LETHE_EINVAL;
-  c->deciding = true;
+  c->deciding++;
   lethe_evict_resize(policy, c->weighted ? c->max_bytes : c->limit);
   int code = swap_heirs(c, policy, moved, ud);
   if (code == LETHE_EINVAL) code = swap_copies(c, policy, moved, ud); /* of another kind */
@@ -194,11 +194,10 @@ int lethe_cache_swap_policy(struct lethe_cache *c, struct lethe_evict *policy,
     c->policy = policy;
     forget_found(c);
   }
-  c->deciding = false;
-  if (code != LETHE_OK) return code;
-  c->trim = c->room = true;
+  c->deciding--;
+  if (code == LETHE_OK) c->trim = c->room = true;
   cache_pump(c);
-  return LETHE_OK;
+  return code;
 }
 
 struct lethe_evict *lethe_cache_policy(struct lethe_cache *c) {

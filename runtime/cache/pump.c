@@ -189,7 +189,7 @@ static bool step(struct lethe_cache *c) {
 }
 
 void cache_pump(struct lethe_cache *c) {
-  if (c->pumping) return;
+  if (c->pumping || c->deciding) return; /* who asked the policy pumps */
   c->pumping = true;
   c->refs++;
   while (step(c)) {
