@@ -105,10 +105,29 @@ describe("a vat in a state of its own", function()
     assert.are.equal('unknown option "metre" (did you mean "meter"?)',
       refusal(busy, { metre = 1 }))
     assert.matches("^meter must be a positive integer", refusal(busy, { meter = 0 }))
+    assert.are.equal("memory must not be negative (got -1)", refusal(busy, { memory = -1 }))
+    assert.matches("^memory is no size", refusal(busy, { memory = "x" }))
     assert.matches("^account must be a lethe.quota.Account", refusal(busy, { account = {} }))
     assert.are.equal('the vat name "a" is in use',
       errors.at_its_line(function() k:vat("a", busy) end))
     assert.are.equal("new", ask(k:vat("new", busy), "name")) -- the name is still free
+  end)
+
+  it("takes whole numbers however they are written", function()
+    local given = { meter = 1e6, memory = 2e7 }
+    k:send(k:vat("floats", function() return { x = function() end } end, given), "x")
+    k:gc_schedule(3.0)
+    assert.are.equal(1, k:run(1.0))
+    assert.is_true(vat.fuzz{
+      builds = { a = "return { x = function() end }" },
+      play = function(kernel, roots) kernel:send(roots.a, "x") end,
+      seeds = 1e0, schedules = 2.0,
+    })
+    for _, wrong in ipairs{ 1.5, math.huge, 0 / 0, "3" } do
+      errors.at_its_line(function() k:vat("wrong", "return {}", { meter = wrong }) end)
+      errors.at_its_line(function() k:run(wrong) end)
+      errors.at_its_line(function() k:gc_schedule(wrong) end)
+    end
   end)
 
   it("has what it prints in stats().output", function()

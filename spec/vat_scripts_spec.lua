@@ -129,6 +129,25 @@ describe("vat.run_script", function()
       log[4].sys)
   end)
 
+  it("lets go of what a retired name kept in a map whose end was not noticed yet", function()
+    local log = run(HEADER .. '{"op":"newWeakMap","into":"w"}\n'
+      .. '{"op":"deliver","args":["o-1","o-2"],"into":["k","v"]}\n'
+      .. '{"op":"weakAdd","weak":"w","key":"k","value":"v"}\n'
+      .. '{"op":"drop","regs":["k","v"]}\n{"op":"collect","objs":["o-1"]}\n'
+      .. '{"op":"finalize","n":"all"}\n{"op":"bringOutYourDead"}\n'
+      .. '{"op":"drop","regs":["w"]}\n{"op":"collect","objs":["w1"]}\n'
+      .. '{"op":"collect","objs":["o-2"]}\n{"op":"retireImports","vrefs":["o-1"]}\n'
+      .. '{"op":"gc"}\n{"op":"finalize","n":1,"pick":1}\n{"op":"bringOutYourDead"}\n')
+    assert.are.same({ { "dropImports", { "o-1" } } }, log[7].sys)
+    assert.are.same({ "w1" }, log[9].engine.collected)
+    assert.are.same({}, log[10].engine.collected)
+    assert.are.equal("REACHABLE/R", log[10].state.states["o-2"])
+    assert.are.equal("UNREACHABLE/R", log[11].state.states["o-2"])
+    assert.are.same({ "o-2" }, log[12].engine.collected)
+    assert.are.same({ { "dropImports", { "o-2" } }, { "retireImports", { "o-2" } } }, log[14].sys)
+    assert.is_nil(log[11].violations)
+  end)
+
   it("goes on after an operation that the kernel may not do, and says so", function()
     local log = run(HEADER .. '{"op":"dropExports","vrefs":["o+20"]}\n{"op":"gc"}\n')
     assert.are.equal(2, #log)

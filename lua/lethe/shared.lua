@@ -56,10 +56,11 @@ end
 function M.queue(options)
   base.options(options, { "epoch", "capacity" }, 2)
   local capacity = options.capacity
-  if capacity ~= nil and (math.type(capacity) ~= "integer" or capacity < 1) then
+  local n = type(capacity) == "number" and math.tointeger(capacity)
+  if capacity ~= nil and (not n or n < 1) then
     error(("capacity must be a positive integer (got %s)"):format(tostring(capacity)), 2)
   end
-  return core.queue(manager(options, 2), capacity or 0)
+  return core.queue(manager(options, 2), n or 0)
 end
 
 --- A stack. Neither push nor pop waits.

@@ -41,9 +41,11 @@ local function prepare_telling()
 end
 
 local function check_threshold(threshold)
-  if math.type(threshold) ~= "integer" or threshold < 1 then
+  local n = type(threshold) == "number" and math.tointeger(threshold)
+  if not n or n < 1 then
     error(("ops_threshold must be a positive integer (got %s)"):format(tostring(threshold)), 3)
   end
+  return n
 end
 
 --- A weak map.
@@ -58,7 +60,7 @@ function M.new(options)
   if type(ordered) ~= "boolean" then
     error(("ordered must be a boolean (got %s)"):format(type(ordered)), 2)
   end
-  check_threshold(threshold)
+  threshold = check_threshold(threshold)
   local on_dead = options.on_dead
   if on_dead ~= nil and type(on_dead) ~= "function" then
     error(("on_dead must be a function (got %s)"):format(type(on_dead)), 2)

@@ -147,10 +147,11 @@ end
 local function positive(given, name, default)
   local value = given[name]
   if value == nil then return default end
-  if math.type(value) ~= "integer" or value < 1 then
+  local n = type(value) == "number" and math.tointeger(value)
+  if not n or n < 1 then
     error(("%s must be a positive integer (got %s)"):format(name, tostring(value)), 3)
   end
-  return value
+  return n
 end
 
 --- Plays with new kernels, seed after seed, and repeats each under several schedules.

@@ -140,11 +140,12 @@ end
 local function bound(given, name, read)
   local value = given[name]
   if value == nil then return nil end
-  if read then return read(value, name, 4) end
-  if math.type(value) ~= "integer" or value < 1 then
+  if read then return (read(value, name, 3)) end
+  local n = type(value) == "number" and math.tointeger(value)
+  if not n or n < 1 then
     error(("%s must be a positive integer (got %s)"):format(name, tostring(value)), 3)
   end
-  return value
+  return n
 end
 
 --- A vat: a Lua state of its own, in which `build(vat)` returns the root, a table of methods.
@@ -223,8 +224,10 @@ end
 ---@return integer cranks
 function Kernel:run(max_cranks)
   local k = idle(insides(self), "run")
-  if max_cranks ~= nil and math.type(max_cranks) ~= "integer" then
-    bad_argument(1, "run", "integer", max_cranks, 2)
+  if max_cranks ~= nil then
+    local n = type(max_cranks) == "number" and math.tointeger(max_cranks)
+    if not n then bad_argument(1, "run", "integer", max_cranks, 2) end
+    max_cranks = n
   end
   note(k, "run", nil, max_cranks)
   local n = 0

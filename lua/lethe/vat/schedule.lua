@@ -62,7 +62,7 @@ end
 ---@param level integer
 ---@return lethe.vat.Schedule
 function M.new(how, level)
-  local seed = math.type(how) == "integer" and how
+  local seed = type(how) == "number" and math.tointeger(how)
   if not seed and type(how) ~= "function" then
     local message = "bad argument #1 to 'gc_schedule' (integer or function expected, got %s)"
     error(message:format(type(how)), level + 1)

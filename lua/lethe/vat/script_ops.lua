@@ -7,6 +7,7 @@
 -- operation; what they return is the operation's answer. What a register does not fit does nothing,
 -- as an error in a vat's code ends its crank and nothing else.
 
+local core = require "lethe.core.slots"
 local deferred = require "lethe.vat.slots_deferred"
 local json = require "lethe.json"
 local slots_weak = require "lethe.vat.slots_weak"
@@ -310,8 +311,18 @@ function ops.retireExports(vat, op)
   vat.slots:retire_exports(op.vrefs)
 end
 
+-- A map whose end was not noticed yet forgets these names, too.
 function ops.retireImports(vat, op)
+  local slots = {}
+  for _, vref in ipairs(op.vrefs) do
+    slots[#slots + 1] = core.find(vat.slots, vref)
+  end
   vat.slots:retire_imports(op.vrefs)
+  for _, entries in next, vat.kept do
+    for _, slot in ipairs(slots) do
+      entries[slot] = nil
+    end
+  end
 end
 
 function ops.bringOutYourDead(vat)

@@ -59,10 +59,11 @@ end
 local function first(options, name, default, level)
   local value = options[name]
   if value == nil then return default end
-  if math.type(value) ~= "integer" or value < 1 then
+  local n = type(value) == "number" and math.tointeger(value)
+  if not n or n < 1 then
     error(("%s must be a positive integer (got %s)"):format(name, tostring(value)), level + 1)
   end
-  return value
+  return n
 end
 
 local function engine_of(options, level)

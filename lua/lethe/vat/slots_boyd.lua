@@ -141,13 +141,15 @@ end
 ---@return boolean done
 function Slots:bring_out_your_dead(budget)
   local of = core.of(self)
-  if budget ~= nil and (math.type(budget) ~= "integer" or budget < 1) then
+  local names = budget == nil and math.maxinteger or
+    type(budget) == "number" and math.tointeger(budget)
+  if not names or names < 1 then
     error(("bad argument #1 to 'bring_out_your_dead' (a positive integer expected, got %s)")
       :format(tostring(budget)), 2)
   end
   if of.busy then error("bring_out_your_dead is at work already", 2) end
   of.busy = true
-  local ok, result = pcall(bring_out, self, of, budget or math.maxinteger)
+  local ok, result = pcall(bring_out, self, of, names)
   of.busy = nil
   if not ok then error(result, 0) end
   return result
