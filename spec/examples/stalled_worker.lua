@@ -19,11 +19,15 @@ local function stall(manager, map, seconds)
   local guard <close> = handle:pin()
   local result = { before = map:get("version") }
   parent:send("pinned")
-  os.execute("sleep " .. seconds) -- no turn of the loop, no call of lethe's
-  result.ejected = handle:neutralized()
+  for _ = 1, 20 do -- more than once on a slow machine
+    os.execute("sleep " .. seconds) -- no turn of the loop, no call of lethe's
+    result.ejected = handle:neutralized()
+    if result.ejected then break end
+  end
   result.read = select(3, map:get("version"))
   local _, message, code = guard:unpin()
   result.message, result.code = message, code
+  parent:recv() -- the writer is done
   -- begin again: with_pin does so by itself when it is ejected before it changed anything
   result.after = handle:with_pin(function() return map:get("version") end)
   return result
@@ -44,6 +48,7 @@ local function main(updates, seconds)
   local stalled = worker.new{ run = stall, args = { manager, map, seconds }, name = "stalled" }
   assert(stalled:recv() == "pinned")
   for version = 1, updates do map:set("version", version) end
+  stalled:send("done")
   local ejections, most = manager:stats().ejections, peak(manager)
   print(("the writer made %d updates, of which at most %d waited to be freed (bound %d)")
     :format(updates, most, BOUND))
