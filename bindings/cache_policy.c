@@ -34,7 +34,9 @@ static int swap(struct lcache *k, struct change *c, struct lethe_evict **before)
   int rc = LETHE_OK;
   if (old && lethe_evict_script_strikes(old->e) < LETHE_EVICT_STRIKES)
     rc = evict_export(old, &c->told, c->why, sizeof c->why);
+  if (old) old->reading = true; /* the new one's hooks may know its queues */
   if (rc == LETHE_OK) rc = lethe_cache_swap_policy(k->c, c->to, moved, c, before);
+  if (old) old->reading = false;
   if (c->told) lethe_packed_free(c->told);
   return rc;
 }

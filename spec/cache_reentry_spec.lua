@@ -69,6 +69,31 @@ describe("a policy, of the cache it decides for,", function()
     c:close()
   end)
 
+  it("is out of it after three strikes: what it kept moves nothing any more", function()
+    local queue
+    local c = new{
+      init = function(x) queue = x:queue("main") end,
+      on_evict = function() error("tired") end,
+    }
+    errors.reported(function()
+      local hold = c:hold(1)
+      for k = 2, 9 do assert.are.equal(k, c:get(k)) end
+      for handle = 1, 4 do
+        pcall(queue.push_front, queue, handle | 1 << 32)
+        pcall(queue.push_front, queue, handle | 3 << 32)
+        pcall(queue.remove, queue, handle | 5 << 32)
+      end
+      assert.is_nil(queue:back())
+      hold:close()
+      for k = 10, 30 do assert.are.equal(k, c:get(k)) end
+      assert.are.equal(3, c:len())
+      require("lethe.core.cache").check(c)
+      assert.is_true(c:reload("fifo"))
+    end)
+    assert.are.equal(3, c:len())
+    c:close()
+  end)
+
   for _, hook in ipairs{ "on_insert", "on_hit", "on_evict", "on_remove", "admit" } do
     it("may close it, and that is the end: " .. hook, function()
       local c, closed

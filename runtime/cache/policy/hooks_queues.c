@@ -113,22 +113,25 @@ void hooks_place(struct hooks *p, uint32_t slot, unsigned queue, bool front) {
     list_link_tail(&p->script.evict, l, slot);
 }
 
+/* lru has all entries: for whoever kept c, the queues are empty. */
+static bool is_out(const struct lethe_evict *e) { return script_is_out(&of(e)->script); }
+
 int lethe_evict_hooks_push_front(struct lethe_evict *e, unsigned q, uint64_t h) {
   if (!node(e, h)) return LETHE_EINVAL;
-  hooks_place(of(e), (uint32_t)h, q, true);
+  if (!is_out(e)) hooks_place(of(e), (uint32_t)h, q, true);
   return LETHE_OK;
 }
 
 int lethe_evict_hooks_push_back(struct lethe_evict *e, unsigned q, uint64_t h) {
   if (!node(e, h)) return LETHE_EINVAL;
-  hooks_place(of(e), (uint32_t)h, q, false);
+  if (!is_out(e)) hooks_place(of(e), (uint32_t)h, q, false);
   return LETHE_OK;
 }
 
 int lethe_evict_hooks_remove(struct lethe_evict *e, unsigned q, uint64_t h, bool *was) {
   const struct script_node *n = node(e, h);
   if (!n) return LETHE_EINVAL;
-  *was = n->node.queue == q + 1;
+  *was = !is_out(e) && n->node.queue == q + 1;
   if (*was) take_out(of(e), (uint32_t)h);
   return LETHE_OK;
 }
@@ -136,16 +139,16 @@ int lethe_evict_hooks_remove(struct lethe_evict *e, unsigned q, uint64_t h, bool
 int lethe_evict_hooks_has(const struct lethe_evict *e, unsigned q, uint64_t h, bool *has) {
   const struct script_node *n = node(e, h);
   if (!n) return LETHE_EINVAL;
-  *has = n->node.queue == q + 1;
+  *has = !is_out(e) && n->node.queue == q + 1;
   return LETHE_OK;
 }
 
 uint64_t lethe_evict_hooks_front(const struct lethe_evict *e, unsigned q) {
-  return handle(e, of(e)->queue[q].list.head);
+  return is_out(e) ? 0 : handle(e, of(e)->queue[q].list.head);
 }
 
 uint64_t lethe_evict_hooks_back(const struct lethe_evict *e, unsigned q) {
-  return handle(e, of(e)->queue[q].list.tail);
+  return is_out(e) ? 0 : handle(e, of(e)->queue[q].list.tail);
 }
 
 static bool is_in(const struct script_node *n, unsigned q) {
@@ -155,14 +158,14 @@ static bool is_in(const struct script_node *n, unsigned q) {
 int lethe_evict_hooks_next(const struct lethe_evict *e, unsigned q, uint64_t h, uint64_t *out) {
   const struct script_node *n = node(e, h);
   if (!n) return LETHE_EINVAL;
-  *out = is_in(n, q) ? handle(e, n->node.next) : 0;
+  *out = !is_out(e) && is_in(n, q) ? handle(e, n->node.next) : 0;
   return LETHE_OK;
 }
 
 int lethe_evict_hooks_prev(const struct lethe_evict *e, unsigned q, uint64_t h, uint64_t *out) {
   const struct script_node *n = node(e, h);
   if (!n) return LETHE_EINVAL;
-  *out = is_in(n, q) ? handle(e, n->node.prev) : 0;
+  *out = !is_out(e) && is_in(n, q) ? handle(e, n->node.prev) : 0;
   return LETHE_OK;
 }
 
@@ -179,6 +182,7 @@ uint32_t lethe_evict_hooks_scan(struct lethe_evict *e, unsigned q, uint64_t *han
   const struct list *l = &of(e)->queue[q].list;
   const struct script_node *n = node(e, *hand);
   uint32_t slot = n && is_in(n, q) ? (uint32_t)*hand : l->tail, steps = 0;
+  if (is_out(e)) slot = 0;
   for (; slot; steps++) {
     struct lethe_evict_node *at = lethe_evict_at(e, slot);
     if (!at->mark) break;
