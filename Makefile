@@ -222,7 +222,7 @@ check: ## the same without set-up; PART='weak maps' runs the parts whose names c
 .PHONY: torture
 torture: ## long: full sweeps, valgrind, a restless collector; see WORK SEED SECONDS THREADS below
 	@spec/tools/setup.sh $(BUILD_PACKAGES) $(TEST_PACKAGES) $(TORTURE_PACKAGES)
-	@LETHE_WORK='$(or $(WORK),10)' THREADS='$(THREADS)' SECONDS='$(SECONDS)' \
+	@LETHE_WORK='$(or $(WORK),$(if $(SECONDS),1,10))' THREADS='$(THREADS)' SECONDS='$(SECONDS)' \
 	  SEED='$(or $(SEED),$(shell date +%s))' $(suite) torture
 
 .PHONY: cover
@@ -359,6 +359,7 @@ help: ## this list
 	@echo 'Variables: SAN=address|thread CC CFLAGS LDFLAGS LUA LUA_INCDIR LUA_LIBS PREFIX DESTDIR'
 	@echo 'BINDIR LIBDIR INCDIR INST_LIBDIR INST_LUADIR JOBS V=1 (shows the commands)'
 	@echo 'Torture: WORK=10 (times what a test does), SEED (of all that is random; a new one if not'
-	@echo 'given), SECONDS (go on with the next seeds for so long), THREADS (in tests of threads)'
+	@echo 'given), THREADS (in tests of threads), SECONDS (models, schedulers, crashes, schedules of'
+	@echo 'collectors, want of memory and threads alone, with one seed after the other, for so long)'
 
 -include $(shell find $(B)/o build/strict build/fuzz -name '*.d' 2>/dev/null)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The shared map, queue and stack among threads: nothing is lost, made up or seen after it was freed while
  * pins are ejected; writers stopped at each of their points stop nobody; small histories, recorded,
- * are linearizable. LETHE_WORK multiplies the work. */
+ * are linearizable. SEED= repeats the choices, if not the schedule; LETHE_WORK multiplies the
+ * work. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "harness/random.h"
 #include "harness/threads.h"
 #include "lethe/shared.h"
 
@@ -403,7 +405,7 @@ static void one_history(unsigned *seed) {
 }
 
 static void small_histories_are_linearizable(void **state) {
-  unsigned seed = 20261125;
+  unsigned seed = (unsigned)test_seed("histories").state;
   (void)state;
   pthread_barrier_init(&start, NULL, THREADS);
   for (which = 0; which < 3; which++) {

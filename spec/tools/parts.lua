@@ -280,6 +280,57 @@ local function torture_part(subject)
     briefly(specs(subject.specs, plain, 7200), "a generational collector", YOUNG))
 end
 
+-- What visits states at random, or every failure in turn: models, schedulers, crashes, collectors'
+-- schedules, want of memory, threads. These words are in the names of their files.
+local PROOFS <const> = { "_model", "_random", "_reference", "_schedules", "_crash", "_fuzz",
+  "_faults", "_oom", "_scripts", "_mt_", "_workers" }
+
+local function proofs(files)
+  local list = {}
+  for _, file in ipairs(files) do
+    for _, word in ipairs(PROOFS) do
+      if file:find(word, 1, true) and list[#list] ~= file then list[#list + 1] = file end
+    end
+  end
+  return list
+end
+
+-- A step for each program, so that the time at hand is kept to.
+local function proof_steps(subject)
+  local steps = {}
+  local function each(files, variant, step)
+    for _, file in ipairs(files) do
+      local one = step(file, variant)
+      one.name = ("%s, %s"):format(file, variant.name)
+      steps[#steps + 1] = one
+    end
+  end
+  local function c_test(name, variant) return c_tests(subject, { name }, variant, 7200) end
+  local function spec(file, variant) return specs({ file }, variant, 7200) end
+  local programs <const>, files <const> = proofs(subject.c_tests), proofs(subject.specs)
+  each(programs, VARIANTS.address, c_test)
+  each(threaded(programs), VARIANTS.thread, c_test)
+  each(files, VARIANTS.address, spec)
+  each(threaded_specs(files), VARIANTS.thread, spec)
+  return steps
+end
+
+-- The engines take turns: whatever time there is, each has its share of it.
+local function proofs_part()
+  local part, lists = { name = "proofs under sanitizers" }, each_subject(proof_steps)
+  add(part, build(VARIANTS.address), build(VARIANTS.thread))
+  local most = 0
+  for _, steps in ipairs(lists) do
+    most = math.max(most, #steps)
+  end
+  for i = 1, most do
+    for _, steps in ipairs(lists) do
+      add(part, steps[i])
+    end
+  end
+  return part
+end
+
 local function fuzz_part(seconds)
   local part = { name = "fuzzers" }
   for _, subject in ipairs(SUBJECTS) do
@@ -292,7 +343,10 @@ end
 ---@param san "address"|"thread"|"cover"|nil
 return function(mode, san)
   if mode == "variant" then return variant_parts(assert(VARIANTS[san], "no such variant")) end
-  if mode == "torture" then return each_subject(torture_part) end
+  if mode == "torture" then
+    if (os.getenv("SECONDS") or "") ~= "" then return { proofs_part() } end
+    return each_subject(torture_part)
+  end
   if mode == "fuzz" then return { fuzz_part(os.getenv("FUZZ_SECONDS") or "60") } end
   assert(mode == "test", "test, variant, torture or fuzz expected")
   local list = each_subject(subject_part)

@@ -2,7 +2,8 @@
 -- Goes through the parts that spec/tools/parts.lua lists, or those whose names contain PART, runs
 -- their steps, shows what failed, and ends with one line that sums up every runner and check. The
 -- exit status is 0 only if something ran and nothing failed. What is random follows SEED; while
--- SECONDS last it all runs again with the next one.
+-- SECONDS last, not counting what is built first, it all runs again with the next one, and nothing
+-- is begun when they are over.
 --
 -- A step is a shell command. What it counts for is read from its output: the closing line of a
 -- spec runner, the TAP lines of C tests, or nothing, and then the step is one check. A command that
@@ -133,11 +134,20 @@ local function run_item(item, total)
   return good
 end
 
+local deadline -- moves on while something is built
+
 local function run_part(part, total)
   local before, began = total.passed + total.failed + total.skipped, now()
   io.write(part.name, "\n")
-  for _, item in ipairs(part) do
-    if not run_item(item, total) and item.needed then
+  for i, item in ipairs(part) do
+    if deadline and now() >= deadline and not item.needed then
+      io.write(("  the time is over: %d of %d steps were not begun\n"):format(#part - i + 1, #part))
+      break
+    end
+    local start_of_item <const> = now()
+    local good <const> = run_item(item, total)
+    if deadline and item.needed then deadline = deadline + now() - start_of_item end
+    if not good and item.needed then
       io.write("  the rest of this part needs that\n")
       total.failed = total.failed + 1
       break
@@ -150,15 +160,27 @@ end
 local total = { passed = 0, failed = 0, skipped = 0 }
 local began = now()
 local only <const> = os.getenv("PART") or ""
-local seconds <const> = tonumber(os.getenv("SECONDS")) or 0
+local seconds <const> = arg[1] == "torture" and tonumber(os.getenv("SECONDS"))
+deadline = seconds and began + seconds
+
+-- With what this run can be had again.
+local function again()
+  local words = { "make " .. arg[1], ("SEED=%d"):format(seed) }
+  for _, knob in ipairs{ "WORK", "THREADS", "SECONDS" } do
+    local value = os.getenv(knob == "WORK" and "LETHE_WORK" or knob) or ""
+    if value ~= "" then words[#words + 1] = knob .. "=" .. value end
+  end
+  return table.concat(words, " ")
+end
+
 repeat -- torture may go on with the next seed
-  if seed then io.write(("SEED=%d\n\n"):format(seed)) end
+  if seed then io.write(again(), "\n\n") end
   for _, part in ipairs(parts(arg[1], arg[2])) do
     if part.name:find(only, 1, true) then run_part(part, total) end
   end
-  if not seed or total.failed > 0 then break end
+  if not seed or not deadline or total.failed > 0 then break end
   seed = seed + 1
-until now() - began >= seconds
+until now() >= deadline
 io.write(("all parts: %.1f seconds\n"):format(now() - began))
 local skipped = total.skipped > 0 and (", %d skipped"):format(total.skipped) or ""
 local summary <const> = ("%d passed, %d failed%s\n"):format(total.passed, total.failed, skipped)
