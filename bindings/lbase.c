@@ -52,6 +52,7 @@ static int l_safepoint(lua_State *L) {
  * that wait for a sweep, { [name] = how often, [1..] = { name, traceback } }, [0] not to be
  * looked at */
 static int l_objects(lua_State *L) {
+  lethe_free_young(L); /* a registry collects between two calls */
   struct lethe_state *s = lethe_state(L);
   uint64_t hidden = s->hidden_made - s->hidden_died, live = lethe_registry_live(&s->objects);
   lua_pushinteger(L, (lua_Integer)(live > hidden ? live - hidden : 0));

@@ -153,6 +153,12 @@ static void keep_young(lua_State *L) { /* the box is on top */
   lua_pop(L, 1);
 }
 
+void lethe_free_young(lua_State *L) {
+  if (lethe_in_finalizer(L)) return;
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &lethe_key_young);
+}
+
 void lethe_end_young(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_young) == LUA_TTABLE) {
     for (lua_Integer i = (lua_Integer)lua_rawlen(L, -1); i > 0; i--) {

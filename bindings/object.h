@@ -24,6 +24,8 @@ int lethe_bad_self(lua_State *L, const char *class, bool closed);
 void lethe_new_table(lua_State *L, char *key, const char *mode);
 /* Empties the boxes that Lua gave no finalizer, at the state's end. */
 void lethe_end_young(lua_State *L);
+/* What finalizers that have returned made is the collector's like any other object. */
+void lethe_free_young(lua_State *L);
 /* Pushes table[slot] of one of the tables by slot, and removes it there; or only removes it.
  * Nothing is allocated. */
 void lethe_take_by_slot(lua_State *L, char *key, uint64_t id);
