@@ -175,12 +175,13 @@ static void close_keeper(struct keeper *k, struct keeper *heir, struct lethe_lis
   pthread_mutex_unlock(&k->lock);
 }
 
-/* Its maker ends: a worker that runs is left to the heir, or cancelled. */
+/* Its maker ends: a worker that runs is left to the heir, or cancelled. Whoever finds nothing more
+ * to receive cannot send any more either. */
 static void leave(struct keeper *heir, struct worker *w) {
   w->left = !worker_wait(w, 0) && adopt(heir, w);
   if (!w->left) worker_cancel(w);
-  lethe_channel_close(w->to);
   lethe_channel_end(w->from);
+  lethe_channel_close(w->to);
 }
 
 /* Those of before go to the heir too; who is refused is cancelled, and stays in the list. */
