@@ -393,10 +393,12 @@ static const luaL_Reg methods[] = {
 static const luaL_Reg metamethods[] = {{"__close", map_close}, {NULL, NULL}};
 
 const struct lethe_class weak_map_class = {.name = "lethe.weakmap.WeakMap",
+                                           .leaks = true,
                                            .end = weak_end_port,
                                            .methods = methods,
                                            .metamethods = metamethods};
 const struct lethe_class weak_strong_class = {.name = "lethe.weakmap.StrongMap",
+                                              .leaks = true,
                                               .end = weak_end_port,
                                               .methods = methods,
                                               .metamethods = metamethods};

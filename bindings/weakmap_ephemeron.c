@@ -206,6 +206,7 @@ static const luaL_Reg methods[] = {{"get", eph_get}, {"set", eph_set},     {"rem
 static const luaL_Reg metamethods[] = {{"__len", eph_len}, {"__close", eph_close}, {NULL, NULL}};
 
 const struct lethe_class weak_ephemeron_class = {.name = "lethe.weakmap.Ephemeron",
+                                                 .leaks = true,
                                                  .end = weak_end_port,
                                                  .methods = methods,
                                                  .metamethods = metamethods};

@@ -112,6 +112,14 @@ describe("a kernel", function()
     assert.are.equal(2, k:run())
     assert.are.equal(0, k:run())
     assert.are.equal(5, k:stats().cranks)
+    for _, none in ipairs{ -1, 1.5, "1" } do
+      assert.matches("^bad argument #1 to 'run' %(count of cranks expected",
+        errors.at_its_line(function() k:run(none) end))
+    end
+    local promise = k:send(root, "echo")
+    promise:close()
+    assert.matches("promise of this kernel expected, got a closed lethe.vat.Promise%)",
+      errors.at_its_line(function() k:await(promise) end))
   end)
 
   it("awaits in a task, and lets the others on", function()

@@ -593,6 +593,23 @@ local function specs(mode)
       assert.are.equal(stats.swept + 3, default:stats().swept)
     end)
 
+    it("tells of maps and of slots, too", function()
+      local weakmap, vat = lethe.weakmap, lethe.vat
+      default:collect()
+      default:sweep()
+      weakmap.new():close()
+      weakmap.new()
+      weakmap.ephemeron()
+      vat.slots{ syscall = {} }
+      do
+        local weak <close> = weakmap.new{ ordered = false }
+        weak:upgrade()
+      end
+      default:collect()
+      local list = { "vat.Slots", "weakmap.Ephemeron", "weakmap.StrongMap", "weakmap.WeakMap" }
+      assert.are.same(list, default:sweep())
+    end)
+
     it("goes on when on_leak raises, and reports it", function()
       local before = lethe.on_leak(function() error("bad on_leak") end)
       registry.new()

@@ -119,6 +119,8 @@ describe("vat.run_script", function()
       errors.at_its_line(function() vat.run_script("x", { engine = "mock" }) end))
     assert.are.equal("schedule must be an integer (got 1.5)",
       errors.at_its_line(function() vat.run_script("x", { schedule = 1.5 }) end))
+    assert.are.equal("bad argument #1 to 'run_script' (path expected, got nil)",
+      errors.at_its_line(function() vat.run_script() end))
   end)
 
   it("numbers what the vat makes as the header says", function()

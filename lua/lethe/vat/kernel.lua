@@ -49,8 +49,9 @@ local BATCH <const> = 64 -- cranks that await runs before the loop's other tasks
 -- ---- arguments --------------------------------------------------------------------------------
 
 local function bad_argument(n, name, expected, value, level)
-  local message = "bad argument #%d to '%s' (%s expected, got %s)"
-  error(message:format(n, name, expected, base.type(value) or type(value)), level + 1)
+  local message, got = "bad argument #%d to '%s' (%s expected, got %s)", base.type(value)
+  if got and not base.open(value) then got = "a closed lethe." .. got end
+  error(message:format(n, name, expected, got or type(value)), level + 1)
 end
 
 local function check_string(n, name, value, level)
@@ -226,7 +227,7 @@ function Kernel:run(max_cranks)
   local k = idle(insides(self), "run")
   if max_cranks ~= nil then
     local n = type(max_cranks) == "number" and math.tointeger(max_cranks)
-    if not n then bad_argument(1, "run", "integer", max_cranks, 2) end
+    if not n or n < 0 then bad_argument(1, "run", "count of cranks", max_cranks, 2) end
     max_cranks = n
   end
   note(k, "run", nil, max_cranks)

@@ -214,6 +214,9 @@ end
 ---@return string? message
 ---@return "not_found"|"bad_format"|nil code
 function M.run(path, options)
+  if type(path) ~= "string" then
+    error(("bad argument #1 to 'run_script' (path expected, got %s)"):format(type(path)), 2)
+  end
   if options == nil then options = {} end
   base.options(options, { "engine", "schedule" }, 2)
   if options.engine ~= nil and options.engine ~= "lua" and options.engine ~= "manual" then
