@@ -97,6 +97,11 @@ describe("weak and strong", function()
     assert.is_true(again == weak)
     assert.are.equal("weakmap.WeakMap", lethe.type(again))
     assert.are.same(weak:keys(), again:keys())
+    local other = strong:upgrade() -- a strong one has the same calls
+    assert.is_true(other == strong)
+    assert.are.equal("weakmap.StrongMap", lethe.type(other))
+    other:remove(1)
+    assert.are.same({ 49, 50 }, { #other, #strong })
   end)
 
   it("holds in a strong map what nothing else holds", function()

@@ -198,6 +198,10 @@ function Map.append(map, other)
   if strong then append_strong(map, other) else core.append(map, other) end
 end
 
+function Map.upgrade(map)
+  return copy(map, true)
+end
+
 -- ---- methods ----------------------------------------------------------------------------------
 
 -- A self that is none is found at the caller of the method.
@@ -211,11 +215,6 @@ local function methods(class, Class)
 end
 methods("weakmap.WeakMap", core.WeakMap)
 methods("weakmap.StrongMap", core.StrongMap)
-
-function core.WeakMap.upgrade(map)
-  base.check(map, "weakmap.WeakMap")
-  return copy(map, true)
-end
 
 function core.StrongMap.downgrade(map)
   base.check(map, "weakmap.StrongMap")
