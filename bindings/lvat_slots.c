@@ -235,9 +235,11 @@ static int l_tostring(lua_State *L) {
 
 static const luaL_Reg metamethods[] = {{"__tostring", l_tostring}, {NULL, NULL}};
 
-const struct lethe_class slots_class = {
-    .name = "lethe.vat.Slots", .end = end_slots, .leaks = true, .methods = methods,
-    .metamethods = metamethods};
+const struct lethe_class slots_class = {.name = "lethe.vat.Slots",
+                                        .end = end_slots,
+                                        .leaks = true,
+                                        .methods = methods,
+                                        .metamethods = metamethods};
 
 static const luaL_Reg functions[] = {{"new", l_new}, {NULL, NULL}};
 
