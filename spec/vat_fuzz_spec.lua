@@ -128,6 +128,10 @@ describe("vat.fuzz", function()
       return errors.at_its_line(function() vat.fuzz(given) end)
     end
     assert.are.equal("builds must be a table (got nil)", refusal{})
+    assert.are.equal("builds must be builds by name (got number under a)",
+      refusal{ builds = { a = 5 }, play = print })
+    assert.are.equal("builds must be builds by name (got string under 1)",
+      refusal{ builds = { "return {}" }, play = print })
     assert.are.equal("play must be a function (got nil)", refusal{ builds = {} })
     assert.are.equal("seeds must be a positive integer (got 0)",
       refusal{ builds = {}, play = print, seeds = 0 })

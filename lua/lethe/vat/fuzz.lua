@@ -15,6 +15,7 @@ local transcript = require "lethe.vat.transcript"
 local M = {}
 
 local OPTIONS <const> = { "builds", "play", "seeds", "schedules" }
+local BUILDS <const> = { ["function"] = true, string = true, table = true }
 local TRIES <const> = 400 -- of leaving calls out
 local FEW <const> = 8 -- calls: with so few, other schedules are tried beside the one that was found
 local OTHERS <const> = 15 -- of these
@@ -164,6 +165,11 @@ function M.fuzz(given)
   base.options(given, OPTIONS, 2)
   if type(given.builds) ~= "table" then
     error(("builds must be a table (got %s)"):format(type(given.builds)), 2)
+  end
+  for name, how in pairs(given.builds) do
+    if type(name) ~= "string" or not BUILDS[type(how)] then
+      error(("builds must be builds by name (got %s under %s)"):format(type(how), name), 2)
+    end
   end
   if type(given.play) ~= "function" then
     error(("play must be a function (got %s)"):format(type(given.play)), 2)
