@@ -1,15 +1,11 @@
 -- The page of a live view: one HTML text that asks /stats.json once a second while it is looked at,
 -- and draws what is there. It loads nothing from anywhere.
 
+local html = require "lethe.html"
+
 local M = {}
 
-local HTML <const> = [==[
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>$TITLE$</title>
+local HEAD <const> = [==[
 <link rel="icon" href="data:,">
 <style>
 :root { color-scheme: light dark; --line: #8884; --dim: #888; }
@@ -31,8 +27,9 @@ svg { width: 100%; height: 150px; display: block; background: #8881; }
 .critical, .high { color: var(--max); } .soft { color: var(--low); }
 #state { color: var(--dim); }
 </style>
-</head>
-<body>
+]==]
+
+local BODY <const> = [==[
 <h1>$TITLE$ <small id="state">asking</small></h1>
 <div id="view"></div>
 <script>
@@ -153,18 +150,14 @@ async function refresh() {
 refresh();
 setInterval(() => { if (!document.hidden) refresh(); }, 1000);
 </script>
-</body>
-</html>
 ]==]
-
-local ESCAPES <const> = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }
 
 --- The page, under this title.
 ---@param title string
 ---@return string
 function M.html(title)
-  local escaped = title:gsub('[&<>"]', ESCAPES)
-  return (HTML:gsub("%$TITLE%$", function() return escaped end))
+  local body = BODY:gsub("%$(%u+)%$", { TITLE = html.escape(title) })
+  return html.page(title, HEAD, body)
 end
 
 return M

@@ -1,7 +1,7 @@
 -- Curves as SVG: ratios over cache sizes, one curve for each policy, told apart by colour, dash and
 -- marker.
 
-local text = require "lethe.sim.text"
+local html = require "lethe.html"
 
 local M = {}
 
@@ -64,7 +64,7 @@ local SHAPES <const> = {
 
 local function marker(kind, x, y, title)
   local shape <const> = SHAPES[kind]:format(x, y)
-  return ("%s<title>%s</title></%s>"):format(shape, text.escape(title), shape:match("^<(%a+)"))
+  return ("%s<title>%s</title></%s>"):format(shape, html.escape(title), shape:match("^<(%a+)"))
 end
 
 local function number(x)
@@ -85,7 +85,7 @@ local function series(curve, i, field, x, y)
   return ([[
 <g class="series" style="--c:%s" data-policy="%s" data-capacities="%s" data-ratios="%s">
 <polyline points="%s"%s/>%s</g>
-]]):format(colour, text.escape(curve.name), table.concat(capacities, " "),
+]]):format(colour, html.escape(curve.name), table.concat(capacities, " "),
     table.concat(ratios, " "), table.concat(points, " "),
     dash ~= "" and (' stroke-dasharray="%s"'):format(dash) or "", table.concat(marks))
 end
@@ -100,7 +100,7 @@ local function legend(curves, numbers)
 x="%d" y="%s" dy=".35em">%s</text></g>
 ]]):format(colour, RIGHT + 14, RIGHT + 46, y, y,
       dash ~= "" and (' stroke-dasharray="%s"'):format(dash) or "",
-      marker(kind, RIGHT + 30, y, curve.name), RIGHT + 54, y, text.escape(curve.name))
+      marker(kind, RIGHT + 30, y, curve.name), RIGHT + 54, y, html.escape(curve.name))
   end
   return table.concat(lines)
 end
@@ -123,7 +123,7 @@ local function axes(chart, x, y, ticks, step)
       number(at), BOTTOM, BOTTOM + 5)
     if at - last >= 7 * math.max(#place.label, 4) then
       parts[#parts + 1] = ('<text class="tick" x="%s" y="%d" text-anchor="middle">%s</text>\n')
-        :format(number(at), BOTTOM + 19, text.escape(place.label))
+        :format(number(at), BOTTOM + 19, html.escape(place.label))
       last = at
     end
   end
@@ -131,8 +131,8 @@ local function axes(chart, x, y, ticks, step)
 <path class="axis" d="M%d %dV%dH%d"/>
 <text class="title" x="%d" y="%d" text-anchor="middle">%s</text>
 <text class="title" transform="translate(16 %d) rotate(-90)" text-anchor="middle">%s</text>
-]]):format(LEFT, TOP, BOTTOM, RIGHT, (LEFT + RIGHT) // 2, HEIGHT - 14, text.escape(chart.across),
-    (TOP + BOTTOM) // 2, text.escape(chart.upward))
+]]):format(LEFT, TOP, BOTTOM, RIGHT, (LEFT + RIGHT) // 2, HEIGHT - 14, html.escape(chart.across),
+    (TOP + BOTTOM) // 2, html.escape(chart.upward))
   return table.concat(parts)
 end
 
@@ -184,7 +184,7 @@ function M.svg(chart)
   local parts = {
     ('<svg id="%s" viewBox="0 0 %d %d" role="img" xmlns="http://www.w3.org/2000/svg">\n')
       :format(chart.id, WIDTH, HEIGHT),
-    ("<title>%s</title>\n"):format(text.escape(chart.upward)),
+    ("<title>%s</title>\n"):format(html.escape(chart.upward)),
     axes(chart, x, y, ticks, step),
   }
   for i, curve in ipairs(chart.curves) do

@@ -2,18 +2,12 @@
 -- runs nothing.
 
 local chart = require "lethe.sim.chart"
+local html = require "lethe.html"
 local text = require "lethe.sim.text"
 
 local M = {}
 
 local HEAD <const> = [==[
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>$TITLE$</title>
-<link rel="icon" href="data:,">
 <style>
 :root { color-scheme: light dark; --ink: #1a1a1a; --dim: #666; --line: #ccc; --paper: #fff;
   --bad: #b00020; }
@@ -50,8 +44,6 @@ tbody tr:hover { background: color-mix(in srgb, var(--line) 35%, transparent); }
 summary { cursor: pointer; margin: 1.5rem 0 .5rem; }
 @media print { body { max-width: none; margin: 0; } details > * { display: block; } }
 </style>
-</head>
-<body>
 ]==]
 
 -- ---- what there is ------------------------------------------------------------------------------
@@ -96,7 +88,7 @@ end
 local function table_of(id, caption, heads, rows)
   local head, body = {}, {}
   for i, name in ipairs(heads) do
-    head[i] = ("<th>%s</th>"):format(text.escape(name))
+    head[i] = ("<th>%s</th>"):format(html.escape(name))
   end
   for i, row in ipairs(rows) do
     body[i] = "<tr>" .. table.concat(row) .. "</tr>"
@@ -108,7 +100,7 @@ end
 
 local function cell(value, class)
   return ("<td%s>%s</td>"):format(class and (' class="%s"'):format(class) or "",
-    text.escape(value))
+    html.escape(value))
 end
 
 -- The least of each column stands out; belady, which knows the future, does not compete.
@@ -193,7 +185,7 @@ local function about(results)
   end
   parts[#parts + 1] = ("%d runs"):format(#results)
   if failed > 0 then parts[#parts + 1] = ("%d failed"):format(failed) end
-  return ('<p class="about">%s</p>\n'):format(text.escape(table.concat(parts, " · ")))
+  return ('<p class="about">%s</p>\n'):format(html.escape(table.concat(parts, " · ")))
 end
 
 local function across(results)
@@ -219,9 +211,8 @@ local FIGURES <const> = {
 ---@return string
 function M.html(results, title)
   local policies, sizes = arrange(results)
-  local shown <const> = text.escape(title or "Cache simulation")
-  local parts = { (HEAD:gsub("%$TITLE%$", function() return shown end)),
-    ("<h1>%s</h1>\n"):format(shown), about(results) }
+  title = title or "Cache simulation"
+  local parts = { ("<h1>%s</h1>\n"):format(html.escape(title)), about(results) }
   for _, figure in ipairs(FIGURES) do
     parts[#parts + 1] = ("<figure>\n%s<figcaption><b>Figure %d.</b> %s</figcaption></figure>\n")
       :format(chart.svg{ id = "curves-" .. figure.id, field = figure.field,
@@ -235,8 +226,7 @@ function M.html(results, title)
   end
   parts[#parts + 1] = failures(results)
   parts[#parts + 1] = everything(results)
-  parts[#parts + 1] = "</body>\n</html>\n"
-  return table.concat(parts)
+  return html.page(title, HEAD, table.concat(parts))
 end
 
 return M

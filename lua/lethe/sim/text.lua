@@ -2,15 +2,6 @@
 
 local M = {}
 
-local ESCAPES <const> = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }
-
---- Text for HTML, also inside an attribute. Control characters, which no page may have, go.
----@param text any
----@return string
-function M.escape(text)
-  return (tostring(text):gsub("[%z\1-\8\11\12\14-\31\127]", "?"):gsub('[&<>"]', ESCAPES))
-end
-
 --- "1,234,567"
 ---@param n integer
 ---@return string

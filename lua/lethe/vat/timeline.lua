@@ -6,6 +6,7 @@
 -- what this module has counted.
 
 local base = require "lethe.core.base"
+local html = require "lethe.html"
 local json = require "lethe.json"
 local page = require "lethe.vat.timeline_page"
 
@@ -114,22 +115,15 @@ end
 
 -- ---- the page ---------------------------------------------------------------------------------
 
-local ENTITIES <const> = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }
-
-local function escape_html(text)
-  return (text:gsub("[&<>\"]", ENTITIES))
-end
-
 --- The page as text.
 ---@param title string
 ---@param log table[]
 ---@return string
 function M.html(title, log)
   local data = json.encode(M.data(title, log)):gsub("<", "\\u003c")
-  local parts = {
-    TITLE = escape_html(title), DATA = data, STYLE = page.style, SCRIPT = page.script,
-  }
-  return (page.html:gsub("%$(%u+)%$", parts))
+  local body = page.body:gsub("%$(%u+)%$",
+    { TITLE = html.escape(title), DATA = data, SCRIPT = page.script })
+  return html.page(title, page.head, body)
 end
 
 --- Writes the page; nil, message when it cannot.

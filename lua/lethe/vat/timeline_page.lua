@@ -6,17 +6,7 @@
 
 local M = {}
 
-M.html = [[
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$TITLE$</title>
-<style>
-$STYLE$</style>
-</head>
-<body>
+M.body = [[
 <header>
 <h1>$TITLE$</h1>
 <ul id="legend" aria-label="legend"></ul>
@@ -33,11 +23,10 @@ $STYLE$</style>
 <script type="application/json" id="data">$DATA$</script>
 <script>
 $SCRIPT$</script>
-</body>
-</html>
 ]]
 
-M.style = [[
+M.head = [[
+<style>
 :root { color-scheme: light dark; --back: #fff; --text: #1b1f24; --line: #d0d7de; --boyd: #8250df;
   --reachable: #2da44e; --unreachable: #bf8700; --collected: #cf222e; --finalized: #57606a;
   --unknown: #afb8c1; --export: #0969da; }
@@ -72,6 +61,7 @@ main { flex: 1; display: flex; min-height: 0; overflow-y: auto; }
 footer { border-top: 1px solid var(--line); padding: 6px 12px; min-height: 5.2em; max-height: 30vh;
   overflow: auto; font-family: ui-monospace, monospace; white-space: pre-wrap;
   overflow-wrap: anywhere; }
+</style>
 ]]
 
 M.script = [[
