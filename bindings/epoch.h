@@ -46,8 +46,6 @@ struct epoch_port *epoch_port(lua_State *L, struct lethe_epoch *m);
 void epoch_port_put(struct epoch_port *p);
 /* The port of the Manager at `arg`; raises for anything else, and for a closed one. */
 struct epoch_port *epoch_check_manager(lua_State *L, int arg);
-/* Pushes the manager's object in this state. May raise. */
-void epoch_push_manager(lua_State *L, struct epoch_port *p);
 
 /* Registers the thread if it is not. LETHE_EFULL, LETHE_EREGISTERED (another state of this thread has the
  * record), LETHE_ECLOSED, LETHE_ENOMEM. */

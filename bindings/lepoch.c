@@ -50,8 +50,6 @@ static void receive_manager(lua_State *L, void *shared) {
   remember(L, shared);
 }
 
-void epoch_push_manager(lua_State *L, struct epoch_port *p) { receive_manager(L, p->m); }
-
 struct epoch_port *epoch_check_manager(lua_State *L, int arg) {
   return lethe_check(L, arg, &epoch_manager_class)->what;
 }

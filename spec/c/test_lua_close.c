@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The end of Lua states: whatever is alive, under way or half dead when lua_close comes, in
  * whatever order its finalizers run. Run it from the repository's root, or with LUA_PATH set. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "harness/unit.h"
 
@@ -18,19 +15,9 @@ static lua_State *new_state(void) {
   return test_open_lua(luaL_newstate(), modules);
 }
 
-/* What finalizers say while the state closes. */
-static char heard[1000];
-
-static int l_say(lua_State *L) {
-  size_t n = strlen(heard);
-  snprintf(heard + n, sizeof heard - n, "%s\n", luaL_tolstring(L, 1, NULL));
-  return 0;
-}
-
 static void close_hearing(const char *code) {
   lua_State *L = new_state();
-  heard[0] = '\0';
-  lua_register(L, "say", l_say);
+  test_listen(L);
   test_run_lua(L, code);
   lua_close(L);
 }
@@ -91,8 +78,8 @@ static void older_finalizers_find_everything_closed(void **state) {
                 "local loop = require 'lethe.loop'\n"
                 "old.loop = loop.new{ clock = 'virtual' }\n"
                 "old.timer = old.loop:timer(1, print)\n");
-  assert_string_equal(heard, "lethe.loop.Loop (closed)\nfalse\ntrue\ntrue\n"
-                             " the Lua state is closing\ntrue\n");
+  assert_string_equal(test_heard(), "lethe.loop.Loop (closed)\nfalse\ntrue\ntrue\n"
+                                    " the Lua state is closing\ntrue\n");
 }
 
 /* Lua gives no finalizers to what is made while it closes: the state's end must know of it. */
@@ -109,7 +96,8 @@ static void what_is_made_in_the_last_finalizers_ends_too(void **state) {
                 "  made:spawn(print)\n"
                 "  say(made:now())\n"
                 "end })\n");
-  assert_string_equal(heard, "0.0\nlethe.loop.Loop (closed)\nlethe.loop.Timer (closed)\nfalse\n");
+  assert_string_equal(test_heard(),
+                      "0.0\nlethe.loop.Loop (closed)\nlethe.loop.Timer (closed)\nfalse\n");
 }
 
 static void finalizers_may_make_objects_at_any_time(void **state) {
@@ -120,7 +108,7 @@ static void finalizers_may_make_objects_at_any_time(void **state) {
                 "  if i % 10 == 0 then collectgarbage() end\n"
                 "end\n"
                 "say(made:now() > 0)\n");
-  assert_string_equal(heard, "true\n");
+  assert_string_equal(test_heard(), "true\n");
 }
 
 static void finalizers_may_turn_loops_and_close_them(void **state) {
@@ -133,7 +121,7 @@ static void finalizers_may_turn_loops_and_close_them(void **state) {
                 "setmetatable({}, { __gc = function() virtual:advance(1) virtual:close() end })\n"
                 "main:spawn(function() say 'ran' end)\n"
                 "setmetatable({}, { __gc = function() main:run() main:sleep(0) end })\n");
-  assert_string_equal(heard, "ran\nwoken\n");
+  assert_string_equal(test_heard(), "ran\nwoken\n");
 }
 
 /* The module is loaded again in the same state, as test runners do. */

@@ -2,9 +2,6 @@
  * The end of Lua states that have weak maps: with notes of deaths queued and on_dead due, with
  * finalizers that use maps while all is finalized, and with coroutines and errors at awkward places.
  * Run it from the repository's root, or with LUA_PATH set. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "harness/unit.h"
 
@@ -19,26 +16,17 @@ static lua_State *new_state(void) {
   return test_open_lua(luaL_newstate(), modules);
 }
 
-static char heard[1000];
-
-static int l_say(lua_State *L) {
-  size_t n = strlen(heard);
-  snprintf(heard + n, sizeof heard - n, "%s\n", luaL_tolstring(L, 1, NULL));
-  return 0;
-}
-
 /* In both ways of collecting. */
 static void close_after(const char *code, const char *says) {
   for (int mode = 0; mode < 2; mode++) {
     lua_State *L = new_state();
     if (mode) lua_gc(L, LUA_GCGEN, 0, 0);
-    heard[0] = '\0';
-    lua_register(L, "say", l_say);
+    test_listen(L);
     if (luaL_dostring(L, "weakmap = require 'lethe.weakmap'") != LUA_OK ||
         luaL_dostring(L, code) != LUA_OK)
       fail_msg("%s", lua_tostring(L, -1));
     lua_close(L);
-    assert_string_equal(heard, says);
+    assert_string_equal(test_heard(), says);
   }
 }
 

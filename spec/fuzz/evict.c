@@ -6,17 +6,8 @@
 #include <stdlib.h>
 
 #include "../c/harness/alloc.h"
+#include "harness/require.h"
 #include "lethe/evict.h"
-
-#define REQUIRE(c)                                            \
-  do {                                                        \
-    if (!(c)) {                                               \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #c); \
-      abort();                                                \
-    }                                                         \
-  } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { MOST = 32, KEYS = 64 };
 

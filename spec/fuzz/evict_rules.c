@@ -8,16 +8,7 @@
 
 #include "../../runtime/cache/policy/rules_internal.h"
 #include "../c/harness/alloc.h"
-
-#define REQUIRE(c)                                            \
-  do {                                                        \
-    if (!(c)) {                                               \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #c); \
-      abort();                                                \
-    }                                                         \
-  } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "harness/require.h"
 
 static void check_reason(const char *why, const char *place, size_t length) {
   size_t column = 0, n = strlen(place);

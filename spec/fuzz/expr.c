@@ -7,17 +7,8 @@
 #include <string.h>
 
 #include "../c/harness/alloc.h"
+#include "harness/require.h"
 #include "lethe/expr.h"
-
-#define REQUIRE(c)                                            \
-  do {                                                        \
-    if (!(c)) {                                               \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #c); \
-      abort();                                                \
-    }                                                         \
-  } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_reason(const char *why, size_t length) {
   size_t column = 0;

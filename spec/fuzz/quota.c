@@ -5,21 +5,11 @@
  * memory that fail. After each step the sums agree, and each participant has what it claimed and
  * did not release; in the end nothing is left. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../c/harness/alloc.h"
+#include "harness/require.h"
 #include "lethe/quota.h"
-
-#define REQUIRE(c)                                            \
-  do {                                                        \
-    if (!(c)) {                                               \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #c); \
-      abort();                                                \
-    }                                                         \
-  } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { ACCOUNTS = 8, PARTS = 8, HANDLES = 3, WAITS = 4, KIB = 1024, DEPTH = 3 };
 

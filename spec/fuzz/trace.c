@@ -4,23 +4,13 @@
  * says, comes back from what it saves, and replays to the same end; the allocator is given back all
  * that it gave. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "../c/harness/alloc.h"
+#include "harness/require.h"
 #include "lethe/trace.h"
-
-#define REQUIRE(c)                                            \
-  do {                                                        \
-    if (!(c)) {                                               \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #c); \
-      abort();                                                \
-    }                                                         \
-  } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static int files[2] = {-1, -1}; /* what is opened, and what is saved */
 
