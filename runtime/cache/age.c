@@ -48,6 +48,8 @@ static double first_idle(const struct lethe_cache *c) {
   return INFINITY;
 }
 
+static void age_fired(struct lethe_timer *t);
+
 static void arm(struct lethe_cache *c) {
   double first = first_idle(c);
   if (!lethe_list_empty(&c->ttls)) first = fmin(first, entry_of_age(c->ttls.next)->expires);
@@ -55,11 +57,10 @@ static void arm(struct lethe_cache *c) {
   if (c->age_timer.loop && c->age_timer.due <= first) return;
   lethe_timer_stop(&c->age_timer);
   c->age_timer.idle = true;
-  if (!isinf(first))
-    lethe_timer_start(c->loop, &c->age_timer, first - cache_now(c), 0, cache_age_fired);
+  if (!isinf(first)) lethe_timer_start(c->loop, &c->age_timer, first - cache_now(c), 0, age_fired);
 }
 
-void cache_age_fired(struct lethe_timer *t) {
+static void age_fired(struct lethe_timer *t) {
   struct lethe_cache *c = lethe_container_of(t, struct lethe_cache, age_timer);
   c->expire = true;
   cache_pump(c);

@@ -258,7 +258,6 @@ void cache_place_again(struct lethe_cache *c, struct lethe_cache_entry *e);
 /* What it has reserved is free again. */
 void cache_unplace(struct lethe_cache *c, struct lethe_cache_entry *e);
 void cache_place_stuck(struct lethe_cache *c);
-void cache_stuck_fired(struct lethe_timer *t);
 /* May call a script; the pump rests meanwhile. */
 int64_t cache_weigh(struct lethe_cache *c, const struct lethe_cache_key *key,
                     struct lethe_cache_value *value);
@@ -327,7 +326,6 @@ bool cache_start_write(struct lethe_cache *c);
 void cache_write_answered(struct lethe_cache *c, struct lethe_cache_entry *e);
 /* What is queued cannot be written. */
 void cache_fail_queue(struct lethe_cache *c, struct lethe_cache_value *said);
-void cache_retry_fired(struct lethe_timer *t);
 
 /* ---- flush.c --------------------------------------------------------------------------------------- */
 
@@ -369,7 +367,6 @@ void cache_touch(struct lethe_cache *c, struct lethe_cache_entry *e);
 void cache_begin_age(struct lethe_cache *c, struct lethe_cache_entry *e);
 void cache_end_age(struct lethe_cache *c, struct lethe_cache_entry *e);
 void cache_expire(struct lethe_cache *c);
-void cache_age_fired(struct lethe_timer *t);
 
 /* ---- cache.c --------------------------------------------------------------------------------------- */
 

@@ -50,12 +50,14 @@ void cache_reserve(struct lethe_cache *c, struct lethe_cache_entry *e) {
 
 /* ---- who waits for room ------------------------------------------------------------------------ */
 
+static void stuck_fired(struct lethe_timer *t);
+
 static void arm(struct lethe_cache *c) {
   double first = INFINITY;
   LETHE_LIST_EACH(node, &c->stuck) first = fmin(first, entry_of_work(node)->p.deadline);
   lethe_timer_stop(&c->stuck_timer);
   if (!isinf(first))
-    lethe_timer_start(c->loop, &c->stuck_timer, first - cache_now(c), 0, cache_stuck_fired);
+    lethe_timer_start(c->loop, &c->stuck_timer, first - cache_now(c), 0, stuck_fired);
 }
 
 static void unreserve(struct lethe_cache *c, struct lethe_cache_entry *e) {
@@ -89,7 +91,7 @@ static void stick(struct lethe_cache *c, struct lethe_cache_entry *e) {
 }
 
 /* What is being written for others is not in use: its turn may come. */
-void cache_stuck_fired(struct lethe_timer *t) {
+static void stuck_fired(struct lethe_timer *t) {
   struct lethe_cache *c = lethe_container_of(t, struct lethe_cache, stuck_timer);
   double now = cache_now(c);
   LETHE_LIST_EACH_SAFE(node, &c->stuck) {

@@ -30,7 +30,8 @@ static int widen(struct trace_seen *s) {
   return LETHE_OK;
 }
 
-int trace_see(struct trace_seen *s, uint64_t id) {
+/* 1: it is new, 0: it is not; LETHE_ENOMEM. */
+static int see(struct trace_seen *s, uint64_t id) {
   if (id == 0) {
     bool before = s->zero;
     s->zero = true;
@@ -92,7 +93,7 @@ int trace_add(struct lethe_trace *t, struct trace_seen *seen, const struct lethe
     t->info.skipped++;
     return LETHE_OK;
   }
-  int new = trace_see(seen, r->id);
+  int new = see(seen, r->id);
   if (new < 0) return new;
   if (t->fd < 0 && keep(t, r) != LETHE_OK) return LETHE_ENOMEM;
   t->info.len++;

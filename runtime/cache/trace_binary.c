@@ -15,9 +15,10 @@ static int cut_off(struct trace_stream *s, size_t record) {
 
 /* ---- oracleGeneral ----------------------------------------------------------------------------- */
 
-/* The index of the next access is that of a later record, here or in the trace that this one is a
- * part of; the numbers of records that the world has end somewhere. */
-const char *trace_record_flaw(const char *record, uint64_t i, unsigned *at) {
+/* What is wrong with the record, the i-th from 0, and at which byte; else NULL. The index of the next
+ * access is that of a later record, here or in the trace that this one is a part of; the numbers of
+ * records that the world has end somewhere. */
+static const char *record_flaw(const char *record, uint64_t i, unsigned *at) {
   int64_t next = (int64_t)trace_load(record + 16, 8);
   *at = 16;
   if (next == -1 || next == 0 || next == INT64_MAX) return NULL;
@@ -34,7 +35,7 @@ int trace_read_oracle(struct lethe_trace *t, struct trace_seen *seen, struct tra
   for (uint64_t i = 0; (record = trace_stream_take(s, TRACE_RECORD)) != NULL; i++) {
     struct lethe_request r;
     unsigned at;
-    const char *flaw = recorded ? NULL : trace_record_flaw(record, i, &at);
+    const char *flaw = recorded ? NULL : record_flaw(record, i, &at);
     uint64_t offset = trace_stream_offset(s) - TRACE_RECORD;
     if (flaw)
       return trace_wrong(s, offset + at, "no oracleGeneral trace: %s (record %llu)", flaw,

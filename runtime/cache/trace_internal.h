@@ -28,8 +28,6 @@ struct trace_seen {
   size_t room, len;
   bool zero;
 };
-/* 1: it is new, 0: it is not; LETHE_ENOMEM. */
-int trace_see(struct trace_seen *s, uint64_t id);
 void trace_seen_free(struct trace_seen *s);
 
 /* An empty one that keeps its requests, or NULL. */
@@ -80,8 +78,6 @@ int trace_wrong(struct trace_stream *s, uint64_t offset, const char *format, ...
 
 /* ---- trace_binary.c, trace_text.c: all that the stream has --------------------------------------- */
 
-/* What is wrong with the record, the i-th from 0, as oracleGeneral, and at which byte; else NULL. */
-const char *trace_record_flaw(const char *record, uint64_t i, unsigned *at);
 /* Whether the buffer begins as vscsi of that version does. */
 bool trace_is_vscsi(const struct trace_stream *s, size_t ahead, int version);
 /* `again`: a record does not know what comes next, and the trace keeps no requests: start anew. */
@@ -93,10 +89,5 @@ int trace_read_csv(struct lethe_trace *t, struct trace_seen *seen, struct trace_
                    const struct lethe_trace_options *options);
 /* The separator that the first line in the buffer is likely to use, or 0. */
 char trace_separator(const char *text, size_t n);
-
-/* ---- trace_write.c --------------------------------------------------------------------------- */
-
-/* `next` of all n records of the file. LETHE_EUNWRITABLE, LETHE_ENOMEM. */
-int trace_fill_file(int fd, uint64_t n, const struct lethe_alloc *a);
 
 #endif

@@ -92,7 +92,8 @@ static int fill_batch(struct places *p, char *records, size_t n, uint64_t first)
   return LETHE_OK;
 }
 
-int trace_fill_file(int fd, uint64_t n, const struct lethe_alloc *a) {
+/* `next` of all n records of the file. LETHE_EUNWRITABLE, LETHE_ENOMEM. */
+static int fill_file(int fd, uint64_t n, const struct lethe_alloc *a) {
   char records[BATCH * TRACE_RECORD];
   struct places p = {.alloc = a};
   int rc = LETHE_OK;
@@ -155,7 +156,7 @@ uint64_t lethe_recorder_count(const struct lethe_recorder *r) { return r->count;
 static int finish(struct lethe_recorder *r, bool fill) {
   put_out(r);
   int rc = r->failed ? LETHE_EUNWRITABLE : LETHE_OK;
-  if (rc == LETHE_OK && fill) rc = trace_fill_file(r->fd, r->count, r->alloc);
+  if (rc == LETHE_OK && fill) rc = fill_file(r->fd, r->count, r->alloc);
   if (close(r->fd) != 0 && rc == LETHE_OK) rc = LETHE_EUNWRITABLE;
   lethe_free(r->alloc, r, sizeof *r);
   return rc;

@@ -102,17 +102,19 @@ bool cache_start_write(struct lethe_cache *c) {
 
 /* ---- back-off ---------------------------------------------------------------------------------- */
 
+static void retry_fired(struct lethe_timer *t);
+
 static void arm_retry(struct lethe_cache *c) {
   double first = INFINITY;
   LETHE_LIST_EACH(node, &c->bad) first = fmin(first, entry_of_work(node)->s.retry_at);
   lethe_timer_stop(&c->retry_timer);
   c->retry_timer.idle = true;
   if (!isinf(first))
-    lethe_timer_start(c->loop, &c->retry_timer, first - cache_now(c), 0, cache_retry_fired);
+    lethe_timer_start(c->loop, &c->retry_timer, first - cache_now(c), 0, retry_fired);
 }
 
 /* Those whose time has come may be victims again. */
-void cache_retry_fired(struct lethe_timer *t) {
+static void retry_fired(struct lethe_timer *t) {
   struct lethe_cache *c = lethe_container_of(t, struct lethe_cache, retry_timer);
   double now = cache_now(c);
   LETHE_LIST_EACH_SAFE(node, &c->bad) {

@@ -130,8 +130,7 @@ int lethe_quota_account_upgrade(struct lethe_quota *t, uint64_t account) {
 
 /* ---- looking --------------------------------------------------------------------------------- */
 
-void quota_account_info(const struct lethe_quota *t, slot_t s,
-                        struct lethe_quota_account_info *out) {
+static void describe(const struct lethe_quota *t, slot_t s, struct lethe_quota_account_info *out) {
   const struct account *a = account_at(t, s);
   const struct extra *x = a->x;
   *out = (struct lethe_quota_account_info){.account = lethe_slab_id(a, s),
@@ -166,7 +165,7 @@ int lethe_quota_account_read(struct lethe_quota *t, uint64_t account,
   }
   quota_lock(t);
   int rc = t->shut ? LETHE_ESHUTDOWN : account_find(t, account) ? LETHE_OK : LETHE_EACCOUNT;
-  if (rc == LETHE_OK) quota_account_info(t, (slot_t)account, out);
+  if (rc == LETHE_OK) describe(t, (slot_t)account, out);
   quota_unlock(t);
   return rc;
 }
@@ -197,7 +196,7 @@ size_t lethe_quota_top(struct lethe_quota *t, struct lethe_quota_account_info *o
   for (int c = CLASSES; c >= 0 && have < n; c--)
     for (slot_t s = t->classes[c]; s; s = account_at(t, s)->class_next)
       insert(t, best, &have, n, s);
-  for (size_t i = 0; i < have; i++) quota_account_info(t, best[i], &out[i]);
+  for (size_t i = 0; i < have; i++) describe(t, best[i], &out[i]);
   quota_unlock(t);
   lethe_free(t->alloc, best, n * sizeof *best);
   return have;
@@ -210,7 +209,7 @@ bool lethe_quota_next_account(struct lethe_quota *t, uint32_t *cursor,
   quota_lock(t);
   while (!found && ++*cursor < t->accounts.slots)
     if (lethe_slab_used(&t->accounts, *cursor)) {
-      quota_account_info(t, *cursor, out);
+      describe(t, *cursor, out);
       found = true;
     }
   quota_unlock(t);

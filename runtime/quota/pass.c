@@ -53,6 +53,8 @@ static void clear(struct lethe_quota *t) {
   t->arrivals_lost = false;
 }
 
+static void end_with(struct lethe_quota *t, enum lethe_quota_outcome outcome);
+
 static void begin(struct lethe_quota *t) {
   struct pass *p = &t->pass;
   clear(t);
@@ -73,7 +75,7 @@ static void begin(struct lethe_quota *t) {
   if (!p->scope)
     quota_cursor_open(t, &p->drain, NULL);
   else if (quota_tree_begin(t, &p->tree, p->scope))
-    quota_end_with(t, LETHE_QUOTA_IS_STUCK);
+    end_with(t, LETHE_QUOTA_IS_STUCK);
 }
 
 /* On the driver's thread; else its timer was stopped when the home left. */
@@ -148,7 +150,7 @@ static void finish(struct lethe_quota *t) {
 }
 
 /* The outcome stands; the policy hears of it first. */
-void quota_end_with(struct lethe_quota *t, enum lethe_quota_outcome outcome) {
+static void end_with(struct lethe_quota *t, enum lethe_quota_outcome outcome) {
   struct pass *p = &t->pass;
   uint32_t id = p->id;
   p->outcome = outcome;
@@ -169,7 +171,7 @@ static void find_scope(struct lethe_quota *t) {
   int rc = quota_tree_grow(t, &p->tree);
   if (rc == 1) return;
   if (rc < 0) {
-    quota_end_with(t, LETHE_QUOTA_IS_STUCK);
+    end_with(t, LETHE_QUOTA_IS_STUCK);
     return;
   }
   quota_cursor_open(t, &p->drain, &p->tree);
@@ -181,7 +183,7 @@ static void drain(struct lethe_quota *t) {
   if (quota_drain_slice(t, &p->drain, &p->freed)) return;
   quota_cursor_close(&p->drain);
   if (quota_pass_needs(t) <= 0)
-    quota_end_with(t, good_end(t));
+    end_with(t, good_end(t));
   else
     p->phase = ASK;
 }
@@ -230,7 +232,7 @@ static void choose(struct lethe_quota *t) {
   if (p->ended) {
     finish(t);
   } else if (quota_pass_needs(t) <= 0) {
-    quota_end_with(t, good_end(t));
+    end_with(t, good_end(t));
   } else if (policy_is_due(t)) {
     quota_ask_again(t);
     if (p->id == id) p->phase = POLICY;
@@ -240,7 +242,7 @@ static void choose(struct lethe_quota *t) {
     p->degraded = p->degraded_done = true;
     quota_gather_anew(t);
   } else {
-    quota_end_with(t, LETHE_QUOTA_IS_STUCK);
+    end_with(t, LETHE_QUOTA_IS_STUCK);
   }
 }
 

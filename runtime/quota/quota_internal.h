@@ -81,8 +81,6 @@ void quota_handles_changed(struct lethe_quota *t, slot_t account, int32_t by);
 
 /* account.c */
 void quota_account_end(struct lethe_quota *t, slot_t account);
-void quota_account_info(const struct lethe_quota *t, slot_t account,
-                        struct lethe_quota_account_info *out);
 
 /* participant.c: the end of participants. Their handles die with them. */
 void quota_participant_end(struct lethe_quota *t, slot_t participant);
@@ -170,7 +168,6 @@ void quota_step(struct lethe_quota *t);
 /* Ends the pass without an outcome. On whatever thread; the driver cleans up. */
 void quota_pass_abort(struct lethe_quota *t, int64_t answer);
 int64_t quota_pass_needs(const struct lethe_quota *t);
-void quota_end_with(struct lethe_quota *t, enum lethe_quota_outcome outcome);
 void quota_gather_anew(struct lethe_quota *t);
 
 /* turn.c: the policy's turn in a pass */

@@ -17,7 +17,7 @@ static unsigned crc16(const char *bytes, size_t n) {
 }
 
 /* Where a key has something between its first { and the next }, that alone counts. */
-unsigned redis_slot(const char *key, size_t n) {
+static unsigned slot_of(const char *key, size_t n) {
   const char *open = memchr(key, '{', n);
   if (open) {
     size_t rest = n - (size_t)(open + 1 - key);
@@ -28,7 +28,7 @@ unsigned redis_slot(const char *key, size_t n) {
 }
 
 struct redis_node *redis_node_of(struct redis *r, const char *key, size_t n) {
-  return r->nodes[r->slots ? r->slots[redis_slot(key, n)] : 0];
+  return r->nodes[r->slots ? r->slots[slot_of(key, n)] : 0];
 }
 
 static struct redis_node *find_node(struct redis *r, const char *host, size_t length, int port) {

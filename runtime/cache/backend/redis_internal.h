@@ -73,12 +73,9 @@ void redis_node_take(struct redis_node *node, struct lethe_backend_op *op);
 void redis_node_read(struct redis_node *node);
 /* Drops the connection: what was sent is lost. */
 void redis_node_drop(struct redis_node *node);
-/* After anything that may have cost the connection: connects again if operations wait. */
-void redis_node_settle(struct redis_node *node);
 
 /* ---- redis_cluster.c ------------------------------------------------------------------------- */
 
-unsigned redis_slot(const char *key, size_t n);
 struct redis_node *redis_node_of(struct redis *r, const char *key, size_t n);
 /* Where the error answer sends it: "MOVED 3999 host:port", also noted, or "ASK ...". NULL: it is no
  * such answer, or there is no memory for the node. */

@@ -80,12 +80,14 @@ static void on_connect(const redisAsyncContext *context, int status) {
   memcpy(node->address, address, sizeof address);
 }
 
+static void settle(struct redis_node *node);
+
 static void on_readable(evutil_socket_t fd, short what, void *ud) {
   struct redis_node *node = ud;
   (void)fd;
   (void)what;
   redisAsyncHandleRead(node->context);
-  redis_node_settle(node);
+  settle(node);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *ud) {
@@ -93,7 +95,7 @@ static void on_writable(evutil_socket_t fd, short what, void *ud) {
   (void)fd;
   (void)what;
   redisAsyncHandleWrite(node->context);
-  redis_node_settle(node);
+  settle(node);
 }
 
 /* ---- connecting ------------------------------------------------------------------------------ */
@@ -163,7 +165,8 @@ static void refuse_waiting(struct redis_node *node) {
   }
 }
 
-void redis_node_settle(struct redis_node *node) {
+/* After anything that may have cost the connection: connects again if operations wait. */
+static void settle(struct redis_node *node) {
   if (node->connected) {
     struct lethe_list waiting;
     lethe_list_move(&waiting, &node->waiting);
@@ -187,7 +190,7 @@ void redis_node_take(struct redis_node *node, struct lethe_backend_op *op) {
   lethe_list_push(&node->waiting, &op->node);
   if (node->context) return;
   node->refused = false;
-  redis_node_settle(node);
+  settle(node);
 }
 
 /* ---- reading and ending ---------------------------------------------------------------------- */
@@ -199,7 +202,7 @@ void redis_node_read(struct redis_node *node) {
     if (poll(&p, 1, 0) <= 0) break;
     redisAsyncHandleRead(node->context);
   }
-  redis_node_settle(node);
+  settle(node);
 }
 
 void redis_node_drop(struct redis_node *node) {
