@@ -67,8 +67,6 @@ static inline struct epoch_section *epoch_here(lua_State *L, struct epoch_port *
  * others than the caller are not held any more. */
 void epoch_sweep(lua_State *L, struct epoch_port *p);
 void epoch_sweep_all(struct lethe_state *s);
-/* The calling coroutine is about to wait: what it has pinned moves aside. */
-void epoch_wait(lua_State *L, struct epoch_port *p);
 
 /* Runs the destructors of Lua values of this state that have come home. */
 void epoch_drain(lua_State *L);

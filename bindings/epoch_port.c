@@ -153,7 +153,8 @@ struct epoch_section *epoch_here_slow(lua_State *L, struct epoch_port *p) {
   return p->current;
 }
 
-void epoch_wait(lua_State *L, struct epoch_port *p) {
+/* The calling coroutine is about to wait: what it has pinned moves aside. */
+static void before_wait(lua_State *L, struct epoch_port *p) {
   struct epoch_section *s = p->current;
   if (s && s->depth > 0 && s->L == L) set_aside(p);
 }
@@ -249,7 +250,7 @@ void epoch_sweep_all(struct lethe_state *s) {
 /* wait(): the calling task is about to */
 static int l_wait(lua_State *L) {
   for (struct epoch_port *p = *ports_of(L); p; p = p->next) {
-    epoch_wait(L, p);
+    before_wait(L, p);
     if (p->aside) epoch_sweep(lethe_state(L)->main, p);
   }
   return 0;

@@ -4,13 +4,15 @@
 #include "meter.h"
 #include "vat_inside.h"
 
-static char key_own, key_theirs,
-    key_meta; /* registry: string libraries, the metatable of strings */
+/* registry: string libraries, the metatable of strings */
+static char key_own, key_theirs, key_meta;
 
 /* ---- strings ---------------------------------------------------------------------------------- */
 
-void vat_keep_strings(lua_State *L, int index) {
-  lua_pushvalue(L, index);
+/* keep_strings(theirs): Lua's own and the vat's, which counts from the next call into the vat on */
+static int l_keep_strings(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_pushvalue(L, 1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key_theirs);
   lua_pushliteral(L, "");
   lua_getmetatable(L, -1);
@@ -18,6 +20,7 @@ void vat_keep_strings(lua_State *L, int index) {
   lua_pop(L, 1);
   lua_getglobal(L, LUA_STRLIBNAME);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key_own);
+  return 0;
 }
 
 /* The library on top becomes that of strings' methods, and what was it before comes in its place. The
@@ -38,13 +41,6 @@ void vat_use_strings(lua_State *L, bool own) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, own ? &key_own : &key_theirs);
   exchange_strings(L);
   lua_pop(L, 1);
-}
-
-/* keep_strings(theirs): from the next call into the vat on */
-static int l_keep_strings(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  vat_keep_strings(L, 1);
-  return 0;
 }
 
 /* ---- functions of the library's own ----------------------------------------------------------- */

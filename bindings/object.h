@@ -26,9 +26,7 @@ void lethe_new_table(lua_State *L, char *key, const char *mode);
 void lethe_end_young(lua_State *L);
 /* What finalizers that have returned made is the collector's like any other object. */
 void lethe_free_young(lua_State *L);
-/* Pushes table[slot] of one of the tables by slot, and removes it there; or only removes it.
- * Nothing is allocated. */
-void lethe_take_by_slot(lua_State *L, char *key, uint64_t id);
+/* Removes table[slot] of one of the tables by slot. Nothing is allocated. */
 void lethe_drop_by_slot(lua_State *L, char *key, uint64_t id);
 /* Calls the finisher of a class made in Lua with the insides, which it pops. */
 void lethe_finish(lua_State *L, const struct lethe_class *c, bool closed);

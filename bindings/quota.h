@@ -73,8 +73,6 @@ struct participation {
 extern const struct lethe_class quota_tracker_class, quota_account_class, quota_weak_class,
     quota_participation_class;
 
-/* An account's object: takes one handle that is already counted. The name is counted once more. */
-int quota_push_account(lua_State *L, struct port *p, uint64_t id, struct quota_name *name);
 /* A weak account's object. */
 int quota_push_weak(lua_State *L, struct port *p, uint64_t id, struct quota_name *name);
 /* The tracker's object in this state, made anew if it was collected. */

@@ -71,7 +71,8 @@ static int push_taken(lua_State *L) {
   return push_ref(L, &quota_account_class, *(struct account_ref *)lua_touserdata(L, 1));
 }
 
-int quota_push_account(lua_State *L, struct port *p, uint64_t id, struct quota_name *name) {
+/* An account's object: takes one handle that is already counted. The name is counted once more. */
+static int push_account(lua_State *L, struct port *p, uint64_t id, struct quota_name *name) {
   struct account_ref from = {p, id, name};
   lua_pushcfunction(L, push_taken);
   lua_pushlightuserdata(L, &from);
@@ -148,7 +149,7 @@ static int l_account(lua_State *L) {
 static int l_clone(lua_State *L) {
   struct account_ref *a = check_account(L);
   lethe_quota_account_clone(a->port->t, a->id);
-  return quota_push_account(L, a->port, a->id, a->name);
+  return push_account(L, a->port, a->id, a->name);
 }
 
 static int l_weak(lua_State *L) {
@@ -161,7 +162,7 @@ static int l_upgrade(lua_State *L) {
   struct account_ref *a = lethe_check(L, 1, &quota_weak_class)->what;
   int rc = lethe_quota_account_upgrade(a->port->t, a->id);
   if (rc) return lethe_fail(L, rc);
-  return quota_push_account(L, a->port, a->id, a->name);
+  return push_account(L, a->port, a->id, a->name);
 }
 
 static int l_add_parent(lua_State *L) {

@@ -9,7 +9,8 @@
 enum { ROUNDS = 100 };       /* of settling, in one call */
 enum { LEAKS_KEPT = 10000 }; /* names, and tracebacks, that wait for registry.default():sweep() */
 
-void lethe_take_by_slot(lua_State *L, char *key, uint64_t id) {
+/* Pushes table[slot] of one of the tables by slot, and removes it there. */
+static void take_by_slot(lua_State *L, char *key, uint64_t id) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, key);
   if (lua_rawgeti(L, -1, (lua_Integer)(uint32_t)id) != LUA_TNIL) {
     lua_pushnil(L);
@@ -19,7 +20,7 @@ void lethe_take_by_slot(lua_State *L, char *key, uint64_t id) {
 }
 
 void lethe_drop_by_slot(lua_State *L, char *key, uint64_t id) {
-  lethe_take_by_slot(L, key, id);
+  take_by_slot(L, key, id);
   lua_pop(L, 1);
 }
 
@@ -86,7 +87,7 @@ static void report_leak(lua_State *L, const struct lethe_class *c, uint64_t id, 
   lua_pushcfunction(L, keep_leak);
   lua_pushlightuserdata(L, (void *)c);
   lua_pushlightuserdata(L, label);
-  lethe_take_by_slot(L, &lethe_key_traces, id);
+  take_by_slot(L, &lethe_key_traces, id);
   if (lua_pcall(L, 3, 0, 0) != LUA_OK) lua_pop(L, 1);
 }
 
@@ -120,7 +121,7 @@ static void bury(void *ud, uint64_t id, void *what, const void *kind) {
   if (what && c->end) {
     c->end(d->state, what, closed);
   } else if (!c->end) {
-    lethe_take_by_slot(d->L, &lethe_key_live, id);
+    take_by_slot(d->L, &lethe_key_live, id);
     if (lua_istable(d->L, -1))
       lethe_finish(d->L, c, false);
     else

@@ -22,10 +22,8 @@ int vat_metafield(lua_State *L, int index, const char *name);
 lua_Integer vat_border(lua_State *L, int index);
 
 /* The methods that strings have from now on: Lua's own, or the ones that the vat's code sees and may
- * change. Cannot fail once vat_keep_strings was called. */
+ * change. Cannot fail once keep_strings was called. */
 void vat_use_strings(lua_State *L, bool own);
-/* Remembers both; the vat's `string` is at `index`. */
-void vat_keep_strings(lua_State *L, int index);
 
 LETHE_EXPORT int luaopen_lethe_core_inside(lua_State *L);
 
