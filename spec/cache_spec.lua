@@ -153,6 +153,32 @@ local function specs(mode)
       assert.are.equal("not_found", failures.x.code)
       assert.is_nil(failures.a)
     end)
+
+    it("answers closed for what a cache that is closed meanwhile has not loaded", function()
+      store:shut("load")
+      local keys, own = { "a", "b" }, cache.new{ backend = store, limit = 3 }
+      local out = caches.start(on, function() return own:get_many(keys) end)
+      own:close()
+      table.remove(keys)
+      store:open()
+      caches.settle(on)
+      assert.are.same({}, out[1])
+      assert.are.equal("closed", out[2].a.code)
+      assert.are.equal("the cache was closed", out[2].b.message)
+    end)
+
+    it("answers closed where the first load closes it", function()
+      local own
+      own = cache.new{ limit = 3, backend = { load = function(_, k)
+        own:close()
+        return k
+      end } }
+      local values, failures = own:get_many{ "a", "b" }
+      assert.are.same({}, values)
+      assert.are.equal("closed", failures.a.code)
+      assert.are.equal("closed", failures.b.code)
+      assert.are.equal(failures.a.message, failures.b.message)
+    end)
   end)
 
   describe("hold", function()

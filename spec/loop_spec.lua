@@ -363,6 +363,22 @@ local function specs(mode)
       assert.are.equal("outer inner", said())
     end)
 
+    it("follows up deaths where nothing else is left to do", function()
+      local written
+      local function make()
+        local dirty = lethe.cache.new{ loop = virtual, backend = {
+          load = function() end,
+          flush = function(_, k) written = k end,
+        } }
+        virtual:spawn(function() dirty:insert("a", 1) end):join()
+      end
+      make()
+      collectgarbage()
+      collectgarbage()
+      virtual:run()
+      assert.are.equal("a", written)
+    end)
+
     it("of a virtual loop ends when nothing more is due", function()
       virtual:spawn(say "task")
       virtual:timer(0, say "due")

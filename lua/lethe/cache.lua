@@ -120,11 +120,14 @@ end
 
 -- ---- many at once -----------------------------------------------------------------------------
 
--- Waits for the Waits in `pending` by index; stores what they result in.
-local function wait_all(cache, pending, store, level)
+local CLOSED <const> = "the cache was closed" -- as the core says it
+
+-- Waits for the Waits in `pending` by index; stores what they result in. The cache may be closed
+-- meanwhile.
+local function wait_all(home, pending, store, level)
   for i, waiting in pairs(pending) do
     local _ <close> = waiting
-    local code, message, reason = loop.wait(core.own(cache).loop, function(wake)
+    local code, message, reason = loop.wait(home, function(wake)
       core.attend(waiting, wake)
     end, nil, level + 1)
     if code == nil then
@@ -154,7 +157,8 @@ end
 function Cache:get_many(keys)
   base.check(self, "cache.Cache")
   check.argument(1, "get_many", keys, "table", 2)
-  local values, failures, pending = {}, {}, {}
+  local values, failures, pending, home = {}, {}, {}, core.own(self).loop
+  keys = table.move(keys, 1, #keys, 1, {}) -- the caller's may change during the wait
   local function store(i, value, message, code)
     values[i] = value
     if value == nil then
@@ -162,9 +166,13 @@ function Cache:get_many(keys)
     end
   end
   for i = 1, #keys do
-    begin_get(i, pending, store, core.get(self, keys[i]))
+    if base.open(self) then
+      begin_get(i, pending, store, core.get(self, keys[i]))
+    else -- the load of an earlier key has closed it
+      store(i, nil, CLOSED, "closed")
+    end
   end
-  local ok, message, code = wait_all(self, pending, store, 2)
+  local ok, message, code = wait_all(home, pending, store, 2)
   if not ok then return nil, message, code end
   return values, failures
 end

@@ -202,12 +202,13 @@ end
 -- ---- turning ----------------------------------------------------------------------------------
 
 --- Turns until nothing is left to do, or stop is called; a virtual loop: until nothing more is due.
+--- It turns once at least: what follows from a death may be all that is left.
 function Loop:run()
   core.check(self)
   stopped[self] = nil
-  while not stopped[self] and task.alive(self) do
+  repeat
     if task.turn(self) == 0 and not stopped[self] and task.alive(self) then task.block(self) end
-  end
+  until stopped[self] or not task.alive(self)
   stopped[self] = nil
 end
 
