@@ -16,6 +16,7 @@ enum { ACCOUNTS = 8, PARTS = 8, HANDLES = 3, WAITS = 4, KIB = 1024, DEPTH = 3 };
 struct part {
   struct lethe_quota_handle h[HANDLES];
   bool open[HANDLES];
+  unsigned done; /* counts what was done with it */
   int64_t claimed;
   struct lethe_quota_call *call;
 };
@@ -78,6 +79,7 @@ static void reclaim(void *member_ud, uint64_t id, void *ud,
   if (next(4) == 0) nest();
   if (p->open[0] && next(2)) {
     int64_t n = p->claimed / 2;
+    p->done++;
     p->claimed -= n;
     lethe_quota_release(&p->h[0], n);
   }
@@ -145,6 +147,7 @@ static void open_or_close(void) {
   uint64_t id, a = f.accounts[next(ACCOUNTS)];
   bool none = !p->open[0] && !p->open[1] && !p->open[2];
   if (none && a && f.m && !p->call) {
+    p->done++;
     p->claimed = 0;
     p->open[0] = true;
     if (lethe_quota_handle_open(&p->h[0], f.m, a, p, next(8) == 0, &id))
@@ -160,14 +163,27 @@ static void open_or_close(void) {
   }
 }
 
+/* An event of the claim may have used the claimed already, or ended the participant and begun the
+ * next: then the tracker's word is the sum to go on with. */
+static void has_claimed(struct part *p, int64_t n, unsigned done) {
+  if (p->done == done) {
+    p->claimed += n;
+    return;
+  }
+  for (int k = 0; k < HANDLES; k++)
+    if (p->open[k]) p->claimed = lethe_quota_handle_used(&p->h[k]);
+}
+
 static void claim_or_release(bool claims) {
   struct part *p = any_part();
   unsigned k = next(HANDLES);
   int64_t n = bytes();
   if (!p->open[k]) return;
   if (claims) {
-    if (lethe_quota_claim(&p->h[k], n) == LETHE_OK) p->claimed += n;
+    unsigned done = ++p->done;
+    if (lethe_quota_claim(&p->h[k], n) == LETHE_OK) has_claimed(p, n, done);
   } else {
+    p->done++;
     p->claimed -= n < p->claimed ? n : p->claimed; /* before: what follows may look at it */
     lethe_quota_release(&p->h[k], n);
   }
@@ -182,9 +198,10 @@ static void wait_or_cancel(void) {
     x->part = p;
     x->n = bytes();
     x->waiting = true;
+    unsigned done = ++p->done;
     int rc = lethe_quota_claim_wait(&p->h[0], x->n, &x->wait, on_wait);
     if (rc != 1) x->waiting = false;
-    if (rc == LETHE_OK) p->claimed += x->n;
+    if (rc == LETHE_OK) has_claimed(p, x->n, done);
   }
 }
 

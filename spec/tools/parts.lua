@@ -166,23 +166,24 @@ local function benches(files)
   }
 end
 
--- A fuzzer of texts may have a list of the words that these are made of.
-local function fuzz(name, seconds)
+-- A fuzzer of texts may have a list of the words that these are made of. Where no seed is given,
+-- each run goes its own way.
+local function fuzz(name, seconds, seed)
   local corpus <const> = "build/fuzz/corpus/" .. name
   local words <const> = "spec/fuzz/" .. name .. ".dict"
   local file <close> = io.open(words)
   return {
     name = ("fuzz, %s for %s s"):format(name, seconds),
-    run = ("mkdir -p %s && build/fuzz/%s -max_total_time=%s -rss_limit_mb=4096 -timeout=20 "
-      .. "-artifact_prefix=build/fuzz/ %s %s %s"):format(corpus, name, seconds,
-      file and "-dict=" .. words or "", corpus, "spec/fuzz/seeds/" .. name),
+    run = ("mkdir -p %s && build/fuzz/%s -max_total_time=%s -seed=%d -rss_limit_mb=4096 "
+      .. "-timeout=20 -artifact_prefix=build/fuzz/ %s %s %s"):format(corpus, name, seconds,
+      seed or 0, file and "-dict=" .. words or "", corpus, "spec/fuzz/seeds/" .. name),
   }
 end
 
-local function fuzz_steps(part, names, seconds)
+local function fuzz_steps(part, names, seconds, seed)
   if #names > 0 then add(part, make("build, fuzzers", "fuzzers")) end
   for _, name in ipairs(names) do
-    add(part, fuzz(name, seconds))
+    add(part, fuzz(name, seconds, seed))
   end
   return part
 end
@@ -220,7 +221,7 @@ local function subject_part(subject)
       c_tests(subject, threaded(subject.c_tests), thread, 600)),
     add({}, specs(subject.specs, address, 600),
       specs(threaded_specs(subject.specs), thread, 600)))
-  return fuzz_steps(part, subject.fuzzers, 2)
+  return fuzz_steps(part, subject.fuzzers, 2, 1) -- the same inputs for everybody
 end
 
 local function packaging()
