@@ -272,7 +272,7 @@ local function torture_part(subject)
   end
   local thread <const> = VARIANTS.thread
   add(part, build(thread), c_tests(subject, threaded(subject.c_tests), thread, 7200),
-    specs(subject.specs, thread, 7200))
+    specs(threaded_specs(subject.specs), thread, 7200))
   local plain <const> = VARIANTS.plain
   return add(part, mutants(subject, 1),
     briefly(c_tests(subject, subject.c_tests, plain, 7200, VALGRIND)),
