@@ -151,10 +151,16 @@ static int on_hit(void *ud, uint64_t h, bool *crowded) {
 static int on_remove(void *ud, uint64_t h) { return call_handle(ud, EVICT_ON_REMOVE, h); }
 static int full(void *ud, bool *yes) { return call_asking(ud, EVICT_FULL, 0, yes); }
 
-/* Results from `first` on to the end; nil there is none. */
-static int read_victims(struct evict_script *s, int first, uint64_t *victims, unsigned *n) {
+/* Results from above the handler on to the end; nil there is none. */
+static int read_victims(struct evict_script *s, uint64_t *victims, unsigned *n) {
+  enum { first = EVICT_HANDLER + 1 };
   lua_State *L = s->L;
   int last = lua_gettop(L);
+  if (last == first && lua_isinteger(L, first)) { /* as nearly always */
+    victims[0] = (uint64_t)lua_tointegerx(L, first, NULL);
+    *n = 1;
+    return LETHE_OK;
+  }
   while (last >= first && lua_type(L, last) == LUA_TNIL) last--;
   for (int i = first; i <= last; i++) {
     int whole = 0, type = lua_type(L, i);
@@ -176,7 +182,7 @@ static int on_evict(void *ud, unsigned want, uint64_t *victims, unsigned *n) {
   lua_pushvalue(L, EVICT_FACE);
   lua_pushinteger(L, want);
   int rc = evict_call(s, 2, LUA_MULTRET);
-  if (rc == LETHE_OK) rc = read_victims(s, EVICT_HANDLER + 1, victims, n);
+  if (rc == LETHE_OK) rc = read_victims(s, victims, n);
   if (rc == LETHE_OK) lua_settop(L, EVICT_HANDLER);
   return rc;
 }

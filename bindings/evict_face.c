@@ -5,6 +5,8 @@
 
 #include "evict_face.h"
 
+enum { KNOWN = 3 }; /* the first upvalue of c:queue that is a queue */
+
 /* The policy of the c at 1: nearly always the one that runs. */
 static struct evict_script *self(lua_State *L) {
   const void *p = lua_touserdata(L, 1);
@@ -144,7 +146,7 @@ static int l_now(lua_State *L) {
 
 /* A new object for a queue or ghost list; upvalue 2 has those that are there, by name, and at 1 their
  * metatable. */
-static int push_part(lua_State *L, const void **place, unsigned index) {
+static const void *push_part(lua_State *L, unsigned index) {
   struct part *p = lua_newuserdatauv(L, sizeof *p, 1);
   p->index = index;
   lua_pushvalue(L, lua_upvalueindex(1)); /* c, whose methods it has */
@@ -154,8 +156,7 @@ static int push_part(lua_State *L, const void **place, unsigned index) {
   lua_pushvalue(L, 2);
   lua_pushvalue(L, -2);
   lua_rawset(L, lua_upvalueindex(2));
-  *place = p;
-  return 1;
+  return p;
 }
 
 static int refuse(lua_State *L, int rc, const char *what, int most) {
@@ -163,17 +164,39 @@ static int refuse(lua_State *L, int rc, const char *what, int most) {
   return luaL_error(L, "a policy has %d %s at most, with names of at most 63 bytes", most, what);
 }
 
-/* c:queue(name) -> q. Upvalue 2: { name = q } */
+/* Pushes the queue whose name is the string that it was made with, one of the first few. */
+static bool push_known(lua_State *L, const struct evict_face *f) {
+  const void *name = lua_topointer(L, 2);
+  for (int i = 0; i < FACE_KNOWN && f->known[i]; i++) {
+    if (f->known[i] != name) continue;
+    lua_pushvalue(L, lua_upvalueindex(KNOWN + i));
+    return true;
+  }
+  return false;
+}
+
+/* The queue on top was made, the i-th of all. */
+static void make_known(lua_State *L, struct evict_face *f, unsigned i) {
+  if (i >= FACE_KNOWN) return;
+  lua_pushvalue(L, -1);
+  lua_replace(L, lua_upvalueindex(KNOWN + (int)i));
+  f->known[i] = lua_topointer(L, 2);
+}
+
+/* c:queue(name) -> q. Upvalue 2: { name = q }; from KNOWN on, those whose string is known */
 static int l_queue(lua_State *L) {
   struct evict_script *s = self(L);
   unsigned index, i = 0;
+  if (push_known(L, s->face)) return 1; /* as nearly always */
   lua_pushvalue(L, 2);
-  if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TUSERDATA) return 1; /* as nearly always */
+  if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TUSERDATA) return 1;
   luaL_checktype(L, 2, LUA_TSTRING);
   int rc = lethe_evict_hooks_queue(s->e, lua_tostring(L, 2), &index);
   if (rc != LETHE_OK) return refuse(L, rc, "queues", LETHE_EVICT_HOOK_QUEUES);
   while (s->face->queues[i]) i++;
-  return push_part(L, &s->face->queues[i], index);
+  s->face->queues[i] = push_part(L, index);
+  make_known(L, s->face, i);
+  return 1;
 }
 
 /* c:ghost(name, n) -> g. Upvalue 2: { name = g } */
@@ -190,7 +213,8 @@ static int l_ghost(lua_State *L) {
   if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TUSERDATA) return 1;
   unsigned i = 0;
   while (s->face->ghosts[i]) i++;
-  return push_part(L, &s->face->ghosts[i], index);
+  s->face->ghosts[i] = push_part(L, index);
+  return 1;
 }
 
 /* ---- making the object -------------------------------------------------------------------------------- */
@@ -218,8 +242,8 @@ static void push_metatable(lua_State *L, const char *name) {
   lua_setfield(L, -2, "__metatable");
 }
 
-/* methods[field] = make, over the c at `c` and a table of what it has made; that has, at 1, the metatable
- * of the objects. */
+/* methods[field] = make, over the c at `c`, a table of what it has made, which has, at 1, the
+ * metatable of the objects, and room for some of those. */
 static void set_maker(lua_State *L, int methods, int c, const char *field, lua_CFunction make,
                       const char *name, const luaL_Reg *list) {
   lua_pushvalue(L, c);
@@ -230,8 +254,20 @@ static void set_maker(lua_State *L, int methods, int c, const char *field, lua_C
   luaL_setfuncs(L, list, 1);
   lua_setfield(L, -2, "__index");
   lua_rawseti(L, -2, 1);
-  lua_pushcclosure(L, make, 2);
+  for (int i = 0; i < FACE_KNOWN; i++) lua_pushnil(L);
+  lua_pushcclosure(L, make, KNOWN - 1 + FACE_KNOWN);
   lua_setfield(L, methods, field);
+}
+
+/* All of the table at `from` into that on top: methods stand beside what the script assigns as well,
+ * so that one look finds them. */
+static void copy_fields(lua_State *L, int from) {
+  lua_pushnil(L);
+  while (lua_next(L, from)) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, -4);
+  }
 }
 
 int evict_open_face(lua_State *L) {
@@ -246,6 +282,7 @@ int evict_open_face(lua_State *L) {
   set_maker(L, c + 1, c, "ghost", l_ghost, GHOST, evict_ghost_methods);
   push_metatable(L, FACE);
   lua_newtable(L); /* what the script assigns; behind it, the methods */
+  copy_fields(L, c + 1);
   lua_createtable(L, 0, 1);
   lua_pushvalue(L, c + 1);
   lua_setfield(L, -2, "__index");
