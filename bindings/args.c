@@ -116,8 +116,7 @@ bool lethe_call_reported(lua_State *L, int nargs, int nresults) {
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-void lethe_checkoptions(lua_State *L, int arg, const char *const *names) {
-  luaL_checktype(L, arg, LUA_TTABLE);
+bool lethe_badoption(lua_State *L, int arg, const char *const *names) {
   lua_pushnil(L);
   while (lua_next(L, arg)) {
     lua_pop(L, 1);
@@ -127,9 +126,20 @@ void lethe_checkoptions(lua_State *L, int arg, const char *const *names) {
     if (known) continue;
     const char *near = key ? lethe_nearest(key, names) : NULL;
     key = luaL_tolstring(L, -1, NULL);
-    if (near) luaL_error(L, "unknown option \"%s\" (did you mean \"%s\"?)", key, near);
-    luaL_error(L, "unknown option \"%s\"", key);
+    if (near)
+      lua_pushfstring(L, "unknown option \"%s\" (did you mean \"%s\"?)", key, near);
+    else
+      lua_pushfstring(L, "unknown option \"%s\"", key);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+    return true;
   }
+  return false;
+}
+
+void lethe_checkoptions(lua_State *L, int arg, const char *const *names) {
+  luaL_checktype(L, arg, LUA_TTABLE);
+  if (lethe_badoption(L, arg, names)) luaL_error(L, "%s", lua_tostring(L, -1));
 }
 
 /* ---- sizes ----------------------------------------------------------------------------------- */

@@ -149,7 +149,10 @@ bool lethe_call_reported(lua_State *L, int nargs, int nresults);
 /* A message handler that adds a traceback to strings. */
 int lethe_traceback(lua_State *L);
 
-/* Raises for a key of the table at `arg` that is not in the NULL-ended list, with a suggestion. */
+/* Whether a key of the table at `arg` is not in the NULL-ended list; pushes what is said of it, with a
+ * suggestion. */
+bool lethe_badoption(lua_State *L, int arg, const char *const *names);
+/* Raises for such a key. */
 void lethe_checkoptions(lua_State *L, int arg, const char *const *names);
 /* A size in bytes at stack index `i`: an integer or "1.5M". Raises naming `what` for anything else. */
 int64_t lethe_tosize(lua_State *L, int i, const char *what);

@@ -62,44 +62,41 @@ static int l_objects(lua_State *L) {
   return 4;
 }
 
-/* options(table, names, level): raises at `level` for a name that is not in the list */
-static int l_options(lua_State *L) {
-  luaL_checktype(L, 2, LUA_TTABLE);
-  int level = (int)luaL_checkinteger(L, 3);
-  enum { NAMES = 64 };
-  const char *names[NAMES + 1] = {NULL};
-  int n = (int)lua_rawlen(L, 2);
-  luaL_argcheck(L, n <= NAMES, 2, "too many names");
-  for (int i = 0; i < n; i++) {
-    lua_rawgeti(L, 2, i + 1); /* anchored by the list itself */
+/* The strings of the list at `index`, up to a NULL; they live as long as the list has them. */
+static const char **names_of(lua_State *L, int index) {
+  luaL_checktype(L, index, LUA_TTABLE);
+  lua_Unsigned n = lua_rawlen(L, index);
+  const char **names = lua_newuserdatauv(L, (n + 1) * sizeof *names, 0);
+  for (lua_Unsigned i = 0; i < n; i++) {
+    lua_rawgeti(L, index, (lua_Integer)i + 1);
     names[i] = lua_tostring(L, -1);
     lua_pop(L, 1);
   }
-  if (!lua_istable(L, 1)) {
-    luaL_where(L, level);
+  names[n] = NULL;
+  return names;
+}
+
+/* options(table, names, level): raises at `level` for a name that is not in the list */
+static int l_options(lua_State *L) {
+  int level = (int)luaL_checkinteger(L, 3);
+  const char **names = names_of(L, 2);
+  luaL_where(L, level);
+  if (!lua_istable(L, 1))
     lua_pushfstring(L, "a table of options expected, got %s", luaL_typename(L, 1));
-    lua_concat(L, 2);
-    return lua_error(L);
-  }
-  lua_pushnil(L);
-  while (lua_next(L, 1)) {
-    lua_pop(L, 1);
-    bool known = false;
-    const char *key = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-    for (int i = 0; key && i < n && !known; i++) known = strcmp(key, names[i]) == 0;
-    if (known) continue;
-    const char *near = key ? lethe_nearest(key, names) : NULL;
-    luaL_where(L, level);
-    luaL_tolstring(L, -2, NULL);
-    if (near)
-      lua_pushfstring(L, "unknown option \"%s\" (did you mean \"%s\"?)", lua_tostring(L, -1), near);
-    else
-      lua_pushfstring(L, "unknown option \"%s\"", lua_tostring(L, -1));
-    lua_remove(L, -2);
-    lua_concat(L, 2);
-    return lua_error(L);
-  }
-  return 0;
+  else if (!lethe_badoption(L, 1, names))
+    return 0;
+  lua_concat(L, 2);
+  return lua_error(L);
+}
+
+/* hint(word, names) -> what to put behind "unknown ...": ' (did you mean "name"?)', or nothing */
+static int l_hint(lua_State *L) {
+  const char *word = luaL_checkstring(L, 1), *near = lethe_nearest(word, names_of(L, 2));
+  if (near)
+    lua_pushfstring(L, " (did you mean \"%s\"?)", near);
+  else
+    lua_pushliteral(L, "");
+  return 1;
 }
 
 /* size(value, what, level) -> bytes; raises at `level` */
@@ -175,23 +172,15 @@ static int l_may_wait(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"type", l_type},
-                                     {"class", lethe_base_class},
-                                     {"on_error", l_on_error},
-                                     {"on_leak", l_on_leak},
-                                     {"leak_hook", l_leak_hook},
-                                     {"report", l_report},
-                                     {"safepoint", l_safepoint},
-                                     {"objects", l_objects},
-                                     {"options", l_options},
-                                     {"size", l_size},
-                                     {"shared", l_shared},
-                                     {"may_wait", l_may_wait},
-                                     {"check", l_check},
-                                     {"open", l_open},
-                                     {"when_closed", l_when_closed},
-                                     {"less", l_less},
-                                     {NULL, NULL}};
+static const luaL_Reg functions[] = {{"type", l_type},           {"class", lethe_base_class},
+                                     {"on_error", l_on_error},   {"on_leak", l_on_leak},
+                                     {"leak_hook", l_leak_hook}, {"report", l_report},
+                                     {"safepoint", l_safepoint}, {"objects", l_objects},
+                                     {"options", l_options},     {"hint", l_hint},
+                                     {"size", l_size},           {"shared", l_shared},
+                                     {"may_wait", l_may_wait},   {"check", l_check},
+                                     {"open", l_open},           {"when_closed", l_when_closed},
+                                     {"less", l_less},           {NULL, NULL}};
 
 int luaopen_lethe_core_base(lua_State *L) {
   luaL_checkversion(L);

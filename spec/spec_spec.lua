@@ -272,7 +272,7 @@ describe("lethe.spec.run", function()
       raised(function() spec.run{ paht = {} } end))
     assert.matches('spec_spec.lua:%d+: bad option output "xml"',
       raised(function() spec.run{ output = "xml" } end))
-    assert.matches("spec_spec.lua:%d+: .*table expected, got number",
+    assert.matches("spec_spec.lua:%d+: a table of options expected, got number",
       raised(function() spec.run(1) end))
   end)
 end)

@@ -1,6 +1,6 @@
 -- The subcommands of the executable. Each is a module lethe.cli.<word> with `summary`, `help` and
 -- `main(args)`, which returns the exit code: 0 done, 1 failed, 2 wrong usage.
-local options = require "lethe.spec.options"
+local base = require "lethe.core.base"
 
 local M = {}
 
@@ -37,7 +37,7 @@ end
 ---@param word string
 ---@return integer
 function M.unknown_word(word)
-  return M.usage_error(("unknown command %q%s"):format(word, options.hint(word, M.WORDS)))
+  return M.usage_error(("unknown command %q%s"):format(word, base.hint(word, M.WORDS)))
 end
 
 ---Runs the subcommand args[1].

@@ -16,7 +16,6 @@
 
 local base = require "lethe.core.base"
 local core = require "lethe.core.sim"
-local nearest = require "lethe.spec.options"
 local plans = require "lethe.sim.plan"
 local pool = require "lethe.sim.pool"
 local progress = require "lethe.sim.progress"
@@ -46,7 +45,7 @@ local function word(options, name, words, level)
   for _, known in ipairs(words) do
     if known == value then return value end
   end
-  error(("unknown %s %q%s"):format(name, value, nearest.hint(value, words)), level + 1)
+  error(("unknown %s %q%s"):format(name, value, base.hint(value, words)), level + 1)
 end
 
 -- ---- traces -----------------------------------------------------------------------------------

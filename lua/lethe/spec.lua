@@ -1,7 +1,7 @@
 -- lethe.spec: busted-style specs with LuaUnit as the engine, and scenarios, which are tests with a
 -- virtual clock in which everything that was made is closed at the end. Spec files run unchanged
 -- under `lethe spec` and under busted; there they get `scenario` from here all the same.
-local options = require "lethe.spec.options"
+local base = require "lethe.core.base"
 local scenario = require "lethe.spec.scenario"
 
 local M = {}
@@ -61,7 +61,7 @@ end
 ---@return boolean good some test ran and none failed
 ---@return lethe.spec.Counts counts
 function M.run(given)
-  options.check(given, KNOWN, "run")
+  base.options(given, KNOWN, 2)
   local output = given.output or "plain"
   if output ~= "plain" and output ~= "tap" and output ~= "junit" then
     error(("bad option output %q (plain, tap or junit expected)"):format(tostring(output)), 2)

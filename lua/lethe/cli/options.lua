@@ -1,6 +1,6 @@
 -- Reads the command line of a subcommand: long options as `--name value` or `--name=value`, short
 -- ones as `-n value` or `-nvalue`, `--` before what is none.
-local options = require "lethe.spec.options"
+local base = require "lethe.core.base"
 
 local M = {}
 
@@ -78,7 +78,7 @@ function M.parse(args, known)
       local option, attached = split(arg, known)
       if option == nil then
         local word = arg:match("^[^=]+")
-        return nil, ("unknown option %q%s"):format(word, options.hint(word, long_names(known)))
+        return nil, ("unknown option %q%s"):format(word, base.hint(word, long_names(known)))
       elseif option.value == nil then
         if attached then
           return nil, ("option %q takes no value"):format("--" .. option.name)

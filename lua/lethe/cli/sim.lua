@@ -1,5 +1,5 @@
 -- `lethe sim`: replays a trace through policies.
-local hints = require "lethe.spec.options"
+local base = require "lethe.core.base"
 local options = require "lethe.cli.options"
 
 local M = {}
@@ -69,7 +69,7 @@ local function check_policies(list)
     if not known[name] and not name:find("/", 1, true) and not name:find("%.lua$") then
       local file <close> = io.open(name)
       if not file then
-        return nil, ("unknown policy %q%s"):format(name, hints.hint(name, names))
+        return nil, ("unknown policy %q%s"):format(name, base.hint(name, names))
       end
       list[i] = "./" .. name
     end

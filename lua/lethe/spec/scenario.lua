@@ -1,6 +1,6 @@
 -- One scenario: a virtual loop, the engines made on it, the events they sent, and the promise that
 -- all of it is closed when the test ends, also when it fails.
-local options = require "lethe.spec.options"
+local base = require "lethe.core.base"
 local outcome = require "lethe.spec.outcome"
 local pressure = require "lethe.spec.pressure"
 local vats = require "lethe.spec.vats"
@@ -29,7 +29,7 @@ end
 ---every vat brings out its dead, and hears of those elsewhere; messages wait.
 function Scenario:collect()
   for _, kernel in ipairs(self._kernels) do
-    if require("lethe.core.base").open(kernel) then kernel:collect() end
+    if base.open(kernel) then kernel:collect() end
   end
   return require("lethe.registry").default():collect()
 end
@@ -161,7 +161,7 @@ end
 ---@param given table see lethe.spec.pressure
 ---@return lethe.spec.Pressure
 function Scenario:pressure(given)
-  options.check(given, pressure.OPTIONS, "pressure")
+  base.options(given, pressure.OPTIONS, 2)
   return self:own(pressure.new(given))
 end
 

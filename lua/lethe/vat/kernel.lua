@@ -26,7 +26,6 @@ local figures = require "lethe.vat.figures"
 local gc_actions = require "lethe.vat.gc_actions"
 local host = require "lethe.vat.host"
 local loop = require "lethe.loop"
-local options = require "lethe.spec.options"
 local order = require "lethe.vat.order"
 local promises = require "lethe.vat.promises"
 local queue = require "lethe.vat.queue"
@@ -89,7 +88,7 @@ local function find_vat(k, name, call, level)
   local vat = k.vats[name]
   if vat then return vat end
   if k.ended[name] then return nil end
-  local hint = options.hint(name, order.keys(k.vats))
+  local hint = base.hint(name, order.keys(k.vats))
   error(("there is no vat %q%s"):format(name, hint), level + 1)
 end
 

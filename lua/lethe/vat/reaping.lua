@@ -5,7 +5,7 @@
 -- elsewhere. The expression may hold numbers, these two names, arithmetic, comparisons, `and`,
 -- `or`, `not` and parentheses; true counts as 1, false as 0.
 
-local options = require "lethe.spec.options"
+local base = require "lethe.core.base"
 
 local M = {}
 
@@ -18,7 +18,7 @@ local function complaint(text)
   local rest = text:gsub("%d+%.?%d*[eE]?[+-]?%d*", " ")
   for word in rest:gmatch("[%a_][%w_]*") do
     if not WORDS[word] then
-      return ('unknown name "%s"%s'):format(word, options.hint(word, NAMES))
+      return ('unknown name "%s"%s'):format(word, base.hint(word, NAMES))
     end
   end
   local stray = rest:gsub("[%a_][%w_]*", ""):match("[^%s%+%-%*/%%%^%(%)<>=~]")
