@@ -1,4 +1,3 @@
--- SPDX-License-Identifier: MIT
 -- The sandbox's patterns are those of Lua: compared on random patterns and subjects, by every
 -- function that takes a pattern. SEED and CASES in the environment choose other and more of them.
 local pattern = require "lethe.sandbox.pattern"

@@ -1,4 +1,3 @@
--- SPDX-License-Identifier: MIT
 -- The sandbox's library, as plain Lua in an ordinary state: what it gives, what it withholds, and
 -- what it charges. Patterns have a spec of their own; the state with its meter and its memory is
 -- the business of spec/c/test_sandbox.c.

@@ -1,4 +1,4 @@
---- JSON (RFC 8259), as transcripts, logs and the live view need it: equal values give equal text.
+-- JSON (RFC 8259), as transcripts, logs and the live view need it: equal values give equal text.
 --
 --   json.encode{ b = 1, a = json.array{} }     --> {"a":[],"b":1}
 --   json.decode '[1, null, "x"]'               --> { 1, json.null, "x" }

@@ -1,4 +1,4 @@
---- Functions that can go into another Lua state, as workers and vats take them: written in Lua, and
+-- Functions that can go into another Lua state, as workers and vats take them: written in Lua, and
 -- with no upvalue but _ENV, since an upvalue would stay behind.
 
 local M = {}

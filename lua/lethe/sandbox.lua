@@ -1,12 +1,11 @@
--- SPDX-License-Identifier: MIT
---- The environment in which text that nobody vouches for runs: policies in files, and whatever
---- else gets a Lua state of its own.
----
---- `build` makes a table of globals out of Lua's own library. It leaves out what reaches the host
---- (package, io, os, debug, print, collectgarbage, binary chunks), and puts functions that charge a
---- meter in the place of those that burn time in C. Nothing of the host's is reachable from it: its
---- tables are fresh, and a metatable's __gc is never armed. The module itself needs no meter and
---- runs anywhere; bindings/sandbox.c builds the environment in a state of its own, with a real one.
+-- The environment in which text that nobody vouches for runs: policies in files, and whatever
+-- else gets a Lua state of its own.
+--
+-- `build` makes a table of globals out of Lua's own library. It leaves out what reaches the host
+-- (package, io, os, debug, print, collectgarbage, binary chunks), and puts functions that charge a
+-- meter in the place of those that burn time in C. Nothing of the host's is reachable from it: its
+-- tables are fresh, and a metatable's __gc is never armed. The module itself needs no meter and
+-- runs anywhere; bindings/sandbox.c builds the environment in a state of its own, with a real one.
 local check = require "lethe.sandbox.check"
 local list = require "lethe.sandbox.list"
 local numbers = require "lethe.sandbox.numbers"

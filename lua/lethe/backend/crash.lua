@@ -1,4 +1,4 @@
---- What a crash may leave of a log of writes and barriers: the inside of Faulty:crash_states.
+-- What a crash may leave of a log of writes and barriers: the inside of Faulty:crash_states.
 --
 -- A write is durable once a barrier that began after the write had ended has ended well. All that
 -- began and is not durable yet is pending: a crash keeps any part of it, in units of sectors. A

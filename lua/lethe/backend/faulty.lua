@@ -1,5 +1,5 @@
---- A backend around another that does to its n-th call what a plan says: the inside of
---- lethe.backend.faulty.
+-- A backend around another that does to its n-th call what a plan says: the inside of
+-- lethe.backend.faulty.
 --
 --   local b = backend.faulty(inner, { [3] = "fail", [5] = 0.25, [9] = "crash" })
 --

@@ -1,4 +1,4 @@
---- How tasks run and wait: the inside of lethe.loop.
+-- How tasks run and wait: the inside of lethe.loop.
 --
 -- A task's coroutine is resumed by a message to a loop; the message is made with the task. A
 -- waiting call parks its task behind a ticket, which whoever has the answer fills in. A wake-up

@@ -1,4 +1,4 @@
---- Turning loops, and with a loop those that its tasks wait on: the lower inside of lethe.loop.
+-- Turning loops, and with a loop those that its tasks wait on: the lower inside of lethe.loop.
 
 local base = require "lethe.core.base"
 local core = require "lethe.core.loop"

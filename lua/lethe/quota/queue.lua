@@ -1,4 +1,4 @@
---- The metered queue: a bounded or unbounded queue whose contents are claimed under an account.
+-- The metered queue: a bounded or unbounded queue whose contents are claimed under an account.
 --
 -- Sending claims what the value costs, receiving releases it. The queue is a participant of its
 -- own: its oldest data is the value at its head, and when a pass takes it, it collapses: everything

@@ -1,6 +1,5 @@
--- SPDX-License-Identifier: MIT
---- Argument checks of the sandbox's library functions, worded as Lua's own, so that a policy's
---- mistake is reported at the policy's line: policy -> library function -> check -> error.
+-- Argument checks of the sandbox's library functions, worded as Lua's own, so that a policy's
+-- mistake is reported at the policy's line: policy -> library function -> check -> error.
 local error, pcall, tonumber, tostring, type = error, pcall, tonumber, tostring, type
 local find, format, tointeger = string.find, string.format, math.tointeger
 

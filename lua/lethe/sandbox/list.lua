@@ -1,7 +1,6 @@
--- SPDX-License-Identifier: MIT
---- The sandbox's table library. What walks over a table is Lua, so that a meter counts each step
---- and a length of 2^60 given by __len ends with the budget; `sort` is a merge sort, whose order of
---- comparisons depends on nothing but the list (the C library's pivot may come from the clock).
+-- The sandbox's table library. What walks over a table is Lua, so that a meter counts each step
+-- and a length of 2^60 given by __len ends with the budget; `sort` is a merge sort, whose order of
+-- comparisons depends on nothing but the list (the C library's pivot may come from the clock).
 local check = require "lethe.sandbox.check"
 
 local error, getmetatable, select, tostring, type = error, getmetatable, select, tostring, type

@@ -1,7 +1,6 @@
--- SPDX-License-Identifier: MIT
---- The sandbox's math library: Lua's own but for `random`, which is a generator of the sandbox
---- itself (xoshiro256**, the one Lua uses), seeded the same in every sandbox, so that the same
---- policy draws the same numbers in every run and the host's generator is left alone.
+-- The sandbox's math library: Lua's own but for `random`, which is a generator of the sandbox
+-- itself (xoshiro256**, the one Lua uses), seeded the same in every sandbox, so that the same
+-- policy draws the same numbers in every run and the host's generator is left alone.
 local check = require "lethe.sandbox.check"
 
 local error, math, pairs, select = error, math, pairs, select

@@ -1,18 +1,17 @@
--- SPDX-License-Identifier: MIT
---- Lua 5.4 patterns, matched in Lua. The C library's matcher takes time of a high power of the
---- subject's length and no hook sees it; here every step is instructions, which a meter counts.
----
---- `compile` turns a pattern into a list of nodes, one per item; captures are numbered then, since
---- a pattern has no alternatives. `exec` searches. What the C library finds out only when a match
---- comes to it (a malformed item) is refused at once here; else the two agree.
----
---- A node is { kind = }, and, by kind:
----   one          set: one byte of it           more, less, maybe   set: `*` or `+`, `-`, `?`
----   open, close  capture: its number           balance             x, y: the bytes of `%bxy`
----   frontier     set                           back                capture
----   finish       the `$` at the end
---- A set is a table from bytes to booleans, filled on demand; nil, the end of the subject, is in
---- none.
+-- Lua 5.4 patterns, matched in Lua. The C library's matcher takes time of a high power of the
+-- subject's length and no hook sees it; here every step is instructions, which a meter counts.
+--
+-- `compile` turns a pattern into a list of nodes, one per item; captures are numbered then, since
+-- a pattern has no alternatives. `exec` searches. What the C library finds out only when a match
+-- comes to it (a malformed item) is refused at once here; else the two agree.
+--
+-- A node is { kind = }, and, by kind:
+--   one          set: one byte of it           more, less, maybe   set: `*` or `+`, `-`, `?`
+--   open, close  capture: its number           balance             x, y: the bytes of `%bxy`
+--   frontier     set                           back                capture
+--   finish       the `$` at the end
+-- A set is a table from bytes to booleans, filled on demand; nil, the end of the subject, is in
+-- none.
 local setmetatable = setmetatable
 local byte, char, find, sub = string.byte, string.char, string.find, string.sub
 

@@ -1,7 +1,6 @@
--- SPDX-License-Identifier: MIT
---- The sandbox's string library. Functions of the C library stay where their time is known before
---- they begin, and charge it: about one instruction per 16 bytes touched. Patterns are matched in
---- Lua (lethe.sandbox.pattern), but for those that the C library matches in linear time.
+-- The sandbox's string library. Functions of the C library stay where their time is known before
+-- they begin, and charge it: about one instruction per 16 bytes touched. Patterns are matched in
+-- Lua (lethe.sandbox.pattern), but for those that the C library matches in linear time.
 local check = require "lethe.sandbox.check"
 local pattern = require "lethe.sandbox.pattern"
 

@@ -1,6 +1,5 @@
--- SPDX-License-Identifier: MIT
---- The sandbox's coroutine library: Lua's own, but that making, resuming and closing one is
---- charged, since none of that is an instruction.
+-- The sandbox's coroutine library: Lua's own, but that making, resuming and closing one is
+-- charged, since none of that is an instruction.
 local check = require "lethe.sandbox.check"
 
 local coroutine, type = coroutine, type

@@ -1,6 +1,5 @@
--- SPDX-License-Identifier: MIT
---- The sandbox's utf8 library: Lua's own functions, charged by the bytes they may look at; `codes`
---- steps in Lua.
+-- The sandbox's utf8 library: Lua's own functions, charged by the bytes they may look at; `codes`
+-- steps in Lua.
 local check = require "lethe.sandbox.check"
 
 local error, select, utf8 = error, select, utf8

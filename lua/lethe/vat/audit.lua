@@ -1,4 +1,4 @@
---- An audit of a kernel between two cranks: counts everything anew, and looks whether what R70 to
+-- An audit of a kernel between two cranks: counts everything anew, and looks whether what R70 to
 -- R72 promise is so. For tests, and for whoever doubts.
 
 local gc_actions = require "lethe.vat.gc_actions"

@@ -1,4 +1,4 @@
---- A vat's c-list without a kernel: what its deliveries and its syscalls come to, name by name. A
+-- A vat's c-list without a kernel: what its deliveries and its syscalls come to, name by name. A
 -- replay keeps it, so that it knows what the vat may ask for. See lethe.vat.translate for the
 -- kernel's own.
 

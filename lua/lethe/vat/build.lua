@@ -1,4 +1,4 @@
---- What a vat is built of, and what drives it: callbacks of the host's, or a Lua state of its own.
+-- What a vat is built of, and what drives it: callbacks of the host's, or a Lua state of its own.
 
 local raw = require "lethe.vat.raw"
 local supervisor = require "lethe.vat.supervisor"

@@ -1,4 +1,4 @@
---- What a message or a resolution carries: { data, slots }. `slots` lists names of objects and
+-- What a message or a resolution carries: { data, slots }. `slots` lists names of objects and
 -- promises, `data` says what is made of them and belongs to the vats: the kernel copies it and
 -- does not look
 -- into it. It is a string that lethe.vat.marshal understands, or any plain value: nil, booleans,

@@ -1,4 +1,4 @@
---- What a vat may ask for, and what follows for its c-list: the rules R70 and R28.
+-- What a vat may ask for, and what follows for its c-list: the rules R70 and R28.
 --
 -- A checker looks at the syscalls of one crank as they come. It knows what the vat knew when the
 -- crank began, its c-list, and what the calls before in this crank changed; a call that is out of

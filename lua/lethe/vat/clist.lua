@@ -1,4 +1,4 @@
---- The c-list of one vat: which of the kernel's names (ko3, kp7) stands for which of the vat's own
+-- The c-list of one vat: which of the kernel's names (ko3, kp7) stands for which of the vat's own
 -- (o-1, p+5), and how far the vat still holds it.
 --
 -- An entry of an object is *reachable*, or only *recognizable*: a vat that has dropped an import

@@ -1,4 +1,4 @@
---- A crank: one delivery to one vat, and what it asks for meanwhile.
+-- A crank: one delivery to one vat, and what it asks for meanwhile.
 --
 -- What the vat asked for is done when its turn is over, all of it; a vat that has ended with its
 -- turn leaves nothing. Every crank makes a record:

@@ -1,5 +1,5 @@
---- Cycles across vats: objects that hold each other through the kernel, and that nothing else
---- holds.
+-- Cycles across vats: objects that hold each other through the kernel, and that nothing else
+-- holds.
 --
 -- No vat can see one: each of its exports seems to be needed elsewhere. But every vat can say which
 -- imports hang on which of its exports, and which on anything else (`edges`, from a walk over its

@@ -1,4 +1,4 @@
---- How a vat ends: by its own doing, or because the program says so.
+-- How a vat ends: by its own doing, or because the program says so.
 --
 -- What it was to settle is rejected, oldest first; its objects have no owner any more, and messages
 -- to them fail (R38); what it held it holds no longer. Nobody else is harmed, and its name stays

@@ -1,4 +1,4 @@
---- A kernel's figures, as Kernel:stats gives them.
+-- A kernel's figures, as Kernel:stats gives them.
 
 local gc_actions = require "lethe.vat.gc_actions"
 local schedule = require "lethe.vat.schedule"

@@ -1,4 +1,4 @@
---- Fuzzing: the same messages under many schedules of collections must give the same transcript.
+-- Fuzzing: the same messages under many schedules of collections must give the same transcript.
 --
 -- For each seed the program plays once with a kernel, and what it does is recorded; then that is
 -- repeated on new kernels of the same builds, each under a schedule of its own. If a transcript

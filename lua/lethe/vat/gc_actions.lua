@@ -1,4 +1,4 @@
---- What follows when nobody holds an object or a promise any more (R72).
+-- What follows when nobody holds an object or a promise any more (R72).
 --
 -- At the end of each crank `settle` looks at every name whose count has fallen. A promise that
 -- nothing names is forgotten. For an object an action is noted: its owner is to be told that nobody

@@ -1,4 +1,4 @@
---- The host's side of a kernel: what the program that made it holds of its objects and promises.
+-- The host's side of a kernel: what the program that made it holds of its objects and promises.
 --
 -- A Presence stands for an object of some vat, a Promise for a promise; each counts as one that
 -- holds it. Closing one lets go at once. One that the collector took lets go in `Kernel:reap()`:

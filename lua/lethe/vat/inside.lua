@@ -1,4 +1,4 @@
---- What lives in a vat's own Lua state beside its code: the dispatcher between the kernel's
+-- What lives in a vat's own Lua state beside its code: the dispatcher between the kernel's
 -- deliveries and the vat's objects, on the tables of vat.slots.
 --
 -- The host calls the functions that `open` returns, one crank being `deliver` (or another delivery)

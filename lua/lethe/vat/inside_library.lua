@@ -1,4 +1,4 @@
---- Lua's library as a vat sees it: the same program does the same on every machine, whatever the
+-- Lua's library as a vat sees it: the same program does the same on every machine, whatever the
 -- collector does. On top of the sandbox's library (lethe.sandbox), which reaches nothing of the
 -- host's and charges the meter:
 --

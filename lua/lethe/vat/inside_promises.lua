@@ -1,4 +1,4 @@
---- A vat's promises: a state, a value, and jobs that run one after the other once the code that
+-- A vat's promises: a state, a value, and jobs that run one after the other once the code that
 -- settled them has returned. To the vat's code a promise is an object of which nothing can be seen.
 
 local core = require "lethe.core.inside"

@@ -1,5 +1,5 @@
---- Kernels: several vats in one process, which hold each other's objects and never wait for each
---- other.
+-- Kernels: several vats in one process, which hold each other's objects and never wait for each
+-- other.
 --
 -- A vat is a Lua state of its own, or, as a raw vat, a set of callbacks. All that passes between
 -- vats goes through the kernel's queue, one delivery (a crank) at a time: the kernel keeps a c-list

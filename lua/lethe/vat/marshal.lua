@@ -1,4 +1,4 @@
---- Values as text: what goes from vat to vat, and between a vat and the host.
+-- Values as text: what goes from vat to vat, and between a vat and the host.
 --
 -- A list of values becomes one line of printable ASCII: the values, then the contents of every
 -- table among them in the order in which tables are met, so that cycles and sharing are kept and

@@ -1,4 +1,4 @@
---- The memory of a vat under a quota account: every byte of its state is claimed before it is
+-- The memory of a vat under a quota account: every byte of its state is claimed before it is
 -- there. Where the account has no room the vat ends, as at a limit of its own. A pass that asks the
 -- vat for memory has its heap collected, which nothing inside can tell.
 

@@ -1,4 +1,4 @@
---- Orders that depend on nothing but what is ordered: strings by bytes, whatever the locale says.
+-- Orders that depend on nothing but what is ordered: strings by bytes, whatever the locale says.
 -- Whatever the kernel walks over it walks over in one of these.
 
 local base = require "lethe.core.base"

@@ -1,4 +1,4 @@
---- What vats print: a list of { vat, line } that the kernel keeps.
+-- What vats print: a list of { vat, line } that the kernel keeps.
 
 local M = {}
 

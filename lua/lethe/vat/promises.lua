@@ -1,4 +1,4 @@
---- The kernel's promises: who is to settle one, who wants to hear of it, and what was sent to it
+-- The kernel's promises: who is to settle one, who wants to hear of it, and what was sent to it
 -- meanwhile.
 --
 -- A message to a promise that is not settled waits in the promise's own queue, and flows on when it

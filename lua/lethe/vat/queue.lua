@@ -1,4 +1,4 @@
---- A list that is filled at one end and emptied at the other: messages and notifications wait in
+-- A list that is filled at one end and emptied at the other: messages and notifications wait in
 -- one, first come, first served.
 
 local M = {}

@@ -1,4 +1,4 @@
---- Raw vats: the callbacks of a vat that keeps its own books, called as every vat is.
+-- Raw vats: the callbacks of a vat that keeps its own books, called as every vat is.
 --
 -- The callbacks run in the host's state, each in a coroutine of its own: one that raises, or tries
 -- to wait, fails, and the vat ends. They get copies, which they may change.

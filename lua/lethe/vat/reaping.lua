@@ -1,5 +1,5 @@
---- When a vat is due for a bringOutYourDead: an expression over what it has done since its last
---- one.
+-- When a vat is due for a bringOutYourDead: an expression over what it has done since its last
+-- one.
 --
 -- `deliveries` counts its deliveries, `gc_krefs` the names in those that told it of collections
 -- elsewhere. The expression may hold numbers, these two names, arithmetic, comparisons, `and`,

@@ -1,4 +1,4 @@
---- What a program does to a kernel, written down, and done again to another.
+-- What a program does to a kernel, written down, and done again to another.
 --
 -- A recording lists the calls that matter to the vats: send, await, run, step, reap, terminate,
 -- drop_cycles, collect, asking a promise for its value and closing a handle. A handle is remembered

@@ -1,4 +1,4 @@
---- What the kernel knows of objects and promises, and how many hold them (R71).
+-- What the kernel knows of objects and promises, and how many hold them (R71).
 --
 -- An object has an owner, the vat that exported it, and two counts: *reachable*, of vats that hold
 -- it and messages, queues and resolutions that carry it, and *recognizable*, of these and of vats

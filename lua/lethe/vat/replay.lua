@@ -1,5 +1,5 @@
---- Replays: each vat of a transcript gets its deliveries again, by itself, and must ask for the
---- same.
+-- Replays: each vat of a transcript gets its deliveries again, by itself, and must ask for the
+-- same.
 --
 -- No kernel takes part: a record has the vat's own names. The end for want of memory is an input,
 -- since it depends on the Lua in use; the vat ends there without running. Any other end must come

@@ -1,4 +1,4 @@
---- Schedules of collections: when a vat's heap is really collected, and when the notes of its
+-- Schedules of collections: when a vat's heap is really collected, and when the notes of its
 -- finalizers really arrive. Whatever a schedule does, no transcript may show it.
 --
 -- Before each crank the schedule is asked, kind by kind, what is to happen in it:

@@ -1,4 +1,4 @@
---- Vat scripts: a list of operations on one vat, a JSON line each, and the log of what they did.
+-- Vat scripts: a list of operations on one vat, a JSON line each, and the log of what they did.
 --
 --   for _, record in ipairs(vat.run_script("S01-ignore.jsonl")) do print(record.i) end
 --

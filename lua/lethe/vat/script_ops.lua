@@ -1,4 +1,4 @@
---- The operations of a vat script, one function each, on a vat of a few registers.
+-- The operations of a vat script, one function each, on a vat of a few registers.
 --
 -- A register holds what userspace can hold: presences, local objects with fields, promises, weak
 -- collections, stores, lists of these, or nothing. Registers are userspace's only roots.

@@ -1,4 +1,4 @@
---- What Lua's collector does while a vat script runs: nothing, or mischief by a seed.
+-- What Lua's collector does while a vat script runs: nothing, or mischief by a seed.
 --
 -- Mischief means that during an operation the collector may be restless, in generations or at
 -- work, while it rests during others; and, under engine "lua", that callbacks are run late, in part

@@ -1,4 +1,4 @@
---- The tables of one vat: which objects it imports and exports, under which names, and what is to
+-- The tables of one vat: which objects it imports and exports, under which names, and what is to
 -- be said when they die.
 --
 -- A name (a vref) such as o-4 is the kernel's word for an object. `import` gives the vat a presence

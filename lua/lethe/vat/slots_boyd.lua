@@ -1,4 +1,4 @@
---- Collections, the callbacks that follow them, and bringing out the dead.
+-- Collections, the callbacks that follow them, and bringing out the dead.
 --
 -- A callback only moves a name between sets. Bringing out the dead collects, runs every callback,
 -- judges the names, and lets go of what dead objects of the vat's own recognized or stored; since

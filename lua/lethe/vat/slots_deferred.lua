@@ -1,4 +1,4 @@
---- Plain promises, for slot tables that nobody gave others: a state, a value, and jobs that run
+-- Plain promises, for slot tables that nobody gave others: a state, a value, and jobs that run
 -- once the crank's work is done.
 --
 --   local hooks, run = deferred.hooks()

@@ -1,4 +1,4 @@
---- Promises of a vat, as far as the kernel knows them: who decides them, who has been told.
+-- Promises of a vat, as far as the kernel knows them: who decides them, who has been told.
 --
 -- A promise is held from the first time that the kernel names it, or is told of it, until it is
 -- resolved and its name is given up; what its holders do with it in between makes no difference.

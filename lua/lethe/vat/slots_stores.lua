@@ -1,4 +1,4 @@
---- Stores of a vat: collections whose content is data, not objects. What they hold is a list of
+-- Stores of a vat: collections whose content is data, not objects. What they hold is a list of
 -- names, so nothing in them keeps a presence alive in memory; the names they hold are reachable all
 -- the same.
 --

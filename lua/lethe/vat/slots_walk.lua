@@ -1,4 +1,4 @@
---- A walk over a vat's heap: what is within reach, and what keeps it.
+-- A walk over a vat's heap: what is within reach, and what keeps it.
 --
 -- The walk starts where a vat's objects can be held: userspace's roots (the option `roots` of
 -- vat.slots, or else everything that the Lua state can reach), the root object, exports that the

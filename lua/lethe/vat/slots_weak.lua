@@ -1,4 +1,4 @@
---- Weak collections of a vat: maps and sets keyed by objects.
+-- Weak collections of a vat: maps and sets keyed by objects.
 --
 -- A presence stands in them under its name: after it was collected and delivered anew it finds its
 -- entry again, and no program can tell. The name is recognized, not kept. Other objects stand in

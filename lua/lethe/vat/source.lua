@@ -1,4 +1,4 @@
---- The code of a vat, as text that can go into another Lua state: of a function its bytecode, of a
+-- The code of a vat, as text that can go into another Lua state: of a function its bytecode, of a
 -- string, a file or a module what is written there. No message of the vat's shows where on this
 -- machine it came from.
 

@@ -1,4 +1,4 @@
---- The driver of a vat that is a Lua state of its own: hands it the kernel's deliveries, and the
+-- The driver of a vat that is a Lua state of its own: hands it the kernel's deliveries, and the
 -- kernel what it asks for.
 --
 -- The state, and what is in it, is lethe.vat.inside. A crank is one delivery; the code that it runs

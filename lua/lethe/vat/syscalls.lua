@@ -1,4 +1,4 @@
---- What a vat may ask of the kernel, as lists: a call with the name of its kind first.
+-- What a vat may ask of the kernel, as lists: a call with the name of its kind first.
 --
 --   { "send", target, method, args, result }      { "subscribe", vpid }
 --   { "resolve", { { vpid, rejected, args } } }   { "dropImports", { vref } }, and so on

@@ -1,4 +1,4 @@
---- The timeline of a vat script's log: one self-contained page, a lane for each name.
+-- The timeline of a vat script's log: one self-contained page, a lane for each name.
 --
 -- A lane shows where its name stood after each operation, in the colours of the five states; marks
 -- say when it was delivered, collected, finalized, dropped and retired; lines across all lanes are

@@ -1,4 +1,4 @@
---- The timeline's page: its markup, its looks, and the script that draws the lanes.
+-- The timeline's page: its markup, its looks, and the script that draws the lanes.
 --
 -- Each lane is a row of an SVG drawing, a path for each state it was ever in, so that a hundred
 -- thousand operations are a few hundred elements. The lane's group carries its name, and its paths

@@ -1,4 +1,4 @@
---- The transcript of a kernel: a record for every crank, in the order in which they ran.
+-- The transcript of a kernel: a record for every crank, in the order in which they ran.
 --
 -- The first record names the vats with what bounds them; it grows as vats are made:
 --

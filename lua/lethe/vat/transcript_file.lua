@@ -1,4 +1,4 @@
---- Transcripts as files: a line of JSON for each record.
+-- Transcripts as files: a line of JSON for each record.
 --
 -- The first line names the vats that were there before the first crank; each that was made later
 -- has a line { "vats": [it] } of its own, and reading puts them together. What stands as `data` is

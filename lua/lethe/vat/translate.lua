@@ -1,4 +1,4 @@
---- From the kernel's names to a vat's, and back: what a delivery brings into its c-list, and what
+-- From the kernel's names to a vat's, and back: what a delivery brings into its c-list, and what
 -- its syscalls change there and in the kernel. The calls were checked; nothing here can fail.
 
 local capdata = require "lethe.vat.capdata"

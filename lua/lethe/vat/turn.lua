@@ -1,4 +1,4 @@
---- A vat's turn: what it asks for while one of its callbacks runs.
+-- A vat's turn: what it asks for while one of its callbacks runs.
 --
 -- Its syscalls are read and checked as they come, and kept. A call that is out of order is refused,
 -- then every further one; with that, with its meter or memory spent, or with a failure, the turn

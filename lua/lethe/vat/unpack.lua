@@ -1,4 +1,4 @@
---- What came with a message or a resolution, for vats without liveslots: the values, with the names
+-- What came with a message or a resolution, for vats without liveslots: the values, with the names
 -- of objects and promises where these stand.
 
 local capdata = require "lethe.vat.capdata"

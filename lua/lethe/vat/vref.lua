@@ -1,4 +1,4 @@
---- Names of objects as a vat says them: T(+|-)N, where T is o (object), p (promise) or d (device),
+-- Names of objects as a vat says them: T(+|-)N, where T is o (object), p (promise) or d (device),
 -- `+` was allocated by the vat and `-` by the kernel; o+dK/I[:F] and o+vK/I[:F] name what is
 -- stored.
 

@@ -1,4 +1,4 @@
---- What a kernel does next: collections that are due, then bringOutYourDead, then the queue (R72).
+-- What a kernel does next: collections that are due, then bringOutYourDead, then the queue (R72).
 
 local crank = require "lethe.vat.crank"
 local gc_actions = require "lethe.vat.gc_actions"

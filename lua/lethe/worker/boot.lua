@@ -1,5 +1,5 @@
---- What a worker's state runs first: its function as a task, its loop until nothing is left, and
---- what there is to do when it is cancelled. Only lethe.core.worker calls this.
+-- What a worker's state runs first: its function as a task, its loop until nothing is left, and
+-- what there is to do when it is cancelled. Only lethe.core.worker calls this.
 
 local core = require "lethe.core.worker"
 local core_loop = require "lethe.core.loop"
