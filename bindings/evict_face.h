@@ -17,7 +17,7 @@
 enum { FACE_KNOWN = 4 }; /* queues that are found without a table */
 
 struct evict_face {
-  struct evict_script *s; /* NULL: it is over */
+  struct evict_script *s;        /* NULL: it is over */
   const void *known[FACE_KNOWN]; /* strings: the names of the first queues */
   const void *queues[LETHE_EVICT_HOOK_QUEUES], *ghosts[LETHE_EVICT_HOOK_GHOSTS];
 };
