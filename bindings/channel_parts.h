@@ -15,8 +15,8 @@ struct lethe_channel {
   unsigned holders;      /* changes under the graph's lock too */
   bool closed;
   uint64_t capacity, count;
-  uint64_t linked,
-      linked_waiting; /* items, senders, with channels in them: under the graph's lock */
+  uint64_t linked;         /* items with channels in them: under the graph's lock */
+  uint64_t linked_waiting; /* senders of such, likewise */
   struct lethe_item *first, **last;
   struct lethe_list senders, receivers;
 

@@ -37,7 +37,7 @@ struct lethe_state {
   struct lethe_loop *loop;        /* the default loop, made on first use */
   struct lethe_loop *host;        /* never turned: its base is that of all loops of this state */
   struct lethe_settler *settlers; /* what engines deliver at the end of a call; see lethe_settle */
-  struct lethe_callback *starved; /* what could not be called for want of memory; lloop.c */
+  struct lethe_callback *starved; /* what could not be called for want of memory; callback.c */
   unsigned starving;              /* turns in a row that left some */
   unsigned no_wait;               /* above 0: a callback runs that must not wait */
   uint64_t hidden_made, hidden_died; /* objects of hidden classes */

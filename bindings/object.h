@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What object.c, class.c, state.c, lbase.c and lloop.c share; other bindings include common.h. */
+ * What the files of states, objects and classes share. Other bindings stand on common.h; a few need
+ * something from here beside. */
 #ifndef LETHE_BINDINGS_OBJECT_H
 #define LETHE_BINDINGS_OBJECT_H
 

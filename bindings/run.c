@@ -21,8 +21,8 @@ static struct {
   bool interrupted;         /* and it is what ended the chunk */
 } program;
 
-static char key_task, key_thread, key_error,
-    key_below; /* registry: what belongs to the chunk that runs */
+/* registry: what belongs to the chunk that runs */
+static char key_task, key_thread, key_error, key_below;
 
 /* ---- messages -------------------------------------------------------------------------------- */
 

@@ -249,15 +249,8 @@ struct lethe_sandbox *lethe_sandbox_open(lua_State *from, const struct lethe_san
   return NULL;
 }
 
-struct lethe_sandbox *lethe_sandbox_new_with(lua_State *from, size_t cap,
-                                             const struct lethe_alloc *alloc, char *err,
-                                             size_t errsize) {
-  return lethe_sandbox_open(from, &(struct lethe_sandbox_options){.cap = cap, .alloc = alloc}, err,
-                            errsize);
-}
-
 struct lethe_sandbox *lethe_sandbox_new(lua_State *from, size_t cap, char *err, size_t errsize) {
-  return lethe_sandbox_new_with(from, cap, &lethe_alloc_libc, err, errsize);
+  return lethe_sandbox_open(from, &(struct lethe_sandbox_options){.cap = cap}, err, errsize);
 }
 
 void lethe_sandbox_delete(struct lethe_sandbox *sb) {
@@ -272,10 +265,6 @@ void lethe_sandbox_delete(struct lethe_sandbox *sb) {
 lua_State *lethe_sandbox_state(struct lethe_sandbox *sb) { return sb->L; }
 
 size_t lethe_sandbox_bytes(const struct lethe_sandbox *sb) { return sb->used; }
-
-void lethe_sandbox_pushenv(struct lethe_sandbox *sb) {
-  lua_rawgetp(sb->L, LUA_REGISTRYINDEX, &key_env);
-}
 
 struct chunk {
   const char *text, *name;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * A Lua state of its own for text that nobody vouches for: policies in files, and later vats.
+ * A Lua state of its own for text that nobody vouches for: policies in files, and vats.
  *
  * The state has an allocator with a hard cap, and one environment (lethe.sandbox): Lua's library
  * without what reaches the host, with helpers that charge the meter for what they burn. Memory is
@@ -33,17 +33,12 @@ struct lethe_sandbox;
  * is no room for the library. NULL where that fails, with a message in err. Never raises. */
 struct lethe_sandbox *lethe_sandbox_new(lua_State *from, size_t cap, char *err, size_t errsize);
 
-/* The same over another allocator than the C library's; the sandbox itself comes from it too. */
-struct lethe_sandbox *lethe_sandbox_new_with(lua_State *from, size_t cap,
-                                             const struct lethe_alloc *alloc, char *err,
-                                             size_t errsize);
-
 /* What a vat wants beside (lvat_state.c): an allocator of its own, which charges the meter by itself; and
  * `more`, which is called with the environment as its argument while the ways out are still there: what
  * it requires keeps them. */
 struct lethe_sandbox_options {
   size_t cap;
-  const struct lethe_alloc *alloc; /* NULL: the C library's */
+  const struct lethe_alloc *alloc; /* the sandbox itself comes from it too; NULL: the C library's */
   lua_Alloc allocate;              /* NULL: one that keeps to the cap */
   void *ud;
   lua_CFunction more;
@@ -60,9 +55,6 @@ lua_State *lethe_sandbox_state(struct lethe_sandbox *sb);
  * the text is charged as well. Never raises. */
 int lethe_sandbox_load(struct lethe_sandbox *sb, const char *text, size_t len,
                        const char *chunkname, struct lethe_meter *m);
-
-/* Pushes the environment. Cannot fail where the slots are there. */
-void lethe_sandbox_pushenv(struct lethe_sandbox *sb);
 
 /* Bytes that the state holds, by its own allocator. */
 size_t lethe_sandbox_bytes(const struct lethe_sandbox *sb);

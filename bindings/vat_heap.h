@@ -49,8 +49,8 @@ struct vat_heap {
     size_t kind, size;
   } request;
 
-  uint64_t every,
-      left; /* collect at every so-manieth object; 0: do not. How many are left until then */
+  uint64_t every;       /* collect each time that so many objects were made; 0: do not */
+  uint64_t left;        /* objects until then */
   uint64_t collections; /* that were made for that */
 };
 

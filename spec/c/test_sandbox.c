@@ -182,7 +182,7 @@ static void test_results_are_called(void **state) {
   lua_pushinteger(S, 1);
   assert_int_equal(lethe_meter_pcall(S, 1, 1, &m), LUA_OK);
   assert_int_equal(lua_tointeger(S, -1), 2 + 1002);
-  lethe_sandbox_pushenv(sb);
+  assert_int_equal(lethe_sandbox_load(sb, "return _ENV", 11, "=env", NULL), LUA_OK);
   assert_int_equal(lua_getfield(S, -1, "_G"), LUA_TTABLE);
   assert_true(lua_rawequal(S, -1, -2));
   lethe_sandbox_delete(sb);
@@ -290,7 +290,8 @@ static bool try_all(lua_State *from, struct failing *f) {
   char err[100];
   struct lethe_meter m;
   bool worked = false;
-  struct lethe_sandbox *sb = lethe_sandbox_new_with(from, 0, &alloc, err, sizeof err);
+  struct lethe_sandbox *sb =
+      lethe_sandbox_open(from, &(struct lethe_sandbox_options){.alloc = &alloc}, err, sizeof err);
   if (sb) {
     lethe_meter_init(&m, BUDGET);
     worked = lethe_sandbox_load(sb, text, sizeof text - 1, "=text", &m) == LUA_OK;

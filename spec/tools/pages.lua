@@ -4,7 +4,8 @@
 -- as its folder and build/lethe as its interpreter (those of the README at the top are run by
 -- spec/readme_spec.lua, which also reads what they print); each ```c block compiles; each
 -- `make target` names a target; each relative link leads to a file. A block behind an HTML comment
--- "not run: why" is only read: it must be Lua.
+-- "not run: why" is only read: it must be Lua. The tables of three folders leave nothing out that
+-- lies in them.
 package.path = "./?.lua;" .. package.path
 local sources = require "spec.tools.sources"
 
@@ -120,6 +121,40 @@ pages[#pages + 1] = exists("CHANGELOG.md") and "CHANGELOG.md" or nil
 for _, path in ipairs(pages) do
   check_page(path)
 end
+
+-- Whether one of the names in a table's first column is that of the file: * is any text, [ch] either
+-- letter.
+local function is_listed(page, file)
+  for cell in page:gmatch("\n| (`[^|]*`) |") do
+    for name in cell:gmatch("`([^`]+)`") do
+      local pattern <const> = "^" .. name:gsub("%.", "%%."):gsub("%*", ".*") .. "$"
+      if file:find(pattern) then return true end
+    end
+  end
+  return false
+end
+
+-- fn(path) is the name under which a file below the folder is to be listed.
+local function check_listing(folder, fn)
+  local page <const> = sources.read(".", folder .. "/README.md")
+  local missed = {}
+  for _, path in ipairs(sources.lines(("cd %s && find . -type f | sed 's,^./,,' | sort")
+    :format(folder))) do
+    local name <const> = fn(path)
+    if name and not missed[name] and not is_listed(page, name) then
+      missed[name] = true
+      complain("%s/README.md does not list %s", folder, name)
+    end
+  end
+end
+
+check_listing("bindings", function(path) return path ~= "README.md" and path or nil end)
+check_listing("lua", function(path)
+  local name <const> = path:match("^lethe/(.+)")
+  return name and name ~= "init.lua" and (name:match("^[^/]+/") or name:gsub("%.lua$", "")) or nil
+end)
+check_listing("runtime", function(path) return path:match("^.*/") end)
+
 for _, folder in ipairs({ "", "runtime/", "bindings/", "lua/", "spec/", "rockspec/" }) do
   if not exists(folder .. "README.md") then complain("%sREADME.md is missing", folder) end
 end

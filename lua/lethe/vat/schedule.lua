@@ -30,7 +30,7 @@ local ONE_IN <const> = { alloc = 3, boyd = 2, mode = 4, delay = 3, reorder = 2, 
 
 ---@class lethe.vat.Plan
 ---@field mode "generational"|"incremental"|"stop"|nil
----@field alloc integer? collect at every so-manieth allocation of the crank
+---@field alloc integer? collect at each so many allocations of the crank
 ---@field boyd integer? the same of a bringOutYourDead
 ---@field delay boolean? no notes arrive
 ---@field reorder integer? a seed for the order in which they do

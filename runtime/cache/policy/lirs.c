@@ -25,10 +25,10 @@ enum { FIRST_PLACES = 64 };
 struct place {
   uint64_t key;
   int64_t size;
-  uint32_t above, below; /* places in the stack; of a free one, above is the next free one */
-  uint32_t slot;         /* 0: its entry has left, */
-  uint32_t later, earlier,
-      chain; /* and then these link it to places left later, earlier; its bucket */
+  uint32_t above, below;   /* places in the stack; of a free one, above is the next free one */
+  uint32_t slot;           /* 0: its entry has left; then what follows links it */
+  uint32_t later, earlier; /* to places that were left so */
+  uint32_t chain;          /* in its bucket */
 };
 
 struct lirs_node {
