@@ -51,12 +51,21 @@ static int failed(lua_State *L, int rc, const struct change *c) {
   return c->why[0] ? lethe_failf(L, rc, "%s", c->why) : lethe_fail(L, rc);
 }
 
+/* One that is built in keeps all that it knows by staying. */
+static bool is_in_charge(const struct lcache *k, struct lethe_evict *policy) {
+  return policy->ops == lethe_cache_policy(k->c)->ops && !lethe_evict_script_of(policy);
+}
+
 /* reload(cache, made) -> true | nil, message, code */
 static int l_reload(lua_State *L) {
   struct lcache *k = lcache_check(L, 1);
   struct change c = {.to = evict_peek(L, 2)};
   struct lethe_evict *before = NULL;
   lethe_safepoint(L);
+  if (is_in_charge(k, c.to)) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
   evict_set_keys(c.to, push_key, k);
   lua_State *outer = lcache_enter(L, k);
   int rc = swap(k, &c, &before);

@@ -224,6 +224,66 @@ describe("a cache with a policy of its own", function()
     end
   end)
 
+  it("keeps all that a built-in policy knows where it stays in charge", function()
+    local ids = requests.skewed(11, 1500, 90)
+    for _, p in ipairs{ "clock", "sieve", "s3fifo", "arc", "gdsf", "random" } do
+      local whole, often = new{ limit = 25, policy = p }, new{ limit = 25, policy = p }
+      for i, id in ipairs(ids) do
+        assert(whole:get(id))
+        assert(often:get(id))
+        if i % 50 == 0 then assert.is_true(often:reload(p)) end
+      end
+      assert.are.equal(whole:stats().misses, often:stats().misses, p)
+    end
+  end)
+
+  it("keeps ghost lists that hooks ask for as they go", function()
+    local ids = requests.skewed(12, 2000, 90)
+    local path <const> = file([[
+      local p = {}
+      function p.on_insert(c, h)
+        c:queue(c:ghost("left", 20):has(h) and "hot" or "main"):push_front(h)
+      end
+      function p.on_hit() end
+      function p.on_evict(c)
+        local hot, h = c:queue("hot")
+        h = hot:len() > 12 and hot:back() or c:queue("main"):back() or hot:back()
+        c:ghost("left", 20):add(h)
+        return h
+      end
+      return p]])
+    local whole, often = new{ limit = 25, policy = path }, new{ limit = 25, policy = path }
+    for i, id in ipairs(ids) do
+      assert(whole:get(id))
+      assert(often:get(id))
+      if i % 50 == 0 then
+        assert.is_true(often:reload(path))
+        assert.is_true(often:reload(path))
+      end
+    end
+    assert.are.equal(whole:stats().misses, often:stats().misses)
+    assert.are.same({}, reports)
+  end)
+
+  it("may have ghost lists of other names, as many as any policy, after another", function()
+    local function back(x) return x:queue("main"):back() end
+    local function keeping(letter)
+      return { on_evict = function(x)
+        for i = 1, 16 do
+          x:ghost(letter .. i, 9):add(back(x))
+        end
+        return back(x)
+      end }
+    end
+    local c = new{ limit = 3, policy = keeping "a" }
+    get(c, { 1, 2, 3, 4, 5 })
+    for _, letter in ipairs{ "b", "c" } do
+      assert.is_true(c:reload(keeping(letter)))
+      get(c, { 6, 7, 8, 9 })
+    end
+    assert.are.same({}, reports)
+  end)
+
   it("scores entries anew by another expression", function()
     local c = new{ limit = 3, policy = { score = "freq" } }
     get(c, { 1, 2, 3, 1, 1, 2 })

@@ -18,6 +18,7 @@ struct hook_queue {
 struct hook_ghost {
   char name[HOOK_NAME];
   uint64_t most;
+  bool heir; /* of a policy before, and not asked for since */
   struct ghost ghost;
 };
 

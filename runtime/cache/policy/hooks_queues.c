@@ -68,7 +68,7 @@ void lethe_evict_hooks_fault(const struct lethe_evict *e, uint64_t h, char *why,
   if (was)
     snprintf(why, n, "stale handle %" PRIu64 ": its entry has left", h);
   else
-    snprintf(why, n, "handle %" PRIu64 " is none of this cache's", h);
+    snprintf(why, n, "handle %" PRId64 " is none of this cache's", (int64_t)h);
 }
 
 /* ---- queues --------------------------------------------------------------------------------------- */
@@ -196,30 +196,51 @@ uint32_t lethe_evict_hooks_scan(struct lethe_evict *e, unsigned q, uint64_t *han
 
 /* ---- ghosts --------------------------------------------------------------------------------------- */
 
-int lethe_evict_hooks_ghost(struct lethe_evict *e, const char *name, uint64_t most,
-                            unsigned *index) {
-  struct hooks *p = of(e);
-  void *ghost = p->ghost;
-  for (unsigned g = 0; g < p->ghosts; g++)
-    if (strcmp(p->ghost[g].name, name) == 0) {
-      p->ghost[g].most = most;
-      *index = g;
-      return LETHE_OK;
-    }
-  if (p->ghosts == LETHE_EVICT_HOOK_GHOSTS || strlen(name) >= HOOK_NAME) return LETHE_ELIMIT;
-  if (lethe_grow(e->alloc, &ghost, &p->ghost_room, p->ghosts + 1, sizeof *p->ghost) != LETHE_OK)
-    return LETHE_ENOMEM;
-  p->ghost = ghost;
-  *index = (unsigned)p->ghosts++;
-  p->ghost[*index] = (struct hook_ghost){.most = most};
-  strcpy(p->ghost[*index].name, name);
-  ghost_init(&p->ghost[*index].ghost, e->alloc);
-  return LETHE_OK;
-}
-
 static void trim(const struct lethe_evict *e, struct hook_ghost *g) {
   uint64_t most = (uint64_t)e->high * LETHE_EVICT_GHOST_FACTOR + LETHE_EVICT_GHOST_LEAST;
   ghost_trim(&g->ghost, (size_t)(g->most < most ? g->most : most), INT64_MAX);
+}
+
+static struct hook_ghost *ghost_named(struct hooks *p, const char *name) {
+  for (size_t g = 0; g < p->ghosts; g++)
+    if (strcmp(p->ghost[g].name, name) == 0) return &p->ghost[g];
+  return NULL;
+}
+
+/* Room for one more; once there are enough, that of one which nobody has asked for. */
+static int new_ghost(struct hooks *p, struct hook_ghost **out) {
+  const struct lethe_alloc *a = p->script.evict.alloc;
+  void *ghost = p->ghost;
+  if (p->ghosts == LETHE_EVICT_HOOK_GHOSTS) {
+    size_t g = 0;
+    while (g < p->ghosts && !p->ghost[g].heir) g++;
+    if (g == p->ghosts) return LETHE_ELIMIT;
+    *out = &p->ghost[g];
+    ghost_destroy(&(*out)->ghost);
+    return LETHE_OK;
+  }
+  if (lethe_grow(a, &ghost, &p->ghost_room, p->ghosts + 1, sizeof *p->ghost) != LETHE_OK)
+    return LETHE_ENOMEM;
+  p->ghost = ghost;
+  *out = &p->ghost[p->ghosts++];
+  return LETHE_OK;
+}
+
+int lethe_evict_hooks_ghost(struct lethe_evict *e, const char *name, uint64_t most,
+                            unsigned *index) {
+  struct hooks *p = of(e);
+  struct hook_ghost *g = ghost_named(p, name);
+  if (!g) {
+    int rc = strlen(name) < HOOK_NAME ? new_ghost(p, &g) : LETHE_ELIMIT;
+    if (rc != LETHE_OK) return rc;
+    strcpy(g->name, name);
+    ghost_init(&g->ghost, e->alloc);
+  }
+  g->most = most;
+  g->heir = false;
+  trim(e, g);
+  *index = (unsigned)(g - p->ghost);
+  return LETHE_OK;
 }
 
 int lethe_evict_hooks_ghost_add(struct lethe_evict *e, unsigned g, uint64_t h) {
@@ -275,7 +296,7 @@ void hooks_end(struct hooks *p) {
 
 /* ---- succession ----------------------------------------------------------------------------------- */
 
-/* Queues and ghost lists of every name that there was. */
+/* Queues of every name that there was. */
 int hooks_prepare(struct script *s, struct script *from) {
   const struct hooks *old = hooks_of(from);
   int rc = LETHE_OK;
@@ -285,15 +306,22 @@ int hooks_prepare(struct script *s, struct script *from) {
   return rc;
 }
 
-/* Whose ghosts of a name go on: only where the new policy has such a list, which its init says. */
+/* Ghosts of a name go on, also where the new policy has not asked for that list so far; without
+ * memory for it they are not remembered. */
 static void inherit_ghosts(struct hooks *p, struct hooks *old) {
-  for (size_t g = 0; g < p->ghosts; g++)
-    for (size_t o = 0; o < old->ghosts; o++) {
-      if (strcmp(p->ghost[g].name, old->ghost[o].name) != 0) continue;
-      struct ghost ghost = p->ghost[g].ghost;
-      p->ghost[g].ghost = old->ghost[o].ghost;
-      old->ghost[o].ghost = ghost;
+  for (size_t o = 0; o < old->ghosts; o++) {
+    struct hook_ghost *from = &old->ghost[o], *to = ghost_named(p, from->name);
+    if (!to) {
+      if (!from->ghost.len || p->ghosts == LETHE_EVICT_HOOK_GHOSTS) continue;
+      if (new_ghost(p, &to) != LETHE_OK) continue;
+      *to = (struct hook_ghost){.most = from->most, .heir = true};
+      strcpy(to->name, from->name);
+      ghost_init(&to->ghost, p->script.evict.alloc);
     }
+    struct ghost ghost = to->ghost;
+    to->ghost = from->ghost;
+    from->ghost = ghost;
+  }
 }
 
 /* All of a list behind what a queue has. */
