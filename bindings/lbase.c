@@ -5,9 +5,21 @@
 
 #include "object.h"
 
+/* What a userdata without a class calls itself, or NULL: the presences of a Slots and its weak
+ * collections, which a vat is to find nothing in. */
+static const char *plain_typename(lua_State *L) {
+  static const char PREFIX[] = "lethe.";
+  if (lua_type(L, 1) != LUA_TUSERDATA || !lua_getmetatable(L, 1)) return NULL;
+  lua_pushliteral(L, "__name");
+  const char *name = lua_rawget(L, -2) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+  if (!name || strncmp(name, PREFIX, strlen(PREFIX)) != 0) return NULL;
+  return name + strlen(PREFIX);
+}
+
 static int l_type(lua_State *L) {
   luaL_checkany(L, 1);
   const char *name = lethe_typename(L, 1);
+  if (!name) name = plain_typename(L);
   if (name)
     lua_pushstring(L, name);
   else

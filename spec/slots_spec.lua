@@ -118,6 +118,18 @@ describe("vat.slots", function()
   end)
 end)
 
+describe("what a Slots makes", function()
+  it("has a type, as other objects have", function()
+    local slots <close> = vat.slots{}
+    assert.are.same({ "vat.Presence", "vat.Device", "vat.WeakMap", "vat.WeakSet" }, {
+      lethe.type(slots:import("o-1")), lethe.type(slots:import("d-1")),
+      lethe.type(slots:weak_map()), lethe.type(slots:weak_set()),
+    })
+    assert.is_nil(lethe.type(io.stdout))
+    assert.is_nil(lethe.type(setmetatable({}, { __name = "lethe.vat.Presence" })))
+  end)
+end)
+
 describe("a presence", function()
   local slots
 

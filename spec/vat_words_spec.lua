@@ -285,6 +285,16 @@ describe("far in a vat", function()
       v:refusal"local t = far(1)")
   end)
 
+  it("is not needed for the root, whatever became of the word", function()
+    for i, change in ipairs{
+      "far = nil", "far = error", "far = function() end", "rawset(_G, 'far', 7)",
+      "local G = _G for name in pairs(G) do G[name] = nil end",
+    } do
+      local root = v.k:vat("without" .. i, change .. " return { ping = function() return 7 end }")
+      assert.are.equal(7, v.k:await(v.k:send(root, "ping")))
+    end
+  end)
+
   it("finds methods as Lua does, by metatables too", function()
     assert.are.equal("base 5", v:run[[
       local Base = {}

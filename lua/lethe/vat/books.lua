@@ -69,6 +69,72 @@ function M.delivery(clist, delivery)
   enter[delivery[1]](clist, table.unpack(delivery, 2, 5))
 end
 
+-- ---- what no kernel does ----------------------------------------------------------------------
+
+-- The names of a delivery: those that the vat must know, and those that may be new to it.
+local names = {}
+
+function names.deliver(target, _, args, result)
+  local others = table.move(args.slots, 1, #args.slots, 1, {})
+  others[#others + 1] = result
+  return { target }, others
+end
+
+-- What is settled may have come in the same batch, in what another promise is settled with.
+function names.notify(resolutions)
+  local others = {}
+  for _, resolution in ipairs(resolutions) do
+    local slots = resolution[3].slots
+    table.move(slots, 1, #slots, #others + 1, others)
+  end
+  local settled = {}
+  for _, resolution in ipairs(resolutions) do
+    settled[#settled + 1] = resolution[1]
+  end
+  return settled, others
+end
+
+for _, kind in ipairs{ "dropExports", "retireExports", "retireImports" } do
+  names[kind] = function(vrefs) return vrefs, {} end
+end
+
+function names.bringOutYourDead() return {}, {} end
+
+-- A name that was never given, or that was given before and is no more; nil for none. A kernel
+-- numbers what it brings in in turn, each kind by itself.
+local function out_of_turn(clist, others, seen)
+  local count, most = { o = 0, p = 0 }, { o = 0, p = 0 }
+  for _, vref in ipairs(others) do
+    local kind, mine = parse(vref)
+    if not clist.by_vref[vref] and not seen[vref] and kind ~= "d" then
+      local n = tonumber(vref:match("^.%-(%d+)$"))
+      if mine or n < clist.next[kind] then return vref end
+      seen[vref] = true
+      count[kind], most[kind] = count[kind] + 1, math.max(most[kind], n)
+    end
+  end
+  for kind, n in pairs(count) do
+    local last = clist.next[kind] + n - 1
+    if n > 0 and most[kind] > last then return ("%s-%d"):format(kind, most[kind]) end
+  end
+end
+
+--- Why no kernel can have made this delivery now; nil if one can.
+---@param clist lethe.vat.CList
+---@param delivery table
+---@return string?
+function M.strange(clist, delivery)
+  local known, others = names[delivery[1]](table.unpack(delivery, 2, 5))
+  local seen = {}
+  local name = out_of_turn(clist, others, seen)
+  for _, vref in ipairs(known) do
+    if not clist.by_vref[vref] and not seen[vref] then name = name or vref end
+  end
+  return name and ("the vat cannot have been told of %s"):format(name)
+end
+
+-- ---- syscalls ---------------------------------------------------------------------------------
+
 local leave = {}
 
 function leave.send(clist, target, _, args, result)

@@ -62,7 +62,10 @@ end
 ---@param vref string
 ---@return lethe.vat.Entry
 function CList:adopt(vref)
-  return add(self, vref, vref, (parse(vref)), false, false)
+  local kind = parse(vref)
+  local n = tonumber(vref:match("%d+$"))
+  if self.next[kind] then self.next[kind] = math.max(self.next[kind], n + 1) end
+  return add(self, vref, vref, kind, false, false)
 end
 
 ---@param entry lethe.vat.Entry

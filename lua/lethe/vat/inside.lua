@@ -167,6 +167,13 @@ local function sender(vat)
   end
 end
 
+local function make_far(vat, t)
+  if not vat.far[t] then
+    vat.count = vat.count + 1
+    vat.far[t] = vat.count
+  end
+end
+
 local function add_words(vat, env)
   local promises = vat.promises
   local send = sender(vat)
@@ -193,10 +200,7 @@ local function add_words(vat, env)
     if type(t) ~= "table" then
       error("bad argument #1 to 'far' (table expected, got " .. type(t) .. ")", 2)
     end
-    if not vat.far[t] then
-      vat.count = vat.count + 1
-      vat.far[t] = vat.count
-    end
+    make_far(vat, t)
     return t
   end
 
@@ -298,7 +302,7 @@ local function add_crank(vat, api, env)
       error(format("a build returns the root, a table of methods (got %s)", type(root)), 0)
     end
     if vat.slots:slot(root) then error("the root was sent before the build returned it", 0) end
-    env.far(root)
+    make_far(vat, root) -- whatever became of the word in the vat's globals
     vat.slots:root(root)
     vat.promises.run()
     return vat.calls[1] ~= nil or vat.lines[1] ~= nil

@@ -70,9 +70,9 @@ local function difference(expected, got)
     got.ended and "ended as " .. got.ended or "goes on")
 end
 
-local function diverged(index, expected, got)
+local function diverged(index, expected, got, why)
   local message = ("record %d, %s to %s: %s"):format(index, expected.delivery[1], expected.vat,
-    got and difference(expected, got) or "the vat has ended before")
+    why or difference(expected, got))
   return nil, message, "diverged", index, expected, got
 end
 
@@ -89,16 +89,31 @@ local function find(vats, name, records, builds, level)
   end
 end
 
--- nil if the vat went on as recorded, else its own record; false if it could not run at all.
-local function again(vat, record, plans)
-  local kind = record.delivery[1]
-  if kind == "terminate" or record.ended == "memory" then
-    stop(vat, record.ended)
-    return nil
-  end
-  if vat.ended then return false end
-  local got = run(vat, record.delivery, plans)
+local CODES <const> = { meter = true, memory = true, illegal_syscall = true, terminated = true }
+
+local function differing(record, got)
   if not transcript.same(record, got) then return got end
+end
+
+-- The record of an end that is an input.
+local function stopped(vat, record, code)
+  stop(vat, code)
+  return { vat = vat.name, delivery = record.delivery, syscalls = {}, ended = code }
+end
+
+-- nil if the vat went on as recorded; else its own record, and why if it could not run at all.
+local function again(vat, record, plans)
+  if vat.ended then return false, "the vat has ended before" end
+  local code = record.ended
+  if record.delivery[1] == "terminate" then
+    code = CODES[code] and code or "terminated"
+  elseif code ~= "memory" then
+    code = nil
+  end
+  if code then return differing(record, stopped(vat, record, code)) end
+  local why = books.strange(vat.clist, record.delivery)
+  if why then return stopped(vat, record, "terminated"), why end
+  return differing(record, run(vat, record.delivery, plans))
 end
 
 local function replay(records, builds, vats, plans, level)
@@ -106,8 +121,8 @@ local function replay(records, builds, vats, plans, level)
     local record = records[index]
     local vat = find(vats, record.vat, records, builds, level + 1)
     if not vat then return nil, ("record %d: no vat %q"):format(index, record.vat), "bad_format" end
-    local got = again(vat, record, plans)
-    if got ~= nil then return diverged(index, record, got or nil) end
+    local got, why = again(vat, record, plans)
+    if got ~= nil then return diverged(index, record, got or nil, why) end
   end
   return true
 end

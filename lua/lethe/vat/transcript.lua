@@ -138,10 +138,13 @@ function M.complaint(records)
   if type(first) ~= "table" or type(first.vats) ~= "table" then
     return "the first record does not name the vats"
   end
+  local names = {}
   for i, bounds in ipairs(first.vats) do
     if type(bounds) ~= "table" or type(bounds.name) ~= "string" then
       return ("the first record's vat %d has no name"):format(i)
     end
+    if names[bounds.name] then return ("the first record names %q twice"):format(bounds.name) end
+    names[bounds.name] = true
     for _, name in ipairs{ "meter", "memory" } do
       if not is_bound(bounds[name]) then
         return ("the first record's vat %d has no integer as its %s"):format(i, name)

@@ -94,8 +94,20 @@ local function plain(value)
   return copy
 end
 
+-- Raises, for M.read, where a table has another key: what nobody reads could be changed unseen.
+local function only(t, known, what)
+  for key in next, t do
+    if not known[key] then error(("%s has no %s"):format(what, tostring(key)), 0) end
+  end
+end
+
+local ARGS <const> = { data = true, slots = true }
+local BOUNDS <const> = { name = true, meter = true, memory = true }
+local CRANK <const> = { vat = true, delivery = true, syscalls = true, ended = true }
+
 local function read_args(args)
   if type(args) ~= "table" then return args end
+  only(args, ARGS, "what is carried")
   local data = args.data
   if type(data) == "table" and type(data.value) == "string" then
     data = marshal.decode(data.value, {})[1]
@@ -117,7 +129,16 @@ local function read_call(call)
   return call
 end
 
+local function read_vats(record)
+  only(record, { vats = true }, "a line that names vats")
+  for _, bounds in ipairs(record.vats) do
+    if type(bounds) == "table" then only(bounds, BOUNDS, "a vat") end
+  end
+  return record.vats
+end
+
 local function read_record(record)
+  only(record, CRANK, "a record of a crank")
   record.delivery = read_call(record.delivery)
   for i, call in ipairs(type(record.syscalls) == "table" and record.syscalls or {}) do
     record.syscalls[i] = read_call(call)
@@ -141,10 +162,13 @@ function M.read(path)
     if type(record) ~= "table" then
       return nil, ("%s:%d: %s"):format(path, n, message or "no record"), "bad_format"
     end
-    if type(record.vats) == "table" then
-      table.move(record.vats, 1, #record.vats, #records[1].vats + 1, records[1].vats)
+    local is_vats = type(record.vats) == "table"
+    local ok, read = pcall(is_vats and read_vats or read_record, record)
+    if not ok then return nil, ("%s:%d: %s"):format(path, n, tostring(read)), "bad_format" end
+    if is_vats then
+      table.move(read, 1, #read, #records[1].vats + 1, records[1].vats)
     else
-      records[#records + 1] = read_record(record)
+      records[#records + 1] = read
     end
   end
   return records
