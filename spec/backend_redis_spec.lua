@@ -1,14 +1,12 @@
 -- The Redis backend against real servers of Debian's package, which are killed, stalled and started
 -- again.
-local at_its_line = require "spec.support.errors".at_its_line
+local errors = require "spec.support.errors"
 local backend = require "lethe.backend"
 local lethe = require "lethe"
 local loop = require "lethe.loop"
 local redis = require "spec.support.redis"
 
-local function code_of(...)
-  return (select(3, ...))
-end
+local at_its_line, code_of = errors.at_its_line, errors.code_of
 
 -- fn(1..n), each as a task, all at once; how many returned true.
 local function tasks(n, fn)

@@ -1,19 +1,17 @@
 -- Backends without a cache: files on the thread pool, memory, and one that makes another fail.
 -- Redis is in backend_redis_spec.lua, what a crash leaves in cache_crash_spec.lua.
-local at_its_line = require "spec.support.errors".at_its_line
+local errors = require "spec.support.errors"
 local backend = require "lethe.backend"
 local lethe = require "lethe"
 local loop = require "lethe.loop"
 local program = require "spec.support.program"
 
+local at_its_line, code_of = errors.at_its_line, errors.code_of
+
 local BLOCK <const> = 64
 
 local function filled(c)
   return c:rep(BLOCK)
-end
-
-local function code_of(...)
-  return (select(3, ...))
 end
 
 -- All of them as tasks at once, and what each returned.

@@ -5,18 +5,10 @@ local backend = require "lethe.backend"
 local image = require "spec.examples.lib.image"
 local lethe = require "lethe"
 local loop = require "lethe.loop"
+local chance = require "spec.support.chance"
 
-local WORK <const> = tonumber(os.getenv("LETHE_WORK") or 1)
-local SEED <const> = tonumber(os.getenv("SEED") or 1)
-
--- random(n) -> 1..n, the same for the same seed.
-local function generator(seed)
-  local state = seed * 2654435761
-  return function(n)
-    state = (state * 6364136223846793005 + 1442695040888963407) & 0x7fffffffffffffff
-    return (state >> 33) % n + 1
-  end
-end
+local WORK <const> = chance.WORK
+local SEED <const> = chance.SEED
 
 -- An empty image in memory: its table, and a copy of what is in it.
 local function formatted(shape)
@@ -83,7 +75,7 @@ end
 -- One run: how many states a crash may leave, how many of them are broken, and what is stored in
 -- the end.
 local function run(seed, how)
-  local random <const> = generator(seed)
+  local random <const> = chance.generator(seed)
   local shape <const> = { block = 1024, entries = 4 + random(8), tables = 2 + random(4) }
   local memory, data, before = formatted(shape)
   local logged <close> = backend.faulty(memory, random_plan(random, how.wrong))
@@ -158,7 +150,7 @@ describe("one call that goes wrong", function()
     local virtual <close> = loop.new{ clock = "virtual" }
     in_virtual_time(virtual, function()
       local disk = image.open(logged, SHAPE, { limit = 2, loop = virtual, tries = 3 })
-      disk:play(12, generator(seed))
+      disk:play(12, chance.generator(seed))
       disk:close()
     end)
     return data, logged:calls()

@@ -2,9 +2,10 @@
 -- file without its count. (What a power failure leaves beyond that is in cache_crash_spec.lua.)
 local backend = require "lethe.backend"
 local image = require "spec.examples.lib.image"
+local chance = require "spec.support.chance"
 local program = require "spec.support.program"
 
-local WORK <const> = tonumber(os.getenv("LETHE_WORK") or 1)
+local WORK <const> = chance.WORK
 local SHAPE <const> = { block = 1024, entries = 8, tables = 4 }
 
 -- Changes the image for ever, and says so after each change.

@@ -3,11 +3,7 @@
 local errors = require "spec.support.errors"
 local epoch = require "lethe.epoch"
 
-local at_its_line = errors.at_its_line
-
-local function code_of(...)
-  return (select(3, ...))
-end
+local at_its_line, code_of = errors.at_its_line, errors.code_of
 
 local function ignore() end
 

@@ -7,11 +7,7 @@ local loop = require "lethe.loop"
 local UNPINNED <const> =
   "attempt to use a closed lethe.epoch.Guard: it is not pinned (a second unpin?)"
 
-local at_its_line = errors.at_its_line
-
-local function code_of(...)
-  return (select(3, ...))
-end
+local at_its_line, code_of = errors.at_its_line, errors.code_of
 
 local function ignore() end
 

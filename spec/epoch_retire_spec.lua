@@ -6,11 +6,7 @@ local epoch = require "lethe.epoch"
 local quota = require "lethe.quota"
 local loop = require "lethe.loop"
 
-local at_its_line = errors.at_its_line
-
-local function code_of(...)
-  return (select(3, ...))
-end
+local at_its_line, code_of = errors.at_its_line, errors.code_of
 
 local function ignore() end
 

@@ -2,6 +2,7 @@
 -- than its budget and a tenth, and from then on the cache does what it does under lru.
 local core = require "lethe.core.policy"
 local evict = require "lethe.core.evict"
+local chance = require "spec.support.chance"
 local requests = require "spec.support.requests"
 
 local FOLDER <const> = "spec/data/policies/hostile/"
@@ -72,7 +73,7 @@ describe("a hostile policy", function()
 
   it("made at random gets no further", function()
     local program <const> = dofile("spec/support/hostile.lua")
-    local work <const> = tonumber(os.getenv("LETHE_WORK")) or 1
+    local work <const> = chance.WORK
     for seed = 1, math.max(10, math.tointeger(60 * work // 1)) do
       local path = requests.file(("return { budget = 40000,\n on_hit = function(c) %s end,\n"
         .. " on_evict = function(c) %s\n return c:queue('main'):back() end }")

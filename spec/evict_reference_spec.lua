@@ -2,24 +2,17 @@
 -- loops, sizes that differ and change, limits that change, in entries and in bytes. Each request
 -- must hit or miss as the reference says. SEED= repeats a run; LETHE_WORK multiplies its length.
 local core = require "lethe.core.evict"
+local chance = require "spec.support.chance"
 local simulator = require "spec.support.evict_simulator"
 
-local WORK <const> = tonumber(os.getenv("LETHE_WORK")) or 1
-local SEED <const> = math.tointeger(tonumber(os.getenv("SEED")) or 1)
+local WORK <const> = chance.WORK
+local SEED <const> = chance.SEED
 local STEPS <const> = math.max(500, math.tointeger(20000 * WORK // 1)) -- of each policy
 local NAMES <const> = {
   "lru", "fifo", "clock", "sieve", "s3fifo", "slru", "twoq", "arc", "lfu", "lirs", "gdsf",
   "wtinylfu", "belady",
 }
 local ROUND <const> = 700 -- requests that one cache sees
-
-local function generator(seed)
-  local state = seed * 0x9E3779B97F4A7C15
-  return function(n)
-    state = state * 6364136223846793005 + 1442695040888963407
-    return (state >> 33) % n
-  end
-end
 
 -- A mix of keys: few that come often, many that come rarely, runs that come in order.
 local function keys(random)
@@ -59,7 +52,7 @@ local function new_limit(random, unit)
 end
 
 local function compare(name, seed)
-  local random = generator(seed)
+  local random = chance.below(seed)
   local unit = random(2) == 0
   local limit = new_limit(random, unit)
   local ours <close> = core.replay(name, limit, unit)

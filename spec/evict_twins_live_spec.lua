@@ -2,13 +2,14 @@
 -- held, removed and weighed anew, limits that change, the script read again under load. None of it
 -- is a strike, and one that is read again goes on where it was.
 local cache = require "lethe.cache"
+local chance = require "spec.support.chance"
 local errors = require "spec.support.errors"
 local loop = require "lethe.loop"
 local policy = require "lethe.policy"
 local requests = require "spec.support.requests"
 
 local FOLDER <const> = "lua/lethe/policy/"
-local WORK <const> = tonumber(os.getenv("LETHE_WORK")) or 1
+local WORK <const> = chance.WORK
 local ROUNDS <const>, STEPS <const> = math.max(2, math.tointeger(8 * WORK // 1)), 600
 
 local function path(name) return FOLDER .. name .. ".lua" end
@@ -43,7 +44,7 @@ local function change(c, random, held, resize)
 end
 
 local function live(name, seed)
-  local random, held = requests.random(seed), {}
+  local random, held = chance.generator(seed), {}
   local bytes <const> = seed % 2 == 0
   local function limits()
     if bytes then return { bytes = 30 + random(200) } end

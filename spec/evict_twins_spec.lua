@@ -2,13 +2,14 @@
 -- requests of one size and of many, and on the published simulator's trace: the whole of it once,
 -- with LETHE_WORK above 1 at each size.
 local policy = require "lethe.policy"
+local chance = require "spec.support.chance"
 local requests = require "spec.support.requests"
 
 local TRACE <const> = "../shared/data/cloudPhysicsIO.oracleGeneral.bin"
 local OBJECTS <const>, FOOTPRINT <const> = 48974, 2029769728
 local FOLDER <const> = "lua/lethe/policy/"
 local DRAWN <const> = { hyperbolic = true, random = true } -- their dice fall otherwise
-local WORK <const> = tonumber(os.getenv("LETHE_WORK")) or 1
+local WORK <const> = chance.WORK
 
 local function contents(path)
   local file <close> = io.open(path, "rb")

@@ -1,5 +1,6 @@
 -- Cycles across vats: found where nothing outside holds them, dropped, and gone.
 local lethe = require "lethe"
+local chance = require "spec.support.chance"
 
 local vat = lethe.vat
 
@@ -202,11 +203,7 @@ describe("cycles across vats", function()
   end)
 
   it("are found among many objects, each of them and nothing alive", function()
-    local random, vats = 7, {}
-    local function draw(n)
-      random = random * 6364136223846793005 + 1442695040888963407
-      return (random >> 33) % n + 1
-    end
+    local draw, vats = chance.generator(7), {}
     for i = 1, 8 do vats[i] = node_vat(k, "v" .. i) end
     do
       local at, before = 1, nil

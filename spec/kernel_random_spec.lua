@@ -2,20 +2,13 @@
 -- books do not allow, none is refused, and all counts stay right. SEED= repeats a run; LETHE_WORK
 -- multiplies its length, from 10 on to 10^7 operations and more.
 local lethe = require "lethe"
+local chance = require "spec.support.chance"
 local random_vat = require "spec.support.random_vat"
 
 local EPISODE <const> = 4000 -- operations in one kernel
-local WORK <const> = math.max(0.1, tonumber(os.getenv("LETHE_WORK")) or 1)
+local WORK <const> = math.max(0.1, chance.WORK)
 local OPERATIONS <const> = math.tointeger((WORK < 10 and 20000 or 1000000) * WORK // 1)
-local SEED <const> = math.tointeger(tonumber(os.getenv("SEED")) or 1)
-
-local function generator(seed)
-  local state = seed * 0x9E3779B97F4A7C15 + 1
-  return function(n)
-    state = state * 6364136223846793005 + 1442695040888963407
-    return (state >> 33) % n + 1
-  end
-end
+local SEED <const> = chance.SEED
 
 -- The books of the kernel are in order, and no vat has ended but those that were ended.
 local function checked(k, w, what)
@@ -62,7 +55,7 @@ local DONE <const> = {
 
 local function episode(seed)
   local k <close> = lethe.vat.kernel{ reap = "deliveries", reap_at = 7 }
-  local w = { random = generator(seed), ended = {} }
+  local w = { random = chance.generator(seed), ended = {} }
   for _ = 1, 2 + w.random(4) do add(k, w) end
   local tries = 0
   while operations(w) < EPISODE and tries < 100 * EPISODE do

@@ -7,18 +7,21 @@ local function release(...)
   for _, handle in ipairs{ ... } do handle:close() end
 end
 
+local k, a, b
+
+local function open(options)
+  k = vat.kernel(options or {})
+  a, b = raw_vats.add(k, "a"), raw_vats.add(k, "b")
+end
+
+local function close()
+  assert.is_true(k:check())
+  k:close()
+end
+
 describe("R70: an import", function()
-  local k, a, b
-
-  before_each(function()
-    k = vat.kernel{}
-    a, b = raw_vats.add(k, "a"), raw_vats.add(k, "b")
-  end)
-
-  after_each(function()
-    assert.is_true(k:check())
-    k:close()
-  end)
+  before_each(open)
+  after_each(close)
 
   it("is reachable from its delivery on", function()
     local name = b:gets(a:object("o+1"))
@@ -77,17 +80,8 @@ describe("R70: an import", function()
 end)
 
 describe("R70: an export", function()
-  local k, a, b
-
-  before_each(function()
-    k = vat.kernel{}
-    a, b = raw_vats.add(k, "a"), raw_vats.add(k, "b")
-  end)
-
-  after_each(function()
-    assert.is_true(k:check())
-    k:close()
-  end)
+  before_each(open)
+  after_each(close)
 
   -- b has got o+1 of a, and nobody else holds it.
   local function give()
@@ -165,16 +159,8 @@ describe("R70: an export", function()
 end)
 
 describe("R71: what counts as holding an object", function()
-  local k, a, b
-
-  before_each(function()
-    k = vat.kernel{}
-    a, b = raw_vats.add(k, "a"), raw_vats.add(k, "b")
-  end)
-
-  after_each(function()
-    k:close()
-  end)
+  before_each(open)
+  after_each(close)
 
   -- Makes a say `fn(syscall)` in a crank; runs that crank alone.
   local function say(fn)
@@ -247,17 +233,14 @@ describe("R71: what counts as holding an object", function()
 end)
 
 describe("R72: what follows when a count is zero", function()
-  local k, a, b, c
+  local c
 
   before_each(function()
-    k = vat.kernel{ reap_at = 1e9 }
-    a, b, c = raw_vats.add(k, "a"), raw_vats.add(k, "b"), raw_vats.add(k, "c")
+    open{ reap_at = 1e9 }
+    c = raw_vats.add(k, "c")
   end)
 
-  after_each(function()
-    assert.is_true(k:check())
-    k:close()
-  end)
+  after_each(close)
 
   -- `to` gets `n` objects of `from`, which nobody else holds; what it calls them.
   local function give(from, to, n)

@@ -1,13 +1,11 @@
 -- Claiming and releasing: the handle's cache to the byte, clamped releases, sums that always hold.
-local at_its_line = require("spec.support.errors").at_its_line
+local errors = require "spec.support.errors"
 local participants = require "spec.support.participants"
 local scenario = require("lethe.spec").scenario
 
-local CACHE <const>, KIB <const>, MIB <const> = 16384, 1 << 10, 1 << 20
+local at_its_line, code_of = errors.at_its_line, errors.code_of
 
-local function code_of(_, _, code)
-  return code
-end
+local CACHE <const>, KIB <const>, MIB <const> = 16384, 1 << 10, 1 << 20
 
 describe("one handle's cache", function()
   -- What used is after each call: the model's own figures, seen in it.

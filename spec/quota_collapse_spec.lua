@@ -5,26 +5,7 @@ local lethe = require "lethe"
 local quota = require "lethe.quota"
 local scenario = require("lethe.spec").scenario
 
-
-local function length(value)
-  return #value
-end
-
-local function code_of(_, _, code)
-  return code
-end
-
--- A queue on the scenario's loop, its tracker and account.
-local function queue_of(s, options)
-  options = options or {}
-  local t = s:quota{ max = "8M" }
-  options.account = s:own(t:account{ name = "queue", max = options.max })
-  options.max = nil
-  options.loop = s.loop
-  options.cost = options.cost or length
-  local tx, rx = assert(quota.queue(options))
-  return tx, rx, t, options.account
-end
+local code_of, queue_of = errors.code_of, participants.queue
 
 describe("a queue that a pass takes", function()
   it("collapses: everything goes, both ends hear of it", scenario(function(s)

@@ -1,15 +1,13 @@
 -- Participants and listeners that misbehave: one that errs costs itself at most, and anybody may
 -- call anything from a callback.
+local errors = require "spec.support.errors"
 local participants = require "spec.support.participants"
-local reported = require("spec.support.errors").reported
 local scenario = require("lethe.spec").scenario
+
+local code_of, reported = errors.code_of, errors.reported
 
 local MIB <const> = 1 << 20
 local holder, column = participants.holder, participants.column
-
-local function code_of(_, _, code)
-  return code
-end
 
 -- Whether the tracker still does its work, however it was treated.
 local function is_sound(t)

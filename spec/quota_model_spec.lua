@@ -4,25 +4,18 @@
 -- printed. SEED= repeats a run; LETHE_WORK multiplies its length.
 local lethe = require "lethe"
 local loop = require "lethe.loop"
+local chance = require "spec.support.chance"
 local O = require "spec.support.quota_operations"
 local R = require "spec.support.quota_reference"
 
 local EPISODE <const> = 300 -- operations in one world
-local WORK <const> = math.max(0.1, tonumber(os.getenv("LETHE_WORK")) or 1)
+local WORK <const> = math.max(0.1, chance.WORK)
 local OPERATIONS <const> = math.tointeger(3000 * WORK // 1)
-local SEED <const> = math.tointeger(tonumber(os.getenv("SEED")) or 1)
+local SEED <const> = chance.SEED
 
 local fail = R.fail
 
 -- ---- random operations ------------------------------------------------------------------------
-
-local function generator(seed)
-  local state = seed * 0x9E3779B97F4A7C15
-  return function(n)
-    state = state * 6364136223846793005 + 1442695040888963407
-    return (state >> 33) % n
-  end
-end
 
 local OFTEN <const> = {
   "claim", "claim", "claim", "claim", "release", "release", "participant", "participant", "account",
@@ -30,7 +23,7 @@ local OFTEN <const> = {
 }
 
 local function random_operations(seed, n)
-  local random = generator(seed)
+  local random = chance.below(seed)
   local list = {}
   for i = 1, n do
     local names = random(2) == 0 and OFTEN or O.names

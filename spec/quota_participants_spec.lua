@@ -4,13 +4,9 @@ local participants = require "spec.support.participants"
 local lethe = require "lethe"
 local scenario = require("lethe.spec").scenario
 
-local at_its_line = errors.at_its_line
+local at_its_line, code_of = errors.at_its_line, errors.code_of
 local holder = participants.holder
 local CACHE <const> = 16384
-
-local function code_of(_, _, code)
-  return code
-end
 
 describe("registering a participant", function()
   it("claims a full cache for it", scenario(function(s)

@@ -3,16 +3,8 @@ local participants = require "spec.support.participants"
 local scenario = require("lethe.spec").scenario
 
 local MIB <const> = 1 << 20
-local holder, column, partial = participants.holder, participants.column, participants.partial
-
--- How often each was asked to give memory back.
-local function asked(...)
-  local list = {}
-  for i, h in ipairs{ ... } do
-    list[i] = #h.object.requests
-  end
-  return list
-end
+local asked, column = participants.asked, participants.column
+local holder, partial = participants.holder, participants.partial
 
 describe("a pass", function()
   it("starts above max, not at it, and ends at low water, inclusive", scenario(function(s)

@@ -6,28 +6,12 @@ local loop = require "lethe.loop"
 local quota = require "lethe.quota"
 local scenario = require("lethe.spec").scenario
 
-local at_its_line = errors.at_its_line
+local at_its_line, code_of = errors.at_its_line, errors.code_of
 
-local column = participants.column
+local column, queue_of = participants.column, participants.queue
 
 local function length(value)
   return #value
-end
-
-local function code_of(_, _, code)
-  return code
-end
-
--- A queue on the scenario's loop, its tracker and account.
-local function queue_of(s, options)
-  options = options or {}
-  local t = s:quota{ max = "8M" }
-  options.account = s:own(t:account{ name = "queue", max = options.max })
-  options.max = nil
-  options.loop = s.loop
-  options.cost = options.cost or length
-  local tx, rx = assert(quota.queue(options))
-  return tx, rx, t, options.account
 end
 
 describe("a metered queue", function()

@@ -6,16 +6,7 @@ local quota = require "lethe.quota"
 local scenario = require("lethe.spec").scenario
 
 local MIB <const> = 1 << 20
-local holder, partial = participants.holder, participants.partial
-
--- How often each was asked to give memory back.
-local function asked(...)
-  local list = {}
-  for i, h in ipairs{ ... } do
-    list[i] = #h.object.requests
-  end
-  return list
-end
+local asked, holder, partial = participants.asked, participants.holder, participants.partial
 
 describe("reclaim", function()
   it("goes down to low water without a goal, and says what came of it", scenario(function(s)

@@ -4,12 +4,10 @@ local loop = require "lethe.loop"
 local quota = require "lethe.quota"
 local scenario = require("lethe.spec").scenario
 
+local code_of = require("spec.support.errors").code_of
+
 local MIB <const> = 1 << 20
 local holder = participants.holder
-
-local function code_of(_, _, code)
-  return code
-end
 
 -- A tracker of 1 MiB that is full of what stays, and a list of who was served.
 local function full(s, options)

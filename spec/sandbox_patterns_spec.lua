@@ -2,6 +2,7 @@
 -- function that takes a pattern. SEED and CASES in the environment choose other and more of them.
 local pattern = require "lethe.sandbox.pattern"
 local sandbox = require "lethe.sandbox"
+local chance = require "spec.support.chance"
 
 local function message(env, source)
   local ok, text = pcall(assert(env.load(source, "=policy")))
@@ -13,15 +14,6 @@ end
 
 local SEED = math.tointeger(tonumber(os.getenv("SEED"))) or 20240
 local CASES = math.tointeger(tonumber(os.getenv("CASES"))) or 3000
-
--- random(n) -> 1..n, from a generator of its own, so that a seed means the same everywhere
-local function generator(seed)
-  local state = seed
-  return function(n)
-    state = (state * 6364136223846793005 + 1442695040888963407)
-    return (state >> 33) % n + 1
-  end
-end
 
 local function pick(random, list)
   return list[random(#list)]
@@ -148,12 +140,12 @@ describe("the sandbox's patterns", function()
   end
 
   it("find, match and replace what Lua's own do, on random patterns", function()
-    local random, lib = generator(SEED), sandbox.build().string
+    local random, lib = chance.generator(SEED), sandbox.build().string
     for _ = 1, CASES do compare(lib, random) end
   end)
 
   it("do so in the matcher written in Lua alone", function()
-    local random, lib = generator(SEED + 1), own_matcher()
+    local random, lib = chance.generator(SEED + 1), own_matcher()
     for _ = 1, CASES do compare(lib, random) end
   end)
 

@@ -2,6 +2,7 @@
 -- what it charges. Patterns have a spec of their own; the state with its meter and its memory is
 -- the business of spec/c/test_sandbox.c.
 local sandbox = require "lethe.sandbox"
+local chance = require "spec.support.chance"
 
 -- A library and a function that tells what was charged since the last call.
 local function metered()
@@ -27,15 +28,6 @@ end
 
 local SEED = math.tointeger(tonumber(os.getenv("SEED"))) or 20240
 
--- random(n) -> 1..n, from a generator of its own, so that a seed means the same everywhere
-local function generator(seed)
-  local state = seed
-  return function(n)
-    state = (state * 6364136223846793005 + 1442695040888963407)
-    return (state >> 33) % n + 1
-  end
-end
-
 -- ---- sorting and lists --------------------------------------------------------------------------
 
 describe("the sandbox's table library", function()
@@ -48,7 +40,7 @@ describe("the sandbox's table library", function()
   end
 
   it("sorts every length, numbers and strings, with and without an order", function()
-    local random, sort = generator(SEED), sandbox.build().table.sort
+    local random, sort = chance.generator(SEED), sandbox.build().table.sort
     for n = 0, 70 do
       local numbers, words, sum = {}, {}, 0
       for i = 1, n do
@@ -66,7 +58,7 @@ describe("the sandbox's table library", function()
   end)
 
   it("keeps the order of equal elements", function()
-    local random, list = generator(SEED), {}
+    local random, list = chance.generator(SEED), {}
     for i = 1, 200 do list[i] = { key = random(5), at = i } end
     sandbox.build().table.sort(list, function(a, b) return a.key < b.key end)
     assert.is_true(ordered(list, function(a, b)
@@ -75,7 +67,7 @@ describe("the sandbox's table library", function()
   end)
 
   it("survives an order function that contradicts itself, losing nothing", function()
-    local random, list = generator(SEED), {}
+    local random, list = chance.generator(SEED), {}
     for i = 1, 100 do list[i] = i end
     sandbox.build().table.sort(list, function() return random(2) == 1 end)
     local seen = {}

@@ -1,12 +1,13 @@
 -- Random vat scripts against the naive model of the same rules (spec/support/slots_reference.lua),
 -- under both engines, and under schedules of Lua's collector. LETHE_WORK scales how many; SEED
 -- picks the first.
+local chance = require "spec.support.chance"
 local logs = require "spec.support.vat_logs"
 local script = require "lethe.vat.script"
 local scripts = require "spec.support.slots_scripts"
 
-local WORK <const> = tonumber(os.getenv("LETHE_WORK") or "1")
-local SEED <const> = math.tointeger(tonumber(os.getenv("SEED") or "1"))
+local WORK <const> = chance.WORK
+local SEED <const> = chance.SEED
 local SCRIPTS <const> = math.max(math.floor(100 * WORK), 10)
 local LENGTH <const> = WORK > 1 and 120 or 60
 

@@ -1,12 +1,13 @@
 -- The same deliveries give the same transcript, and cost the same, whatever the collector does,
 -- however Lua's hashes are seeded, wherever things lie, and whatever the host's locale is.
 local lethe = require "lethe"
+local chance = require "spec.support.chance"
 local probes = require "spec.support.vat_probes"
 local program = require "spec.support.program"
 local shell = require "spec.support.vat_shell"
 local talk = require "spec.support.vat_talk"
 
-local WORK <const> = tonumber(os.getenv("LETHE_WORK")) or 1
+local WORK <const> = chance.WORK
 local SCHEDULES <const> = math.max(16, math.floor(16 * WORK))
 local PROCESSES <const> = 6
 

@@ -1,5 +1,6 @@
 -- vat.fuzz: the same messages under many schedules of collections. Vats that show when the
 -- collector ran are found and their runs cut down; others pass.
+local chance = require "spec.support.chance"
 local errors = require "spec.support.errors"
 local lethe = require "lethe"
 
@@ -141,10 +142,10 @@ end)
 
 -- ---- vats in states of their own --------------------------------------------------------------
 
-local WORK <const> = math.max(0.1, tonumber(os.getenv("LETHE_WORK")) or 1)
+local WORK <const> = math.max(0.1, chance.WORK)
 local SEEDS <const> = WORK < 10 and math.max(1, math.floor(30 * WORK)) or math.floor(100 * WORK)
 
-local SEED <const> = math.tointeger(tonumber(os.getenv("SEED")) or 1)
+local SEED <const> = chance.SEED
 
 local NAMES <const> = { "a", "b", "c" }
 local METHODS <const> = { "keep", "keep", "note", "known", "forget", "drop", "texts", "order",

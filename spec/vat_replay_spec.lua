@@ -1,4 +1,5 @@
 -- Replays: a transcript runs again vat by vat, and the first record that differs is named.
+local chance = require "spec.support.chance"
 local errors = require "spec.support.errors"
 local json = require "lethe.json"
 local lethe = require "lethe"
@@ -9,20 +10,12 @@ local vat = lethe.vat
 
 local NAMES <const> = { "a", "b", "c" }
 
-local function generator(seed)
-  local state = seed * 0x9E3779B97F4A7C15 + 1
-  return function(n)
-    state = state * 6364136223846793005 + 1442695040888963407
-    return (state >> 33) % n + 1
-  end
-end
-
 -- Vats that do at random what they may; each starts anew from its seed when it is built.
 local function builds()
   local list = {}
   for i, name in ipairs(NAMES) do
     list[name] = { raw = function(syscall)
-      return random_vat.setup(name, generator(i))(syscall)
+      return random_vat.setup(name, chance.generator(i))(syscall)
     end }
   end
   return list
@@ -31,7 +24,7 @@ end
 -- A kernel in which they have talked for a while.
 local function talk(given, cranks)
   local k = vat.kernel(given)
-  local roots, random, how = {}, generator(99), builds()
+  local roots, random, how = {}, chance.generator(99), builds()
   for i, name in ipairs(NAMES) do roots[i] = k:raw_vat(name, how[name].raw) end
   while k:stats().cranks < cranks do
     k:send(roots[random(3)], "m", roots[random(3)], roots[random(3)]):close()

@@ -1,17 +1,10 @@
 -- Values by the thousand that come and go: what stands for them fills blocks of memory, which empty
 -- and are used again.
+local chance = require "spec.support.chance"
 local collector = require "spec.support.collector"
 local weakmap = require "lethe.weakmap"
 
 local MANY <const> = 1500
-
-local function random(seed)
-  local state = seed
-  return function(n)
-    state = state * 6364136223846793005 + 1442695040888963407
-    return (state >> 33) % n + 1
-  end
-end
 
 -- Every key leads to its value or, where there is none, to nothing.
 local function check(maps, held)
@@ -59,7 +52,7 @@ for _, mode in ipairs{ "incremental", "generational" } do
     end)
 
     it("are found after any of them has gone, and after others have come", function()
-      local draw = random(7)
+      local draw = chance.generator(7)
       for _ = 1, 4 do
         fill(maps, held)
         check(maps, held)

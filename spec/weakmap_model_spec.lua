@@ -2,28 +2,22 @@
 -- be there; what is not may have gone at any moment, and once gone stays so; after a full
 -- collection it is gone. Every entry that was not taken out alive is told to on_dead, once. SEED=
 -- repeats a run, LETHE_WORK multiplies its length.
+local chance = require "spec.support.chance"
 local collector = require "spec.support.collector"
 local loop = require "lethe.loop"
 local weakmap = require "lethe.weakmap"
 
-local WORK <const> = math.max(0.05, tonumber(os.getenv("LETHE_WORK")) or 1)
+local WORK <const> = math.max(0.05, chance.WORK)
 local STEPS <const> = math.tointeger(100000 * WORK // 1)
-local SEED <const> = math.tointeger(tonumber(os.getenv("SEED")) or 1)
+local SEED <const> = chance.SEED
 local KEYS <const> = 60
-
-local function generator(seed)
-  local state = seed * 0x9E3779B97F4A7C15
-  return function(n)
-    state = state * 6364136223846793005 + 1442695040888963407
-    return (state >> 33) % n
-  end
-end
 
 -- ---- the world --------------------------------------------------------------------------------
 
 -- entries: key -> id of the value that should be there, if it is still alive. held: id -> value.
 local function new_world(ordered, seed)
-  local w = { random = generator(seed), entries = {}, held = {}, ids = 0, deaths = {}, told = {} }
+  local w = { entries = {}, held = {}, ids = 0, deaths = {}, told = {} }
+  w.random = chance.below(seed)
   w.id_of = setmetatable({}, { __mode = "k" })
   w.ordered = ordered
   w.map = weakmap.new{

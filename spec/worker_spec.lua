@@ -2,6 +2,7 @@
 -- process ends that has workers is in worker_end_spec.lua, what messages are in message_spec.lua.
 -- A worker's function takes what it needs as arguments, so their names come twice:
 -- luacheck: ignore 431 432 433
+local chance = require "spec.support.chance"
 local errors = require "spec.support.errors"
 local program = require "spec.support.program"
 local collector = require "spec.support.collector"
@@ -11,7 +12,7 @@ local quota = require "lethe.quota"
 local worker = require "lethe.worker"
 
 -- Work for sanitizers and torture: LETHE_WORK.
-local WORK <const> = tonumber(os.getenv("LETHE_WORK") or "1")
+local WORK <const> = chance.WORK
 
 local function packed_join(w)
   return table.pack(w:join())

@@ -1,5 +1,6 @@
 -- W4: a map equalled every map that had its entries and more, so an empty one equalled all.
 local weakmap = require "lethe.weakmap"
+local chance = require "spec.support.chance"
 
 describe("W4: equality", function()
   local function agree(a, b, expected)
@@ -7,11 +8,7 @@ describe("W4: equality", function()
   end
 
   it("is symmetric, and looks at live entries alone", function()
-    local state = 1
-    local function random(n)
-      state = (state * 6364136223846793005 + 1442695040888963407)
-      return (state >> 33) % n
-    end
+    local random = chance.below(1)
     local values = {}
     for i = 0, 2 do values[i] = {} end
     for _ = 1, 200 do

@@ -16,6 +16,12 @@ function M.at_its_line(fn)
   return err:sub(#position + 1)
 end
 
+---The code of what a call returned: nil, message, code.
+---@return string? code
+function M.code_of(_, _, code)
+  return code
+end
+
 ---Calls `fn` while lethe.on_error collects what is reported.
 ---@param fn function
 ---@return { message: string, details: table }[]

@@ -1,4 +1,6 @@
 -- Participants for specs of the quota tracker.
+local chance = require "spec.support.chance"
+
 local M = {}
 
 ---An object with an age that the spec may change and a log of how it was asked. What it answers to
@@ -26,7 +28,7 @@ local kept = setmetatable({}, { __mode = "k" })
 ---@param n integer
 ---@return integer
 function M.work(n)
-  return math.max(100, math.floor(n * (tonumber(os.getenv("LETHE_WORK")) or 1)))
+  return math.max(100, math.floor(n * chance.WORK))
 end
 
 ---An account with one participant that holds `bytes`.
@@ -54,6 +56,31 @@ function M.holder(tracker, given)
   kept[tracker] = kept[tracker] or {}
   table.insert(kept[tracker], holder)
   return holder
+end
+
+---How often each holder was asked to give memory back.
+---@return integer[]
+function M.asked(...)
+  local list = {}
+  for i, holder in ipairs{ ... } do
+    list[i] = #holder.object.requests
+  end
+  return list
+end
+
+---A metered queue on the scenario's loop, whose items cost their length unless `options` says more.
+---@param s lethe.spec.Scenario
+---@param options table? of quota.queue; `max` is its account's
+---@return table tx, table rx, lethe.quota.Tracker tracker, lethe.quota.Account account
+function M.queue(s, options)
+  options = options or {}
+  local tracker = s:quota{ max = "8M" }
+  options.account = s:own(tracker:account{ name = "queue", max = options.max })
+  options.max = nil
+  options.loop = s.loop
+  options.cost = options.cost or function(value) return #value end
+  local tx, rx = assert(require("lethe.quota").queue(options))
+  return tx, rx, tracker, options.account
 end
 
 ---Gives back what the request wants, and stays, ageless once it has nothing left.

@@ -2,6 +2,7 @@
 -- how a policy fares with them.
 local evict = require "lethe.core.evict"
 local make = require "lethe.evict.make"
+local chance = require "spec.support.chance"
 
 local M = {}
 
@@ -17,24 +18,13 @@ function M.records(ids, sizes)
   return table.concat(list)
 end
 
---- A generator of its own, so that a seed means the same everywhere: random(n) -> 1 .. n.
----@param seed integer
----@return fun(n: integer): integer
-function M.random(seed)
-  local state = seed
-  return function(n)
-    state = state * 6364136223846793005 + 1442695040888963407
-    return (state >> 33) % n + 1
-  end
-end
-
 --- n ids out of `most`, small ones more often, and a size for each id.
 ---@param seed integer
 ---@param n integer
 ---@param most integer
 ---@return integer[] ids, integer[] sizes
 function M.skewed(seed, n, most)
-  local random, ids, sizes = M.random(seed), {}, {}
+  local random, ids, sizes = chance.generator(seed), {}, {}
   for i = 1, n do
     local id = random(most)
     if random(3) > 1 then id = random(id) end

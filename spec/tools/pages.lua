@@ -122,8 +122,7 @@ for _, path in ipairs(pages) do
   check_page(path)
 end
 
--- Whether one of the names in a table's first column is that of the file: * is any text, [ch] either
--- letter.
+-- Whether a name in a table's first column is that of the file: * is any text, [ch] either letter.
 local function is_listed(page, file)
   for cell in page:gmatch("\n| (`[^|]*`) |") do
     for name in cell:gmatch("`([^`]+)`") do
