@@ -26,11 +26,11 @@ V ?=
 VERSION := 0.1.0
 
 # Debian 12's names. lethe.spec needs lua-unit and lua-luassert when it runs, not to be built.
-BUILD_PACKAGES := gcc libc6-dev make lua5.4 liblua5.4-dev libevent-dev libhiredis-dev libreadline-dev \
-  libxxhash-dev
+BUILD_PACKAGES := gcc libc6-dev make lua5.4 liblua5.4-dev libevent-dev libhiredis-dev \
+  libreadline-dev libxxhash-dev
 TEST_PACKAGES := lua-unit lua-luassert lua-busted lua-check libcmocka-dev clang libclang-rt-dev \
-  clang-format clang-tidy cppcheck shellcheck luarocks libxml2-utils pkg-config mandoc zsh liburcu-dev libck-dev \
-  python3-prometheus-client redis-server chromium
+  clang-format clang-tidy cppcheck shellcheck luarocks libxml2-utils pkg-config mandoc zsh \
+  liburcu-dev libck-dev python3-prometheus-client redis-server chromium
 TORTURE_PACKAGES := valgrind gcovr
 
 # A variant builds into a folder of its own, so that they stand beside each other.
@@ -68,7 +68,8 @@ HEADERS := $(sort $(wildcard runtime/include/lethe/*.h))
 # the bindings' (by its bare name).
 none :=
 space := $(none) $(none)
-lua_header := [<"](lua|lauxlib|($(subst $(space),|,$(basename $(notdir $(wildcard bindings/*.h)))))\.h)
+our_headers := $(basename $(notdir $(wildcard bindings/*.h)))
+lua_header := [<"](lua|lauxlib|($(subst $(space),|,$(our_headers)))\.h)
 with_lua = $(shell grep -lsE '^\# *include *$(lua_header)' $(1))
 C_TESTS := $(wildcard spec/c/test_*.c)
 C_BENCHES := $(wildcard spec/bench/*.c)
@@ -262,7 +263,7 @@ check-gc-classes: build/lethe ## every __gc only notes a death; planted offender
 	@build/lethe spec/tools/gc_classes_run.lua
 
 .PHONY: docscov
-docscov: build/lethe reference ## each exported name has a LuaLS stub or annotation, each stub a name
+docscov: build/lethe reference ## each exported name has a LuaLS stub or annotation, and back
 	@build/lethe spec/tools/docscov.lua
 
 .PHONY: reference
@@ -297,10 +298,12 @@ lint: tidy ## luacheck, shellcheck, clang-tidy, cppcheck
 	@luacheck -q --no-color lua/lethe/meta --ignore 212 241
 	@shellcheck .ci/run spec/tools/*.sh
 
-C_FILES := $(STRICT) $(HEADERS) $(wildcard spec/examples/c/*.c) $(wildcard runtime/*/*.h runtime/*/*/*.h bindings/*.h spec/*/*.h)
+C_FILES := $(STRICT) $(HEADERS) $(wildcard spec/examples/c/*.c runtime/*/*.h runtime/*/*/*.h \
+  bindings/*.h spec/*/*.h spec/*/*/*.h)
 .PHONY: check-format format
-check-format: ## fail where a C file is not laid out by .clang-format
+check-format: ## fail where a C file is not laid out by .clang-format, or a line is too long
 	@clang-format --dry-run -Werror $(C_FILES)
+	@$(LUA) spec/tools/columns.lua
 format: ## lay out the C files by .clang-format
 	@clang-format -i $(C_FILES)
 
@@ -314,7 +317,8 @@ page = $(patsubst %.1,man/man1/%.1,$(patsubst %.bash,bash-completion/completions
 
 .PHONY: install
 install: all $(B)/liblethe.a $(MANUAL) reference ## into PREFIX (/usr/local), below DESTDIR
-	@$(INSTALL) -d $(foreach d,$(BINDIR) $(LIBDIR)/pkgconfig $(INST_LIBDIR) $(INCDIR)/lethe,$(call to,$d))
+	@$(INSTALL) -d $(foreach d,$(BINDIR) $(LIBDIR)/pkgconfig $(INST_LIBDIR) $(INCDIR)/lethe, \
+	  $(call to,$d))
 	$(INSTALL) -m 755 $(B)/lethe $(call to,$(BINDIR))/lethe
 	$(INSTALL) -m 755 $(B)/lethe.so $(call to,$(INST_LIBDIR))/lethe.so
 	$(INSTALL) -m 644 $(B)/liblethe.a $(call to,$(LIBDIR))/liblethe.a
@@ -339,8 +343,10 @@ ifeq ($(DESTDIR),)
 	@rmdir --ignore-fail-on-non-empty $(foreach d,$(INST_LIBDIR) $(INST_LUADIR), \
 	  $d $(filter %/lua/,$(dir $d))) 2>/dev/null || true
 else
-	@cd '$(DESTDIR)' && for d in $(BINDIR) $(INST_LIBDIR) $(LIBDIR)/pkgconfig $(INCDIR) $(INST_LUADIR) \
-	  $(SHAREDIR)/doc $(patsubst %/,$(SHAREDIR)/%,$(dir $(foreach f,$(MANUAL),$(call page,$f)))); do rmdir -p --ignore-fail-on-non-empty .$$d 2>/dev/null || true; done
+	@cd '$(DESTDIR)' && for d in $(BINDIR) $(INST_LIBDIR) $(LIBDIR)/pkgconfig $(INCDIR) \
+	  $(INST_LUADIR) $(SHAREDIR)/doc \
+	  $(patsubst %/,$(SHAREDIR)/%,$(dir $(foreach f,$(MANUAL),$(call page,$f)))); do \
+	  rmdir -p --ignore-fail-on-non-empty .$$d 2>/dev/null || true; done
 endif
 
 .PHONY: dist

@@ -2,9 +2,9 @@
  * What the files of the cache binding share: a cache with the Lua values in it.
  *
  * Beside each cache stands a table, its own, in the Lua registry, by the cache's address: what its
- * Lua side keeps (the backend, functions, the loop) under names, and the values by slot. It is there
- * as long as the cache in C is, which outlives its object where something is still to be written. So a
- * value, or a backend, that refers to the Cache keeps it from being collected. */
+ * Lua side keeps (the backend, functions, the loop) under names, and the values by slot. It is
+ * there as long as the cache in C is, which outlives its object where something is still to be
+ * written. So a value, or a backend, that refers to the Cache keeps it from being collected. */
 #ifndef LETHE_BINDINGS_CACHE_H
 #define LETHE_BINDINGS_CACHE_H
 
@@ -12,8 +12,8 @@
 #include "lethe/cache.h"
 #include "quota.h"
 
-/* A value of Lua's. A string's bytes can be read without Lua. Values stand in pages, whose addresses tell
- * from that of a value: so its slot is known without a look at it. */
+/* A value of Lua's. A string's bytes can be read without Lua. Values stand in pages, whose
+ * addresses tell from that of a value: so its slot is known without a look at it. */
 struct lcache_value {
   struct lethe_cache_value value;
   struct lcache_value *next; /* among the spare ones */
@@ -68,7 +68,8 @@ extern const struct lethe_class lcache_class, lcache_hold_class, lcache_wait_cla
 
 /* The open cache at `arg`; raises for anything else. */
 struct lcache *lcache_check(lua_State *L, int arg);
-/* While the core may call Lua back it does so on L. Whatever that closes, k stays until it is left. */
+/* While the core may call Lua back it does so on L. Whatever that closes, k stays until it is
+ * left. */
 static inline lua_State *lcache_enter(lua_State *L, struct lcache *k) {
   lua_State *outer = k->state->turning;
   k->state->turning = L;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * Backends in Lua: each call of the core becomes a Call object and goes to a function of
- * lua/lethe/cache/backend.lua, which runs the backend's method as a task and answers. A Call that is
- * only collected, since its task was ended, answers that it failed. */
+ * lua/lethe/cache/backend.lua, which runs the backend's method as a task and answers. A Call that
+ * is only collected, since its task was ended, answers that it failed. */
 #include <string.h>
 
 #include "cache.h"
 
 static char key_upcalls; /* registry */
 
-/* ---- answers ----------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void end_call(struct lethe_state *s, void *what, bool closed) {
   (void)s;
@@ -51,7 +51,7 @@ static int l_answer(lua_State *L) {
   return 0;
 }
 
-/* ---- calls ------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 struct upcall {
   const char *name;
@@ -145,7 +145,7 @@ void lcache_backend_init(struct lcache *k, bool evicts, bool bars) {
   k->backend.barrier = bars ? begin_barrier : NULL;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 void lcache_push_upcall(lua_State *L, const char *name) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &key_upcalls);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What a cache asks of Lua and of a quota account, and what it tells Lua. It tells when a call or a turn
- * of the loop ends, and every word is a task of its own. */
+ * What a cache asks of Lua and of a quota account, and what it tells Lua. It tells when a call or a
+ * turn of the loop ends, and every word is a task of its own. */
 #include <math.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@ struct settler {
   struct lethe_list pending; /* caches with notices */
 };
 
-/* ---- notices ----------------------------------------------------------------------------------- */
+/* ---- notices --------------------------------------------------------------------------------- */
 
 static struct settler *settler_of(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &key_settler);
@@ -137,7 +137,7 @@ static void deliver(struct lethe_settler *self, lua_State *L) {
   }
 }
 
-/* ---- hooks ------------------------------------------------------------------------------------- */
+/* ---- hooks ----------------------------------------------------------------------------------- */
 
 struct weighing {
   struct lcache *k;
@@ -241,7 +241,7 @@ const struct lethe_cache_hooks lcache_charged_hooks = {.weigh = weigh,
                                                        .seen = seen,
                                                        .gone = gone};
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 void lcache_attend(lua_State *L, struct lcache *k) { k->settler = settler_of(L); }
 

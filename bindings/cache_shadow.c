@@ -14,8 +14,8 @@ struct watcher {
   struct lcache *cache; /* NULL: it is gone */
   struct lethe_shadow *shadow;
   int64_t limit; /* of the cache's policy, when it was looked at last */
-  /* While its policy runs, a script maybe, that may call anything: the cache, whose accesses are not looked
-   * at then, or this to its end. */
+  /* While its policy runs, a script maybe, that may call anything: the cache, whose accesses are
+   * not looked at then, or this to its end. */
   bool running, ended;
 };
 
@@ -24,7 +24,7 @@ static void free_watcher(struct watcher *w) {
   lethe_free(mem, w, sizeof *w);
 }
 
-/* ---- watching ------------------------------------------------------------------------------------ */
+/* ---- watching -------------------------------------------------------------------------------- */
 
 static void seen(struct lcache_watcher *self, const struct lethe_cache_key *key, int64_t size,
                  bool hit) {
@@ -57,7 +57,7 @@ static void push_key(lua_State *L, void *ud, const struct lethe_evict_info *info
   lcache_push_key(L, lethe_shadow_key_of(info->owner));
 }
 
-/* ---- the object ------------------------------------------------------------------------------------ */
+/* ---- the object ------------------------------------------------------------------------------ */
 
 static void end_shadow(struct lethe_state *s, void *what, bool closed) {
   struct watcher *w = what;

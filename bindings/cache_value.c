@@ -17,7 +17,7 @@ void lcache_push_own(lua_State *L, const struct lcache *k) {
   lua_remove(L, -2);
 }
 
-/* ---- keys -------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 bool lcache_tokey(lua_State *L, int arg, struct lethe_cache_key *key) {
   int whole = 0;
@@ -63,7 +63,7 @@ void lcache_free_key(struct lethe_cache_key *key) {
   key->bytes = NULL;
 }
 
-/* ---- values ------------------------------------------------------------------------------------ */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 struct lcache_arena {
   struct lcache_arena *next;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * What Lua waits for, and what it holds.
  *
- * A call that may wait returns false and its results if it is over at once, else a Wait object: whoever
- * waits gives it a function that is called when it is over, and then asks for the results. A Wait that
- * is closed, or only collected, is cancelled. */
+ * A call that may wait returns false and its results if it is over at once, else a Wait object:
+ * whoever waits gives it a function that is called when it is over, and then asks for the results.
+ * A Wait that is closed, or only collected, is cancelled. */
 #include <string.h>
 
 #include "cache.h"
@@ -31,7 +31,7 @@ struct wait {
   bool attended; /* the waker is open */
 };
 
-/* ---- results ----------------------------------------------------------------------------------- */
+/* ---- results --------------------------------------------------------------------------------- */
 
 static void free_wait(struct wait *t) {
   struct failed_key *f;
@@ -88,7 +88,7 @@ static int push_results(lua_State *L, struct wait *t) {
   return t->code == LETHE_OK ? t->push(L, t) : push_failure(L, t);
 }
 
-/* ---- how it ends ------------------------------------------------------------------------------- */
+/* ---- how it ends ----------------------------------------------------------------------------- */
 
 static void on_failed(struct lethe_cache_wait *w, const struct lethe_cache_key *key,
                       const char *message) {
@@ -210,7 +210,7 @@ static int l_result(lua_State *L) {
   return push_results(L, t);
 }
 
-/* ---- the calls --------------------------------------------------------------------------------- */
+/* ---- the calls ------------------------------------------------------------------------------- */
 
 static struct lcache *check_call(lua_State *L) {
   lethe_safepoint(L);
@@ -312,7 +312,7 @@ static int l_reclaim(lua_State *L) {
   return begun(L, t, code);
 }
 
-/* ---- holds ------------------------------------------------------------------------------------- */
+/* ---- holds ----------------------------------------------------------------------------------- */
 
 struct hold {
   struct lcache *k;
@@ -387,7 +387,7 @@ static const luaL_Reg hold_methods[] = {{"mark_dirty", l_mark_dirty}, {"set", l_
 const struct lethe_class lcache_hold_class = {
     .name = "lethe.cache.Hold", .end = end_hold, .leaks = true, .methods = hold_methods};
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 void lcache_open_wait(lua_State *L) {
   static const luaL_Reg functions[] = {{"get", l_get},

@@ -3,8 +3,9 @@
  *   I1  receivers wait only while there is neither an item nor a sender that waits
  *   I2  senders wait only while there are `capacity` items or more
  *   I3  a waiter is listed or answered, never both; it is posted at most once at a time
- *   I4  a listed waiter that is not idle holds its loop if and only if holders > 1; one that is answered
- *       holds it until the answer is delivered, so that the loop has no moment without either */
+ *   I4  a listed waiter that is not idle holds its loop if and only if holders > 1; one that is
+ *       answered holds it until the answer is delivered, so that the loop has no moment without
+ *       either */
 #include "channel_parts.h"
 
 static void free_items(struct lethe_item *item) {

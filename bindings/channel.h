@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * Channels: queues between threads whose waiting ends wait on their loops. Knows nothing of Lua.
  *
- * A channel carries items, which belong to it from a successful send to a successful receive. An end
- * that must wait hands in a waiter; the answer comes as a message to the waiter's loop, with what was
- * received in its hands, so that a receiver that was answered cannot lose a race for it. Whoever
- * gives a waiter up gives back what it may have been handed: no item is lost.
+ * A channel carries items, which belong to it from a successful send to a successful receive. An
+ * end that must wait hands in a waiter; the answer comes as a message to the waiter's loop, with
+ * what was received in its hands, so that a receiver that was answered cannot lose a race for it.
+ * Whoever gives a waiter up gives back what it may have been handed: no item is lost.
  *
- * A channel may be in messages, its own and others': channels that only each other's messages hold are
- * found when the last other holder goes, and emptied (channel_cycle.c).
+ * A channel may be in messages, its own and others': channels that only each other's messages hold
+ * are found when the last other holder goes, and emptied (channel_cycle.c).
  *
  * Holders are what may still use a channel: objects of Lua states, one in each state, references in
- * messages under way, workers. A waiter holds its loop (lethe_loop_hold) while there is another holder
- * than the one that waits; where there is none, nothing from elsewhere can end the wait.
+ * messages under way, workers. A waiter holds its loop (lethe_loop_hold) while there is another
+ * holder than the one that waits; where there is none, nothing from elsewhere can end the wait.
  *
  *   call                     may be called
  *   new, get, put, close     from any thread
@@ -66,8 +66,8 @@ bool lethe_channel_is_closed(struct lethe_channel *c);
 /* Closes it and frees what is in it: nobody will receive any more. */
 void lethe_channel_end(struct lethe_channel *c);
 
-/* LETHE_OK: the item is the channel's. LETHE_ECLOSED, or without a waiter LETHE_EFULL: it is still the
- * caller's. LETHE_WAITING: it is the waiter's until the answer, and after LETHE_ECLOSED. */
+/* LETHE_OK: the item is the channel's. LETHE_ECLOSED, or without a waiter LETHE_EFULL: it is still
+ * the caller's. LETHE_WAITING: it is the waiter's until the answer, and after LETHE_ECLOSED. */
 int lethe_channel_send(struct lethe_channel *c, struct lethe_item *item, struct lethe_waiter *w);
 /* LETHE_OK and the item; LETHE_ECLOSED once drained; without a waiter LETHE_EEMPTY. */
 int lethe_channel_recv(struct lethe_channel *c, struct lethe_item **item, struct lethe_waiter *w);
@@ -75,9 +75,9 @@ int lethe_channel_recv(struct lethe_channel *c, struct lethe_item **item, struct
 /* An item that could not be used after all goes back to the front, over the capacity if need be. */
 void lethe_channel_give_back(struct lethe_channel *c, struct lethe_item *item);
 
-/* Ends a wait whoever has the answer: it leaves the list, and what it received goes back to the front
- * of the channel. A message may still be under way: true, and done follows; else the memory is
- * free. */
+/* Ends a wait whoever has the answer: it leaves the list, and what it received goes back to the
+ * front of the channel. A message may still be under way: true, and done follows; else the memory
+ * is free. */
 bool lethe_channel_give_up(struct lethe_waiter *w);
 
 #endif

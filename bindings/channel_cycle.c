@@ -5,8 +5,8 @@
  * counted that are messages in the channels found; one that has others is in reach, and so is all
  * that its messages lead to. If the suspect is not, what is in it is taken out.
  *
- * The graph's lock stops what would mislead a search: holders neither come nor go, and messages that
- * hold channels neither enter a channel nor leave one. Others do. */
+ * The graph's lock stops what would mislead a search: holders neither come nor go, and messages
+ * that hold channels neither enter a channel nor leave one. Others do. */
 #include "channel_parts.h"
 
 static pthread_mutex_t graph = PTHREAD_MUTEX_INITIALIZER;

@@ -33,8 +33,8 @@ struct lethe_item *channel_take_all(struct lethe_channel *c);
  * channels moves. Taken before a channel's. */
 void channel_graph_lock(void);
 void channel_graph_unlock(void);
-/* Under it: if nothing but messages in channels that are themselves out of reach holds c, all that is
- * in c; else NULL. */
+/* Under it: if nothing but messages in channels that are themselves out of reach holds c, all that
+ * is in c; else NULL. */
 struct lethe_item *channel_take_cycle(struct lethe_channel *c);
 
 #endif

@@ -63,7 +63,8 @@ static int close_stream(lua_State *L) {
   return luaL_fileresult(L, fclose(f) == 0, NULL);
 }
 
-/* take_stdout() -> a file that is what standard output was; standard output is standard error now */
+/* take_stdout() -> a file that is what standard output was; standard output is standard error
+ * now */
 static int l_take_stdout(lua_State *L) {
   luaL_Stream *s = lua_newuserdatauv(L, sizeof *s, 0);
   *s = (luaL_Stream){0};

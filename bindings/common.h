@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * What every binding stands on: the record of a Lua state, classes of userdata whose finalizers only
- * note a death, safe points, error reports, and the checks of arguments.
+ * What every binding stands on: the record of a Lua state, classes of userdata whose finalizers
+ * only note a death, safe points, error reports, and the checks of arguments.
  *
  * An object is a full userdata that begins with struct lethe_box. Its class says how to end what it
- * holds. `close` ends it at once; `__gc` only links its slot into the dead-set of the state, and the
- * next safe point ends it, in slot order. Bindings never write a __gc of their own.
+ * holds. `close` ends it at once; `__gc` only links its slot into the dead-set of the state, and
+ * the next safe point ends it, in slot order. Bindings never write a __gc of their own.
  *
  *   static int l_new(lua_State *L) {
  *     struct lethe_box *b = lethe_box_new(L, &tracker_class, 0);   may raise; nothing is held yet
@@ -55,8 +55,8 @@ struct lethe_state *lethe_state(lua_State *L);
 struct lethe_loop *lethe_default_loop(lua_State *L);
 
 /* How a further Lua state is made ready for lethe's modules: package.path, cpath and what `prepare`
- * (the executable's embedded modules) adds. lethe_newstate_prepare raises nowhere: LUA_OK, or an error
- * status with the message on top of `to`. */
+ * (the executable's embedded modules) adds. lethe_newstate_prepare raises nowhere: LUA_OK, or an
+ * error status with the message on top of `to`. */
 void lethe_set_prepare(lua_State *L, lua_CFunction prepare);
 int lethe_newstate_prepare(lua_State *from, lua_State *to);
 
@@ -69,8 +69,8 @@ struct lethe_box {
 
 struct lethe_class {
   const char *name; /* "lethe.quota.Tracker" */
-  /* Ends what a box held: on close (closed), or at the safe point after its death. It runs no Lua. NULL for
-   * a class made in Lua (base.class), whose finisher is a Lua function. */
+  /* Ends what a box held: on close (closed), or at the safe point after its death. It runs no Lua.
+   * NULL for a class made in Lua (base.class), whose finisher is a Lua function. */
   void (*end)(struct lethe_state *s, void *what, bool closed);
   /* Optional: what `held` says after the class name, for people ("" for none). */
   void (*label)(void *what, char *buf, size_t n);
@@ -78,10 +78,10 @@ struct lethe_class {
   bool hidden;  /* no program sees one: the default registry does not count them */
   bool watched; /* has stats() that are worth a look: lethe.inspect shows it */
   const luaL_Reg *methods, *metamethods;
-  /* Optional, all three, for objects that may go to other states in messages. `share` makes a counted
-   * reference to `what`, NULL without memory, and `drop` gives one back, from any thread. `receive`
-   * pushes an object of another state's on that reference, which stays the message's; it may raise.
-   * The class's module ("lethe.quota") is loaded before. */
+  /* Optional, all three, for objects that may go to other states in messages. `share` makes a
+   * counted reference to `what`, NULL without memory, and `drop` gives one back, from any thread.
+   * `receive` pushes an object of another state's on that reference, which stays the message's; it
+   * may raise. The class's module ("lethe.quota") is loaded before. */
   void *(*share)(void *what);
   void (*drop)(void *shared);
   void (*receive)(lua_State *L, void *shared);
@@ -118,9 +118,9 @@ static inline struct lethe_state *lethe_safepoint(lua_State *L) {
   return s;
 }
 
-/* An engine that queues things for Lua (events) registers a settler; lethe_settle lets each deliver,
- * in a protected call: what deliver raises goes to lethe_report. Bindings call it last, before they
- * push results, where nothing is held. */
+/* An engine that queues things for Lua (events) registers a settler; lethe_settle lets each
+ * deliver, in a protected call: what deliver raises goes to lethe_report. Bindings call it last,
+ * before they push results, where nothing is held. */
 struct lethe_settler {
   struct lethe_settler *next;
   bool (*pending)(struct lethe_settler *self);
@@ -149,12 +149,13 @@ bool lethe_call_reported(lua_State *L, int nargs, int nresults);
 /* A message handler that adds a traceback to strings. */
 int lethe_traceback(lua_State *L);
 
-/* Whether a key of the table at `arg` is not in the NULL-ended list; pushes what is said of it, with a
- * suggestion. */
+/* Whether a key of the table at `arg` is not in the NULL-ended list; pushes what is said of it,
+ * with a suggestion. */
 bool lethe_badoption(lua_State *L, int arg, const char *const *names);
 /* Raises for such a key. */
 void lethe_checkoptions(lua_State *L, int arg, const char *const *names);
-/* A size in bytes at stack index `i`: an integer or "1.5M". Raises naming `what` for anything else. */
+/* A size in bytes at stack index `i`: an integer or "1.5M". Raises naming `what` for anything
+ * else. */
 int64_t lethe_tosize(lua_State *L, int i, const char *what);
 /* The argument `arg` as a size. */
 int64_t lethe_checksize(lua_State *L, int arg);

@@ -2,14 +2,14 @@
  * What bindings share that stand on the epoch manager: the port of a state on a manager, and the
  * sections of its coroutines.
  *
- * A port is a Lua state's place on one manager. It is counted by the objects of that manager in the state
- * and goes with the last of them. Its record is that of the thread, taken by Manager:register or by the
- * first call on a shared structure.
+ * A port is a Lua state's place on one manager. It is counted by the objects of that manager in the
+ * state and goes with the last of them. Its record is that of the thread, taken by Manager:register
+ * or by the first call on a shared structure.
  *
  * A section is what one coroutine has pinned. Most of the time there is one, `current`, on the
- * thread's record, which whoever pins takes. When a coroutine pins while another one is still pinned
- * (or a task is about to wait) the pinned section moves aside with the record it is pinned on, and the
- * thread goes on with a new record and a new section.
+ * thread's record, which whoever pins takes. When a coroutine pins while another one is still
+ * pinned (or a task is about to wait) the pinned section moves aside with the record it is pinned
+ * on, and the thread goes on with a new record and a new section.
  *
  * All of it belongs to the state's thread. */
 #ifndef LETHE_BINDINGS_EPOCH_H
@@ -41,37 +41,38 @@ struct epoch_port {
   bool handled; /* a Handle stands for the record */
 };
 
-/* The state's port on m, made if it has none, counted once more; it keeps m. NULL without memory. */
+/* The state's port on m, made if it has none, counted once more; it keeps m. NULL without
+ * memory. */
 struct epoch_port *epoch_port(lua_State *L, struct lethe_epoch *m);
 void epoch_port_put(struct epoch_port *p);
 /* The port of the Manager at `arg`; raises for anything else, and for a closed one. */
 struct epoch_port *epoch_check_manager(lua_State *L, int arg);
 
-/* Registers the thread if it is not. LETHE_EFULL, LETHE_EREGISTERED (another state of this thread has the
- * record), LETHE_ECLOSED, LETHE_ENOMEM. */
+/* Registers the thread if it is not. LETHE_EFULL, LETHE_EREGISTERED (another state of this thread
+ * has the record), LETHE_ECLOSED, LETHE_ENOMEM. */
 int epoch_attend(struct epoch_port *p);
 /* Unpins all, and gives the record back. */
 void epoch_port_leave(struct epoch_port *p);
 
 struct epoch_section *epoch_here_slow(lua_State *L, struct epoch_port *p);
-/* The section of the calling coroutine, of a port that attends; while its depth is 0 its record may be
- * pinned for the length of a call. Whoever changes a structure through it adds to `changes`. Cannot
- * fail. */
+/* The section of the calling coroutine, of a port that attends; while its depth is 0 its record may
+ * be pinned for the length of a call. Whoever changes a structure through it adds to `changes`.
+ * Cannot fail. */
 static inline struct epoch_section *epoch_here(lua_State *L, struct epoch_port *p) {
   struct epoch_section *s = p->current;
   if (!p->aside && (s->depth == 0 || (s->L == L && s->held))) return s;
   return epoch_here_slow(L, p);
 }
 
-/* Part of every safe point: what is pinned by coroutines that are gone or have ended is unpinned, and
- * others than the caller are not held any more. */
+/* Part of every safe point: what is pinned by coroutines that are gone or have ended is unpinned,
+ * and others than the caller are not held any more. */
 void epoch_sweep(lua_State *L, struct epoch_port *p);
 void epoch_sweep_all(struct lethe_state *s);
 
 /* Runs the destructors of Lua values of this state that have come home. */
 void epoch_drain(lua_State *L);
-/* Runs those of all values that this state has retired, wherever they are: the state is about to end,
- * and everything in it can still be used. Without it they run as lua_close comes to an end. */
+/* Runs those of all values that this state has retired, wherever they are: the state is about to
+ * end, and everything in it can still be used. Without it they run as lua_close comes to an end. */
 void epoch_end_state(lua_State *L);
 
 #endif

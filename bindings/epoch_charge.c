@@ -2,9 +2,9 @@
  * Limbo bytes under a quota account. They come and go on any thread, and what is in limbo cannot be
  * refused: what the account has no room for is carried here, uncounted, and is the first to go.
  *
- * The participant is exact (no cache) and is never asked to reclaim; a lock makes its one handle every
- * thread's. It belongs to the state that gave the account: once that ends, the bytes are not counted
- * any more. */
+ * The participant is exact (no cache) and is never asked to reclaim; a lock makes its one handle
+ * every thread's. It belongs to the state that gave the account: once that ends, the bytes are not
+ * counted any more. */
 #include <pthread.h>
 
 #include "epoch_keys.h"

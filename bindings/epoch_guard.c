@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Guards for lethe.core.epoch: pins of coroutines. A Guard is one level of a section's pins, made at
- * the first pin that deep and used again for every later one.
+ * Guards for lethe.core.epoch: pins of coroutines. A Guard is one level of a section's pins, made
+ * at the first pin that deep and used again for every later one.
  *
- * pin and unpin are hot: their closures compare metatables instead of looking names up, and the Guards
- * of the first levels are the Handle's user values. */
+ * pin and unpin are hot: their closures compare metatables instead of looking names up, and the
+ * Guards of the first levels are the Handle's user values. */
 #include "epoch_keys.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
@@ -43,7 +43,7 @@ static struct guard *hot_guard(lua_State *L) {
   return g ? g : lethe_check(L, 1, &epoch_guard_class)->what;
 }
 
-/* ---- pinning ----------------------------------------------------------------------------------- */
+/* ---- pinning --------------------------------------------------------------------------------- */
 
 /* Pushes the Guard of a level, if there is one: each keeps the next as its user value. */
 static struct guard *push_known(lua_State *L, struct epoch_section *s, uint32_t level) {
@@ -94,8 +94,8 @@ static struct epoch_section *section_of(lua_State *L) {
   return epoch_here(L, p);
 }
 
-/* The section, and on the stack the Guard of its next level, found by the slower ways. Making one may
- * run finalizers, and so anything. */
+/* The section, and on the stack the Guard of its next level, found by the slower ways. Making one
+ * may run finalizers, and so anything. */
 static struct epoch_section *find_guard(lua_State *L, struct epoch_section *s) {
   if (!push_known(L, s, s->depth + 1)) {
     struct guard *g = new_guard(L);
@@ -168,8 +168,8 @@ static int l_unpin(lua_State *L) {
 }
 
 /* guard:close(), and __close with the error that is on its way, or nil: of one that is not pinned
- * nothing. Inner pins that an error left behind go along; without an error that is misuse, told once
- * nothing is pinned any more. */
+ * nothing. Inner pins that an error left behind go along; without an error that is misuse, told
+ * once nothing is pinned any more. */
 static int l_close(lua_State *L) {
   struct guard *g = hot_guard(L);
   struct epoch_section *s = g->section;
@@ -194,10 +194,10 @@ static int l_repin(lua_State *L) {
   return 1;
 }
 
-/* ---- with_pin ---------------------------------------------------------------------------------- */
+/* ---- with_pin -------------------------------------------------------------------------------- */
 
-/* The stack: handle, fn, its arguments (`base` in all), the guard, to be closed, and what fn returned.
- * As a continuation: ctx is base and how many reruns there were. */
+/* The stack: handle, fn, its arguments (`base` in all), the guard, to be closed, and what fn
+ * returned. As a continuation: ctx is base and how many reruns there were. */
 enum { RERUN_BITS = 4 };
 static int run(lua_State *L, int base, int reruns);
 
@@ -237,7 +237,7 @@ static int l_with_pin(lua_State *L) {
   return run(L, lua_gettop(L), 0);
 }
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int l_retire(lua_State *L) {
   lethe_safepoint(L);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * Handles for lethe.core.epoch: retiring and reclaiming. A Handle stands for the port's record; what it
- * pins is in epoch_guard.c. */
+ * Handles for lethe.core.epoch: retiring and reclaiming. A Handle stands for the port's record;
+ * what it pins is in epoch_guard.c. */
 #include "epoch_keys.h"
 #include "lethe/epoch_section.h"
 
-/* ---- objects ----------------------------------------------------------------------------------- */
+/* ---- objects --------------------------------------------------------------------------------- */
 
 static void end_handle(struct lethe_state *s, void *what, bool closed) {
   struct epoch_port *p = what;
@@ -30,10 +30,10 @@ bool epoch_is_callable(lua_State *L, int i) {
   return callable;
 }
 
-/* ---- retiring ---------------------------------------------------------------------------------- */
+/* ---- retiring -------------------------------------------------------------------------------- */
 
-/* (self, value, destructor | nil [, bytes]): the bytes. What comes after the checks may run no finalizer
- * until the value is retired. */
+/* (self, value, destructor | nil [, bytes]): the bytes. What comes after the checks may run no
+ * finalizer until the value is retired. */
 size_t epoch_check_retired(lua_State *L) {
   int64_t bytes = 0;
   luaL_checkany(L, 2);
@@ -58,7 +58,7 @@ static int l_retire(lua_State *L) {
   return epoch_retire_at(L, s, bytes);
 }
 
-/* ---- reclaiming -------------------------------------------------------------------------------- */
+/* ---- reclaiming ------------------------------------------------------------------------------ */
 
 struct sum {
   uint64_t safe, n;
@@ -109,7 +109,7 @@ static int l_advance_every(lua_State *L) {
   return 1;
 }
 
-/* ---- looking ----------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 static int l_pinned(lua_State *L) {
   struct epoch_port *p = check_handle(L);
@@ -135,10 +135,10 @@ static int l_limbo(lua_State *L) {
   return 1;
 }
 
-/* ---- making ------------------------------------------------------------------------------------ */
+/* ---- making ---------------------------------------------------------------------------------- */
 
-/* register(manager) -> Handle | nil, m, code. A record that calls on shared structures took is taken
- * over. */
+/* register(manager) -> Handle | nil, m, code. A record that calls on shared structures took is
+ * taken over. */
 static int l_register(lua_State *L) {
   lethe_safepoint(L);
   epoch_check_manager(L, 1);

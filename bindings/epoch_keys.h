@@ -7,8 +7,8 @@
 
 extern const struct lethe_class epoch_manager_class, epoch_handle_class, epoch_guard_class;
 
-/* Registry tables: owners[section] = the coroutine that pinned last, weak; held[section] = the same where
- * it is held; guards[section] = its first Guard; managers[m] = the Manager, weak. */
+/* Registry tables: owners[section] = the coroutine that pinned last, weak; held[section] = the same
+ * where it is held; guards[section] = its first Guard; managers[m] = the Manager, weak. */
 extern char epoch_key_owners, epoch_key_held, epoch_key_guards, epoch_key_managers;
 
 /* Each adds what it has to the module's table on top. */
@@ -39,8 +39,8 @@ int epoch_retire_at(lua_State *L, struct epoch_section *s, size_t bytes);
  * before anything is retired. */
 void epoch_retire_value(lua_State *L, struct epoch_section *s, size_t bytes);
 
-/* Limbo bytes under an account. A charge is also the manager's allocator: it goes when the manager has
- * freed the last of its memory. */
+/* Limbo bytes under an account. A charge is also the manager's allocator: it goes when the manager
+ * has freed the last of its memory. */
 struct epoch_charge;
 struct epoch_charge *epoch_charge_new(lua_State *L, int account, int *rc);
 void epoch_charge_bytes(void *charge, int64_t by);

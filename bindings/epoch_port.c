@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Ports and sections: which record a coroutine's pins are on, and what becomes of pins whose coroutine
- * waits, ends or is collected. */
+ * Ports and sections: which record a coroutine's pins are on, and what becomes of pins whose
+ * coroutine waits, ends or is collected. */
 #include "epoch_keys.h"
 #include "lethe/epoch_section.h"
 #include "object.h"
@@ -10,7 +10,7 @@ static char key_ports; /* registry: the first port of the state, in a userdata *
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 
-/* ---- sections ---------------------------------------------------------------------------------- */
+/* ---- sections -------------------------------------------------------------------------------- */
 
 static struct epoch_section *section_new(struct epoch_port *p) {
   struct epoch_section *s = lethe_zalloc(mem, sizeof *s);
@@ -86,11 +86,11 @@ static bool set_aside(struct epoch_port *p) {
   return true;
 }
 
-/* ---- coroutines -------------------------------------------------------------------------------- */
+/* ---- coroutines ------------------------------------------------------------------------------ */
 
-/* A coroutine is known by its address, and an address may be another's tomorrow. So whoever pinned last
- * is held until the next safe point: until then nobody takes its place, and a pin need only compare.
- * After it the coroutine is known weakly, and may be collected. */
+/* A coroutine is known by its address, and an address may be another's tomorrow. So whoever pinned
+ * last is held until the next safe point: until then nobody takes its place, and a pin need only
+ * compare. After it the coroutine is known weakly, and may be collected. */
 void epoch_hold(lua_State *L, struct epoch_section *s) {
   static char *const keys[] = {&epoch_key_owners, &epoch_key_held};
   for (int i = 0; i < 2; i++) {
@@ -159,7 +159,7 @@ static void before_wait(lua_State *L, struct epoch_port *p) {
   if (s && s->depth > 0 && s->L == L) set_aside(p);
 }
 
-/* ---- records ----------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 int epoch_attend(struct epoch_port *p) {
   if (p->rec) return LETHE_OK;
@@ -176,7 +176,8 @@ int epoch_attend(struct epoch_port *p) {
   return LETHE_OK;
 }
 
-/* A state that is closed by another thread than its own has lost its records: they are that one's. */
+/* A state that is closed by another thread than its own has lost its records: they are that
+ * one's. */
 void epoch_port_leave(struct epoch_port *p) {
   struct epoch_section *s;
   struct lethe_epoch_rec *rec = p->rec;
@@ -208,7 +209,7 @@ void epoch_each_record(struct epoch_port *p, void (*fn)(struct lethe_epoch_rec *
   }
 }
 
-/* ---- ports ------------------------------------------------------------------------------------- */
+/* ---- ports ----------------------------------------------------------------------------------- */
 
 static struct epoch_port **ports_of(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &key_ports);

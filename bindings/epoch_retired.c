@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Retired Lua values. What the manager gets is a node; whoever frees it, on whichever thread, sends it
- * home: into the inbox of the state that retired the value, which runs the destructor at its next
- * safe point. The inbox outlives its state until the last node is freed; a node that finds the state
- * gone is only memory.
+ * Retired Lua values. What the manager gets is a node; whoever frees it, on whichever thread, sends
+ * it home: into the inbox of the state that retired the value, which runs the destructor at its
+ * next safe point. The inbox outlives its state until the last node is freed; a node that finds the
+ * state gone is only memory.
  *
  * Nodes: on the stack `head` from any thread; everything else is the state's own. A destructor is
  * taken off before it is called, so it runs once, whatever it does. */
@@ -58,7 +58,7 @@ static void inbox_put(struct inbox *in) {
   lethe_free(mem, in, sizeof *in);
 }
 
-/* ---- the way home: any thread ------------------------------------------------------------------ */
+/* ---- the way home: any thread ---------------------------------------------------------------- */
 
 /* The turn that this message is delivered in ends with a safe point. */
 static void on_message(struct lethe_message *m, bool closed) {
@@ -102,7 +102,7 @@ static void come_home(void *object, void *ud) {
   }
 }
 
-/* ---- at home ----------------------------------------------------------------------------------- */
+/* ---- at home --------------------------------------------------------------------------------- */
 
 static struct inbox *inbox_of(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &key_inbox);
@@ -139,8 +139,8 @@ static void take_value(lua_State *L, int values, lua_Integer i) {
   lua_rawseti(L, values, i);
 }
 
-/* Runs the destructor of a value, unless it has run. Its errors are reported; it must not wait, as no
- * callback of a reclamation may. */
+/* Runs the destructor of a value, unless it has run. Its errors are reported; it must not wait, as
+ * no callback of a reclamation may. */
 static void destroy(lua_State *L, struct lethe_state *s, struct node *n) {
   if (lethe_list_empty(&n->alive)) return;
   lethe_list_remove(&n->alive);
@@ -158,8 +158,8 @@ static void destroy(lua_State *L, struct lethe_state *s, struct node *n) {
   lua_pop(L, 1);
 }
 
-/* What is there as it begins: what destructors free in turn is for their own reclaims, and for the next
- * safe point. */
+/* What is there as it begins: what destructors free in turn is for their own reclaims, and for the
+ * next safe point. */
 static void drain(lua_State *L, struct inbox *in) {
   if (!lua_checkstack(L, LUA_MINSTACK)) return;
   struct node *n = take_all(in, NULL), *next;
@@ -186,7 +186,7 @@ static void deliver(struct lethe_settler *self, lua_State *L) {
   drain(L, lethe_container_of(self, struct inbox, settler));
 }
 
-/* ---- retiring ---------------------------------------------------------------------------------- */
+/* ---- retiring -------------------------------------------------------------------------------- */
 
 static struct node *spare_node(lua_State *L, struct inbox *in) {
   if (!in->spare) {
@@ -229,7 +229,7 @@ void epoch_retire_value(lua_State *L, struct epoch_section *s, size_t bytes) {
   lua_pop(L, 1);
 }
 
-/* ---- the end of the state ---------------------------------------------------------------------- */
+/* ---- the end of the state -------------------------------------------------------------------- */
 
 /* Runs what is alive, oldest first, and then what was retired by that; not for ever. */
 static void destroy_all(lua_State *L, struct inbox *in) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Calls of a script's functions: one meter for each, and what becomes of one that fails. Nothing here can
- * raise but inside lethe_meter_pcall: the script's stack has room, and only numbers are pushed. */
+ * Calls of a script's functions: one meter for each, and what becomes of one that fails. Nothing
+ * here can raise but inside lethe_meter_pcall: the script's stack has room, and only numbers are
+ * pushed. */
 #include <math.h>
 #include <stdio.h>
 
@@ -74,7 +75,7 @@ static int wrong(struct evict_script *s, const char *format, const char *what) {
   return fail(s, message);
 }
 
-/* ---- scores ------------------------------------------------------------------------------------------ */
+/* ---- scores ---------------------------------------------------------------------------------- */
 
 static void push_count(lua_State *L, double n) {
   if (n == floor(n) && fabs(n) < 9e15)
@@ -124,7 +125,7 @@ int evict_admits_hooks(void *ud, double size, bool ghost, bool *yes) {
   return LETHE_OK;
 }
 
-/* ---- hooks ------------------------------------------------------------------------------------------- */
+/* ---- hooks ----------------------------------------------------------------------------------- */
 
 static int call_handle(struct evict_script *s, enum evict_function f, uint64_t h) {
   evict_push(s, f);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What hooks get first: the object c, and what it says of entries. Handles are integers; there is no object
- * for an entry. c keeps what the script assigns to its fields. */
+ * What hooks get first: the object c, and what it says of entries. Handles are integers; there is
+ * no object for an entry. c keeps what the script assigns to its fields. */
 #include <math.h>
 
 #include "evict_face.h"
@@ -23,7 +23,7 @@ static void push_count(lua_State *L, double n) {
     lua_pushnumber(L, n);
 }
 
-/* ---- c: entries -------------------------------------------------------------------------------------- */
+/* ---- c: entries ------------------------------------------------------------------------------ */
 
 static struct evict_script *info(lua_State *L, struct lethe_evict_info *out) {
   struct evict_script *s = self(L);
@@ -142,10 +142,10 @@ static int l_now(lua_State *L) {
   return 1;
 }
 
-/* ---- c: queues and ghost lists ------------------------------------------------------------------------ */
+/* ---- c: queues and ghost lists --------------------------------------------------------------- */
 
-/* A new object for a queue or ghost list; upvalue 2 has those that are there, by name, and at 1 their
- * metatable. */
+/* A new object for a queue or ghost list; upvalue 2 has those that are there, by name, and at 1
+ * their metatable. */
 static const void *push_part(lua_State *L, unsigned index) {
   struct part *p = lua_newuserdatauv(L, sizeof *p, 1);
   p->index = index;
@@ -217,7 +217,7 @@ static int l_ghost(lua_State *L) {
   return 1;
 }
 
-/* ---- making the object -------------------------------------------------------------------------------- */
+/* ---- making the object ----------------------------------------------------------------------- */
 
 static const luaL_Reg face_methods[] = {
     {"alive", l_alive},       {"cost", l_cost}, {"freq", l_freq}, {"found", l_found},
@@ -259,8 +259,8 @@ static void set_maker(lua_State *L, int methods, int c, const char *field, lua_C
   lua_setfield(L, methods, field);
 }
 
-/* All of the table at `from` into that on top: methods stand beside what the script assigns as well,
- * so that one look finds them. */
+/* All of the table at `from` into that on top: methods stand beside what the script assigns as
+ * well, so that one look finds them. */
 static void copy_fields(lua_State *L, int from) {
   lua_pushnil(L);
   while (lua_next(L, from)) {

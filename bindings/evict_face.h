@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * What the objects of hooks have in common: c (evict_face.c), its queues and ghost lists (evict_parts.c).
+ * What the objects of hooks have in common: c (evict_face.c), its queues and ghost lists
+ * (evict_parts.c).
  *
- * Each policy has methods of its own, closures over its c (upvalue 1), so that a call finds its policy by
- * comparing one pointer. Once the policy is over, whoever kept an object is told so. */
+ * Each policy has methods of its own, closures over its c (upvalue 1), so that a call finds its
+ * policy by comparing one pointer. Once the policy is over, whoever kept an object is told so. */
 #ifndef LETHE_BINDINGS_EVICT_FACE_H
 #define LETHE_BINDINGS_EVICT_FACE_H
 
@@ -27,7 +28,7 @@ struct part {
   unsigned index;
 };
 
-/* ---- arguments --------------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------- */
 
 static inline struct evict_script *face_policy(lua_State *L) {
   const struct evict_face *f = lua_touserdata(L, lua_upvalueindex(1));

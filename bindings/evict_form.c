@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Reading what a program calls a policy: a function, or a table of one of the three forms; and making of
- * it a policy whose callbacks are those of evict_call.c. Runs in the state that the value is in, inside a
- * protected call; texts stay on the stack until the policy is made. */
+ * Reading what a program calls a policy: a function, or a table of one of the three forms; and
+ * making of it a policy whose callbacks are those of evict_call.c. Runs in the state that the value
+ * is in, inside a protected call; texts stay on the stack until the policy is made. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@ static int refuse(lua_State *L, struct evict_form *f, const char *format, const 
   return luaL_error(L, format, what);
 }
 
-/* ---- fields ------------------------------------------------------------------------------------------ */
+/* ---- fields ---------------------------------------------------------------------------------- */
 
 static const char *const fields[] = {
     "name",      "budget", "score",    "index",  "admit",     "queues", "ghost", "rules", "init",
@@ -83,7 +83,7 @@ static const char *read_text(lua_State *L, struct evict_form *f, const char *fie
   return NULL;
 }
 
-/* ---- scores ------------------------------------------------------------------------------------------ */
+/* ---- scores ---------------------------------------------------------------------------------- */
 
 /* "heap" or "sample:16" */
 static void read_index(lua_State *L, struct evict_form *f) {
@@ -102,7 +102,7 @@ static void read_index(lua_State *L, struct evict_form *f) {
   lua_pop(L, 1);
 }
 
-/* ---- queues ------------------------------------------------------------------------------------------ */
+/* ---- queues ---------------------------------------------------------------------------------- */
 
 static int by_name(const void *a, const void *b) {
   return strcmp(((const struct lethe_evict_queue *)a)->name,
@@ -115,7 +115,8 @@ static void bad_share(lua_State *L) {
   luaL_error(L, "queues must be a table of names and shares (got %s = %s)", name, share);
 }
 
-/* The table at t: { small = 0.1, main = 0.9 }. Names stay on the stack. Sorted: no order of a table counts. */
+/* The table at t: { small = 0.1, main = 0.9 }. Names stay on the stack. Sorted: no order of a table
+ * counts. */
 static void read_queues(lua_State *L, struct evict_form *f, int t) {
   struct lethe_evict_queues *q = &f->queues;
   lua_pushnil(L);
@@ -164,8 +165,8 @@ static void read_ghosts(lua_State *L, struct evict_form *f) {
   lua_pop(L, 1);
 }
 
-/* rules.on_hit or on_evict, of the table on top: a table by queue, or one rule for all. Rules stay on the
- * stack. */
+/* rules.on_hit or on_evict, of the table on top: a table by queue, or one rule for all. Rules stay
+ * on the stack. */
 static void read_rules_of(lua_State *L, struct evict_form *f, const char *field, bool hit) {
   int rules = lua_gettop(L), type = lua_getfield(L, rules, field), table = rules + 1;
   if (type == LUA_TSTRING) {
@@ -202,7 +203,7 @@ static void read_rules(lua_State *L, struct evict_form *f) {
     luaL_error(L, "insert must be a rule (got %s)", lua_typename(L, type));
 }
 
-/* ---- forms ------------------------------------------------------------------------------------------- */
+/* ---- forms ----------------------------------------------------------------------------------- */
 
 static bool given(lua_State *L, const char *field) {
   bool is = lua_getfield(L, VALUE, field) != LUA_TNIL;
@@ -255,7 +256,7 @@ static void read_table(lua_State *L, struct evict_form *f, int results) {
   read_rules(L, f);
 }
 
-/* ---- the policy --------------------------------------------------------------------------------------- */
+/* ---- the policy ------------------------------------------------------------------------------ */
 
 static struct lethe_evict_script common(const struct evict_form *f) {
   struct evict_script *s = f->s;

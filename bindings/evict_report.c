@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Telling lethe.on_error what scripted policies got wrong. It is told when the call of the engine, or the
- * turn of the loop, in which it happened is over; a policy that is gone by then has left a copy. */
+ * Telling lethe.on_error what scripted policies got wrong. It is told when the call of the engine,
+ * or the turn of the loop, in which it happened is over; a policy that is gone by then has left a
+ * copy. */
 #include <stdio.h>
 #include <string.h>
 
@@ -24,7 +25,7 @@ static struct reports *reports_of(lua_State *L) {
   return b ? b->what : NULL;
 }
 
-/* ---- what there is to say ---------------------------------------------------------------------------- */
+/* ---- what there is to say -------------------------------------------------------------------- */
 
 /* Of a policy that is gone its strikes are in `left`. */
 static unsigned strikes_of(const struct evict_script *s) {
@@ -104,7 +105,7 @@ static void push_details(lua_State *L, const struct evict_script *s,
   lua_setfield(L, -2, "budget");
 }
 
-/* ---- telling it ---------------------------------------------------------------------------------------- */
+/* ---- telling it ------------------------------------------------------------------------------ */
 
 static bool any(struct lethe_settler *self) {
   const struct reports *r = lethe_container_of(self, struct reports, settler);
@@ -135,7 +136,7 @@ void evict_failed(void *ud) {
   if (lethe_list_empty(&s->node)) lethe_list_push(&s->reports->scripts, &s->node);
 }
 
-/* ---- ends ------------------------------------------------------------------------------------------------ */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 /* Without memory nobody hears of it. */
 void evict_end(void *ud) {

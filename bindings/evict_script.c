@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Making eviction policies of what a program gives, and their end. What comes from a configuration (a name,
- * an expression, a rule, a text) is refused with a message; a wrong type is misuse and raises. */
+ * Making eviction policies of what a program gives, and their end. What comes from a configuration
+ * (a name, an expression, a rule, a text) is refused with a message; a wrong type is misuse and
+ * raises. */
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +12,7 @@ static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 
 enum { SLOTS = 64 }; /* of a script's stack, above its functions */
 
-/* ---- scripts ----------------------------------------------------------------------------------------- */
+/* ---- scripts --------------------------------------------------------------------------------- */
 
 static struct evict_script *new_script(lua_State *L, struct reports *reports) {
   struct evict_script *s = lethe_zalloc(mem, sizeof *s);
@@ -77,7 +78,7 @@ static int settle(struct evict_script *s, struct lethe_evict **out, bool ok) {
   return LETHE_EPOLICY;
 }
 
-/* ---- functions and tables of the program --------------------------------------------------------------- */
+/* ---- functions and tables of the program ----------------------------------------------------- */
 
 /* (form, value): a thread for the script, with its functions on it */
 static int read_host(lua_State *L) {
@@ -108,7 +109,7 @@ static int host_policy(lua_State *L, int i, struct evict_form *f, struct lethe_e
   return LETHE_EPOLICY;
 }
 
-/* ---- texts --------------------------------------------------------------------------------------------- */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
 static bool read_text(lua_State *L, struct evict_form *f, const struct policy_text *t, char *why,
                       size_t n) {
@@ -151,7 +152,7 @@ static int file_policy(lua_State *L, struct evict_form *f, const char *path,
   return rc;
 }
 
-/* ---- of a value ------------------------------------------------------------------------------------------ */
+/* ---- of a value ------------------------------------------------------------------------------ */
 
 static int unknown_name(const char *name, char *why, size_t n) {
   const char *near = lethe_nearest(name, lethe_evict_names);
@@ -180,7 +181,7 @@ static int policy_at(lua_State *L, int i, struct evict_form *f, struct lethe_evi
   return host_policy(L, i, f, out, why, n);
 }
 
-/* ---- what one tells its successor ------------------------------------------------------------------------ */
+/* ---- what one tells its successor ------------------------------------------------------------ */
 
 static int pack(lua_State *L) {
   lua_pushlightuserdata(L, lethe_pack(L, 1, "what export returned", false));
@@ -237,7 +238,7 @@ int evict_import(struct evict_script *s, const struct lethe_packed *p, char *why
   return LETHE_EPOLICY;
 }
 
-/* ---- policies that wait to be taken ----------------------------------------------------------------------- */
+/* ---- policies that wait to be taken ---------------------------------------------------------- */
 
 static void end_made(struct lethe_state *state, void *what, bool closed) {
   (void)state, (void)closed;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * Eviction policies for the bindings that need one: from what a program gives (a name, a function, a
- * table, a text) to a struct lethe_evict.
+ * Eviction policies for the bindings that need one: from what a program gives (a name, a function,
+ * a table, a text) to a struct lethe_evict.
  *
- *   Lua   made = core.make(policy, limit, seed)         nil, message, "bad_policy"; raises for misuse
- *   C     struct lethe_evict *e = evict_take(L, i);     the policy in it, now the caller's
- *         evict_set_keys(e, push_key, ud);              how a hook's c:key(h) gets a key
+ *   Lua   made = core.make(policy, limit, seed)       nil, message, "bad_policy"; raises for misuse
+ *   C     struct lethe_evict *e = evict_take(L, i);   the policy in it, now the caller's
+ *         evict_set_keys(e, push_key, ud);            how a hook's c:key(h) gets a key
  *
- * Functions of a program run in its state, on a thread of their own; those of a text in a sandbox. Each
- * call is under a meter of its own. What fails goes to lethe.on_error, once the call of the engine is
- * over, unless the policy was made quiet. */
+ * Functions of a program run in its state, on a thread of their own; those of a text in a sandbox.
+ * Each call is under a meter of its own. What fails goes to lethe.on_error, once the call of the
+ * engine is over, unless the policy was made quiet. */
 #ifndef LETHE_BINDINGS_EVICT_SCRIPT_H
 #define LETHE_BINDINGS_EVICT_SCRIPT_H
 
@@ -48,7 +48,8 @@ struct evict_record {
 /* Pushes the key of an entry on L, a state of its own maybe; may raise there. */
 typedef void evict_push_key(lua_State *L, void *ud, const struct lethe_evict_info *info);
 
-/* The Lua side of a policy; it lives as long as that, and longer while something is to be reported. */
+/* The Lua side of a policy; it lives as long as that, and longer while something is to be
+ * reported. */
 struct evict_script {
   struct lethe_evict *e;         /* NULL: it is over */
   lua_State *L;                  /* the sandbox's, or a thread of the host */
@@ -70,9 +71,10 @@ struct evict_script {
   struct evict_record *left; /* of a policy that is gone */
 };
 
-/* ---- for other bindings --------------------------------------------------------------------------- */
+/* ---- for other bindings ---------------------------------------------------------------------- */
 
-/* The policy that core.make made, at i; raises for anything else. After take the object is empty. */
+/* The policy that core.make made, at i; raises for anything else. After take the object is
+ * empty. */
 struct lethe_evict *evict_peek(lua_State *L, int i);
 struct lethe_evict *evict_take(lua_State *L, int i);
 /* The Lua side, or NULL for a policy that has none. */
@@ -82,7 +84,7 @@ void evict_set_keys(struct lethe_evict *e, evict_push_key *push, void *ud);
 int evict_make(lua_State *L);
 void evict_open(lua_State *L);
 
-/* ---- among the files of this one -------------------------------------------------------------------- */
+/* ---- among the files of this one ------------------------------------------------------------- */
 
 /* What a table says, borrowed from the stack of the state that it is in. */
 struct evict_form {
@@ -99,8 +101,8 @@ struct evict_form {
 /* (form, value): reads a function or a table; its functions go to the script's stack. Raises. */
 int evict_read_form(lua_State *L);
 
-/* What the script's export returns, packed; *out stays NULL where there is none, or it returned nil. What
- * import makes of that. LETHE_OK, or a code with a message in `why`. Never raise. */
+/* What the script's export returns, packed; *out stays NULL where there is none, or it returned
+ * nil. What import makes of that. LETHE_OK, or a code with a message in `why`. Never raise. */
 int evict_export(struct evict_script *s, struct lethe_packed **out, char *why, size_t n);
 int evict_import(struct evict_script *s, const struct lethe_packed *p, char *why, size_t n);
 
@@ -108,8 +110,8 @@ int evict_import(struct evict_script *s, const struct lethe_packed *p, char *why
 extern _Thread_local struct evict_script *evict_running
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
-/* Calls the function with n arguments, which are on the stack above it. LETHE_OK, with `results` on the
- * stack above `base`; else the failure is filled in and the stack is as before. */
+/* Calls the function with n arguments, which are on the stack above it. LETHE_OK, with `results` on
+ * the stack above `base`; else the failure is filled in and the stack is as before. */
 int evict_call(struct evict_script *s, int n, int results);
 /* evict_call of what evict_push began. */
 void evict_push(struct evict_script *s, enum evict_function f);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * lethe.core.backend: files and Redis as objects, and the operations on them that Lua waits for. The
- * waiting itself, memory and faulty backends are in lua/lethe/backend.lua.
+ * lethe.core.backend: files and Redis as objects, and the operations on them that Lua waits for.
+ * The waiting itself, memory and faulty backends are in lua/lethe/backend.lua.
  *
  * A call is an object that holds the operation with copies of its key and value; once it is under
  * way and its object goes, because the task that waited was cancelled, it ends by itself. */
@@ -33,7 +33,8 @@ static void in_child(void) {
 }
 static void watch_forks(void) { pthread_atfork(before_fork, in_parent, in_child); }
 
-/* A read or a sync keeps its thread as long as the device takes, so there are more than processors. */
+/* A read or a sync keeps its thread as long as the device takes, so there are more than
+ * processors. */
 static struct lethe_pool *pool(void) {
   long processors = sysconf(_SC_NPROCESSORS_ONLN);
   unsigned size = processors < 2 ? 4 : processors > 8 ? 16 : (unsigned)processors * 2;
@@ -81,7 +82,8 @@ static int l_file(lua_State *L) {
   return 1;
 }
 
-/* redis(host | nil, port, prefix, hash_tag, timeout) -> Redis, which has connected to nothing yet */
+/* redis(host | nil, port, prefix, hash_tag, timeout) -> Redis, which has connected to nothing
+ * yet */
 static int l_redis(lua_State *L) {
   struct lethe_backend *backend;
   struct lethe_redis_config config = {.host = luaL_optstring(L, 1, NULL),
@@ -214,7 +216,8 @@ static int l_forget(lua_State *L) {
   return 0;
 }
 
-/* finish(call) -> the value, or nil where there is none; true of flush and barrier | nil, m, code */
+/* finish(call) -> the value, or nil where there is none; true of flush and barrier | nil, m,
+ * code */
 static int l_finish(lua_State *L) {
   struct lethe_box *b = lethe_test(L, 1, &call_class);
   struct call *c = lethe_check(L, 1, &call_class)->what;

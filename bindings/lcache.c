@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * lethe.core.cache: caches. Keys and values are in cache_value.c, what waits and holds in cache_wait.c,
- * backends in Lua in cache_backend.c, what the core asks and tells in cache_hooks.c. What waits, and
- * what checks options, is in lua/lethe/cache.lua. */
+ * lethe.core.cache: caches. Keys and values are in cache_value.c, what waits and holds in
+ * cache_wait.c, backends in Lua in cache_backend.c, what the core asks and tells in cache_hooks.c.
+ * What waits, and what checks options, is in lua/lethe/cache.lua. */
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +11,7 @@
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 
-/* ---- the object -------------------------------------------------------------------------------- */
+/* ---- the object ------------------------------------------------------------------------------ */
 
 void lcache_free(struct lcache *k) {
   lethe_list_remove(&k->node);
@@ -96,9 +96,9 @@ static struct lcache *new_cache(lua_State *L) {
   return k;
 }
 
-/* new(own, loop, evicts, bars, made [, account]) -> Cache | nil, m, code. own: what the Lua side keeps,
- * checked: limit, bytes, ttl, idle, error_ttl, wait, write_depth, name, weigh, holder; made: a policy,
- * which is taken */
+/* new(own, loop, evicts, bars, made [, account]) -> Cache | nil, m, code. own: what the Lua side
+ * keeps, checked: limit, bytes, ttl, idle, error_ttl, wait, write_depth, name, weigh, holder; made:
+ * a policy, which is taken */
 static int l_new(lua_State *L) {
   struct lethe_cache_config config = {.hooks = &lcache_hooks};
   bool charged = !lua_isnoneornil(L, 6);
@@ -138,7 +138,7 @@ static int l_new(lua_State *L) {
   return rc ? lethe_fail(L, rc) : 1;
 }
 
-/* ---- the hot path ------------------------------------------------------------------------------- */
+/* ---- the hot path ---------------------------------------------------------------------------- */
 
 /* Methods that are called for each access compare metatables: upvalue 1 is the class's. */
 static struct lcache *hot(lua_State *L) {
@@ -196,7 +196,7 @@ static int l_contains(lua_State *L) {
   return 1;
 }
 
-/* ---- removing ---------------------------------------------------------------------------------- */
+/* ---- removing -------------------------------------------------------------------------------- */
 
 static struct lcache *check_cache(lua_State *L) {
   lethe_safepoint(L);
@@ -264,7 +264,7 @@ static int l_invalidate(lua_State *L) {
   return 4;
 }
 
-/* ---- looking ----------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 static struct lethe_cache_stats read_stats(lua_State *L) {
   struct lethe_cache_stats s;
@@ -305,7 +305,7 @@ static int l_stats(lua_State *L) {
   return 1;
 }
 
-/* ---- for lua/lethe/cache.lua -------------------------------------------------------------------- */
+/* ---- for lua/lethe/cache.lua ----------------------------------------------------------------- */
 
 /* resize(cache, limit | nil, bytes | nil) */
 static int l_resize(lua_State *L) {
@@ -340,7 +340,7 @@ static int l_check(lua_State *L) {
   return 0;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static const luaL_Reg methods[] = {{"remove", l_remove}, {"invalidate", l_invalidate},
                                    {"len", l_len},       {"size", l_size},

@@ -88,11 +88,12 @@ static int l_channel(lua_State *L) {
   return 1;
 }
 
-/* ---- the two ends of what can be sent through ------------------------------------------------- */
+/* ---- the two ends of what can be sent through ------------------------------------------------ */
 
 enum direction { SEND, RECV, JOIN };
 
-/* Where the object at `arg` sends to or receives from; `gone` says what it means that it is closed. */
+/* Where the object at `arg` sends to or receives from; `gone` says what it means that it is
+ * closed. */
 static struct lethe_channel *channel_at(lua_State *L, int arg, enum direction d,
                                         const char **gone) {
   struct lethe_box *b = lethe_test(L, arg, &worker_channel_class);
@@ -322,7 +323,7 @@ static int l_finish(lua_State *L) {
   return 1;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static const luaL_Reg functions[] = {{"channel", l_channel}, {"send", l_send}, {"recv", l_recv},
                                      {"ended", l_ended},     {"arm", l_arm},   {"disarm", l_disarm},

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * lethe.core.epoch: managers. Handles are in epoch_handle.c, guards in epoch_guard.c, sections of coroutines in
- * epoch_port.c, retired Lua values in epoch_retired.c, the charging of accounts in epoch_charge.c.
- * What waits, and what checks options, is in lua/lethe/epoch.lua. */
+ * lethe.core.epoch: managers. Handles are in epoch_handle.c, guards in epoch_guard.c, sections of
+ * coroutines in epoch_port.c, retired Lua values in epoch_retired.c, the charging of accounts in
+ * epoch_charge.c. What waits, and what checks options, is in lua/lethe/epoch.lua. */
 #include "epoch_keys.h"
 
-/* ---- managers ---------------------------------------------------------------------------------- */
+/* ---- managers -------------------------------------------------------------------------------- */
 
 static void end_manager(struct lethe_state *s, void *what, bool closed) {
   struct epoch_port *p = what;
@@ -93,7 +93,7 @@ static int l_new(lua_State *L) {
   return 1;
 }
 
-/* ---- epochs ------------------------------------------------------------------------------------ */
+/* ---- epochs ---------------------------------------------------------------------------------- */
 
 static int l_advance(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)lethe_epoch_advance(check_manager(L)->m));
@@ -133,7 +133,7 @@ static int l_poll(lua_State *L) {
   return 1;
 }
 
-/* ---- freeing ----------------------------------------------------------------------------------- */
+/* ---- freeing --------------------------------------------------------------------------------- */
 
 /* The thread's record, or one for the length of a call. */
 static int borrow(struct epoch_port *p, struct lethe_epoch_rec **r) {
@@ -181,8 +181,8 @@ static int l_barrier(lua_State *L) {
   return 1;
 }
 
-/* at_home(manager, turn) -> whether all destructors that were on their way to their states have run, turn.
- * Turns begin with 0. */
+/* at_home(manager, turn) -> whether all destructors that were on their way to their states have
+ * run, turn. Turns begin with 0. */
 static int l_at_home(lua_State *L) {
   struct epoch_port *p = check_manager(L);
   uint64_t turn = (uint64_t)luaL_checkinteger(L, 2);
@@ -199,7 +199,7 @@ static int l_holds_back(lua_State *L) {
   return 1;
 }
 
-/* ---- statistics -------------------------------------------------------------------------------- */
+/* ---- statistics ------------------------------------------------------------------------------ */
 
 static void set_integer(lua_State *L, const char *name, uint64_t n) {
   lua_pushinteger(L, (lua_Integer)n);
@@ -220,7 +220,8 @@ static void push_thread(lua_State *L, const struct lethe_epoch_rec_stats *r) {
   set_integer(L, "peak", r->peak);
 }
 
-/* Of the manager at 1, which is asked again: making the buffer may run finalizers, which may close it. */
+/* Of the manager at 1, which is asked again: making the buffer may run finalizers, which may close
+ * it. */
 static uint32_t read_threads(lua_State *L, struct lethe_epoch_rec_stats **of) {
   uint32_t room, n = 16;
   do {
@@ -266,7 +267,7 @@ static int l_stats(lua_State *L) {
   return 1;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static const luaL_Reg methods[] = {{"advance", l_advance},
                                    {"epoch", l_epoch},

@@ -73,7 +73,8 @@ static int l_names(lua_State *L) {
   return 1;
 }
 
-/* The policy at 1: a built-in one by name, "belady" too, or one that was made; NULL without memory. Raises. */
+/* The policy at 1: a built-in one by name, "belady" too, or one that was made; NULL without memory.
+ * Raises. */
 static struct lethe_evict *policy_at(lua_State *L, int64_t limit, uint64_t seed) {
   struct lethe_evict *e = NULL;
   if (lua_type(L, 1) != LUA_TSTRING) return evict_take(L, 1);

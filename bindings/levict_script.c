@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The module lethe.core.policy: policies as values, for lethe.policy and the modules that take one. */
+ * The module lethe.core.policy: policies as values, for lethe.policy and the modules that take
+ * one. */
 #include "evict_script.h"
 
 static const luaL_Reg functions[] = {

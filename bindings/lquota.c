@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * lethe.core.quota: trackers. Accounts are in quota_account.c, participations in
  * quota_participation.c, what a tracker tells of its accounts in quota_report.c, the port between a
- * state and a tracker in quota_port.c, how a pass asks in quota_upcalls.c, events in quota_events.c,
- * scripted policies in quota_policy.c. What waits, and what checks options, is in lua/lethe/quota.lua. */
+ * state and a tracker in quota_port.c, how a pass asks in quota_upcalls.c, events in
+ * quota_events.c, scripted policies in quota_policy.c. What waits, and what checks options, is in
+ * lua/lethe/quota.lua. */
 #include "quota_keys.h"
 
 struct tracker {
@@ -56,7 +57,7 @@ void quota_push_tracker(lua_State *L, struct port *p) {
   hold_tracker(L, b, p, k);
 }
 
-/* ---- in other states --------------------------------------------------------------------------- */
+/* ---- in other states ------------------------------------------------------------------------- */
 
 static void *share_tracker(void *what) {
   struct tracker *k = what;
@@ -85,7 +86,7 @@ static void receive_tracker(lua_State *L, void *shared) {
   if (rc != LUA_OK) lua_error(L);
 }
 
-/* ---- trackers --------------------------------------------------------------------------------- */
+/* ---- trackers -------------------------------------------------------------------------------- */
 
 /* new(max | -1, low_water | -1, deadline, loop) -> Tracker; a noop one where max is nil or none */
 static int l_new(lua_State *L) {
@@ -187,7 +188,7 @@ struct port *quota_port_of(lua_State *L, int arg) {
   return b && b->what ? ((struct participation *)b->what)->port : NULL;
 }
 
-/* ---- a pass by hand ---------------------------------------------------------------------------- */
+/* ---- a pass by hand -------------------------------------------------------------------------- */
 
 struct manual {
   struct lethe_quota_manual manual;

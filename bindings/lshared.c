@@ -10,7 +10,7 @@
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 
-/* ---- names ---------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 /* They belong to the process: workers find each other's maps by them. */
 static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -52,7 +52,7 @@ static void share_put(void *shared) {
   lethe_free(mem, s, sizeof *s);
 }
 
-/* ---- objects ------------------------------------------------------------------------------------ */
+/* ---- objects --------------------------------------------------------------------------------- */
 
 static void end_handle(struct lethe_state *state, void *what, bool closed) {
   struct shared_handle *h = what;
@@ -124,7 +124,7 @@ struct lethe_epoch_rec *shared_record(lua_State *L, struct shared_handle *h, boo
   return section->rec;
 }
 
-/* ---- values ------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 struct shared_value *shared_pack(lua_State *L, int index, size_t *n) {
   struct lethe_packed *p = lethe_pack(L, index, "value", false);
@@ -164,7 +164,7 @@ void shared_push(lua_State *L, struct shared_handle *h) {
   lethe_unpack(L, p);
 }
 
-/* ---- queue and stack ---------------------------------------------------------------------------- */
+/* ---- queue and stack ------------------------------------------------------------------------- */
 
 static int push_to(lua_State *L, const struct lethe_class *c) {
   struct shared_handle *h = shared_check(L, c);
@@ -199,7 +199,7 @@ static int queue_pop(lua_State *L) { return pop_from(L, &shared_queue_class); }
 static int stack_push(lua_State *L) { return push_to(L, &shared_stack_class); }
 static int stack_pop(lua_State *L) { return pop_from(L, &shared_stack_class); }
 
-/* ---- making ------------------------------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 static struct shared *share_new(enum shared_kind kind, struct lethe_epoch *m, uint64_t capacity) {
   struct shared *s = lethe_zalloc(mem, sizeof *s);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * lethe.core.sim: traces as objects. A trace never changes, and so may go to other states. Replays of
- * one are in lsim_run.c, recorders in lsim_record.c. */
+ * lethe.core.sim: traces as objects. A trace never changes, and so may go to other states. Replays
+ * of one are in lsim_run.c, recorders in lsim_record.c. */
 #include <sched.h>
 #include <string.h>
 
@@ -8,7 +8,7 @@
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 
-/* ---- the object -------------------------------------------------------------------------------- */
+/* ---- the object ------------------------------------------------------------------------------ */
 
 static void end_trace(struct lethe_state *s, void *what, bool closed) {
   (void)s, (void)closed;
@@ -26,7 +26,7 @@ static void receive_trace(lua_State *L, void *shared) {
   lethe_box_hold(L, b, lethe_trace_get(shared));
 }
 
-/* ---- what it says ------------------------------------------------------------------------------ */
+/* ---- what it says ---------------------------------------------------------------------------- */
 
 static const struct lethe_trace_info *info_of(lua_State *L) {
   lethe_safepoint(L);
@@ -67,7 +67,7 @@ static int l_stats(lua_State *L) {
   return 1;
 }
 
-/* ---- requests ---------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 /* The iterator's place, a userdata; the trace's object is beside it. */
 struct walk {
@@ -109,7 +109,7 @@ static int l_requests(lua_State *L) {
   return 1;
 }
 
-/* ---- making ------------------------------------------------------------------------------------ */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 /* A column's name or number in the table at 3. The name is borrowed from it. */
 static void read_column(lua_State *L, struct lethe_trace_column *c, const char *field) {
@@ -188,7 +188,7 @@ static int l_processors(lua_State *L) {
   return 1;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static const luaL_Reg methods[] = {
     {"len", l_len},           {"objects", l_objects}, {"bytes", l_bytes},     {"stats", l_stats},

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Recorders: they watch the accesses of caches, and the claims under trackers, and write each down. In
- * the trace an integer key of the first cache is the id itself; other keys are hashes. A claim is a
- * request of its participant for the bytes claimed. */
+ * Recorders: they watch the accesses of caches, and the claims under trackers, and write each down.
+ * In the trace an integer key of the first cache is the id itself; other keys are hashes. A claim
+ * is a request of its participant for the bytes claimed. */
 #include "cache.h"
 #include "quota_keys.h"
 #include "sim.h"
@@ -27,7 +27,7 @@ struct recording {
   int *told; /* who wants to know how it ended */
 };
 
-/* ---- what is seen ------------------------------------------------------------------------------ */
+/* ---- what is seen ---------------------------------------------------------------------------- */
 
 static uint64_t id_of(const struct tap *t, uint64_t id) {
   if (t->number == 0) return id;
@@ -63,7 +63,7 @@ static void port_gone(struct quota_watcher *w) {
   free_tap(lethe_container_of(w, struct tap, on_tracker));
 }
 
-/* ---- watching ---------------------------------------------------------------------------------- */
+/* ---- watching -------------------------------------------------------------------------------- */
 
 static void leave(struct tap *t) {
   if (t->cache) {
@@ -111,7 +111,7 @@ int sim_watch(lua_State *L) {
   return 0;
 }
 
-/* ---- the object -------------------------------------------------------------------------------- */
+/* ---- the object ------------------------------------------------------------------------------ */
 
 static void end_recorder(struct lethe_state *s, void *what, bool closed) {
   struct recording *r = what;
@@ -145,7 +145,8 @@ static int l_count(lua_State *L) {
   return 1;
 }
 
-/* Recorder:close() -> true | nil, m, code of what could not be written. Closed it is in any case. */
+/* Recorder:close() -> true | nil, m, code of what could not be written. Closed it is in any
+ * case. */
 static int l_close(lua_State *L) {
   struct lethe_box *b = lethe_test(L, 1, &sim_recorder_class);
   luaL_argexpected(L, b != NULL, 1, sim_recorder_class.name);

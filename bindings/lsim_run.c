@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * One replay of a trace through one policy, so many requests at a time. A script that fails, runs for
- * too long or fills the memory of the state that it runs in ends the replay: what it would count from
- * then on would not be its own. */
+ * One replay of a trace through one policy, so many requests at a time. A script that fails, runs
+ * for too long or fills the memory of the state that it runs in ends the replay: what it would
+ * count from then on would not be its own. */
 #include <stdio.h>
 #include <time.h>
 
@@ -10,8 +10,8 @@
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 
-/* Requests between two looks at a script; what it may add to the program's memory, in KiB, which is as
- * much as a text has. */
+/* Requests between two looks at a script; what it may add to the program's memory, in KiB, which is
+ * as much as a text has. */
 enum { CHUNK = 256, MEMORY = 64 * 1024 };
 
 /* While requests run the policy, a script maybe, may call anything, also to end this. */
@@ -40,7 +40,7 @@ static void end_run(struct lethe_state *s, void *what, bool closed) {
   if (!r->running) free_run(r);
 }
 
-/* ---- making ------------------------------------------------------------------------------------ */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 static struct lethe_evict *policy_at(lua_State *L, int arg, int64_t limit, uint64_t seed) {
   struct lethe_evict *e = NULL;
@@ -79,7 +79,7 @@ int sim_run(lua_State *L) {
   return 1;
 }
 
-/* ---- requests ---------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static double thread_seconds(void) {
   struct timespec t;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * lethe.core.inside: what a vat's dispatcher, and the library that its code sees, need of C. Here are
- * objects that cannot be stamped, functions that cost a fixed sum, and whose methods strings have. */
+ * lethe.core.inside: what a vat's dispatcher, and the library that its code sees, need of C. Here
+ * are objects that cannot be stamped, functions that cost a fixed sum, and whose methods strings
+ * have. */
 #include "meter.h"
 #include "vat_inside.h"
 
 /* registry: string libraries, the metatable of strings */
 static char key_own, key_theirs, key_meta;
 
-/* ---- strings ---------------------------------------------------------------------------------- */
+/* ---- strings --------------------------------------------------------------------------------- */
 
 /* keep_strings(theirs): Lua's own and the vat's, which counts from the next call into the vat on */
 static int l_keep_strings(lua_State *L) {
@@ -23,8 +24,8 @@ static int l_keep_strings(lua_State *L) {
   return 0;
 }
 
-/* The library on top becomes that of strings' methods, and what was it before comes in its place. The
- * field exists: nothing is allocated. */
+/* The library on top becomes that of strings' methods, and what was it before comes in its place.
+ * The field exists: nothing is allocated. */
 static void exchange_strings(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &key_meta);
   lua_pushliteral(L, "__index");
@@ -43,10 +44,10 @@ void vat_use_strings(lua_State *L, bool own) {
   lua_pop(L, 1);
 }
 
-/* ---- functions of the library's own ----------------------------------------------------------- */
+/* ---- functions of the library's own ---------------------------------------------------------- */
 
-/* Stack that must be there before a quiet call: how deep that goes may depend on hashes, and must not
- * show in where a stack overflows. */
+/* Stack that must be there before a quiet call: how deep that goes may depend on hashes, and must
+ * not show in where a stack overflows. */
 enum { DEPTH = 1000 };
 
 /* Upvalues: the function, what it costs. It calls nothing of the vat's code. */
@@ -71,8 +72,8 @@ static int call_quietly(lua_State *L) {
   return lua_error(L);
 }
 
-/* quiet(fn, cost) -> function: the same, but that it costs the meter so much, whatever it does. What it
- * raises as a text without a position is said to be at its caller's line. */
+/* quiet(fn, cost) -> function: the same, but that it costs the meter so much, whatever it does.
+ * What it raises as a text without a position is said to be at its caller's line. */
 static int l_quiet(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   luaL_checkinteger(L, 2);
@@ -87,9 +88,10 @@ static int l_charge(lua_State *L) {
   return 0;
 }
 
-/* ---- objects ---------------------------------------------------------------------------------- */
+/* ---- objects --------------------------------------------------------------------------------- */
 
-/* object(metatable, insides) -> a userdata, to whose insides only those come that have the metatable */
+/* object(metatable, insides) -> a userdata, to whose insides only those come that have the
+ * metatable */
 static int l_object(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 2);

@@ -5,7 +5,7 @@
 
 #include "slots.h"
 
-/* ---- bodies ----------------------------------------------------------------------------------- */
+/* ---- bodies ---------------------------------------------------------------------------------- */
 
 /* The finalizer of every body: it notes, and only tells the engine which body. Upvalue 1 is the
  * Slots object, which may have been closed, or finalized itself. */
@@ -49,7 +49,7 @@ void slots_newmetatable(lua_State *L, const char *name, bool watched) {
   lua_setfield(L, -2, "__gc");
 }
 
-/* ---- the object ------------------------------------------------------------------------------- */
+/* ---- the object ------------------------------------------------------------------------------ */
 
 static void end_slots(struct lethe_state *s, void *what, bool closed) {
   struct slots_port *p = what;
@@ -100,7 +100,7 @@ static int l_new(lua_State *L) {
   return 1;
 }
 
-/* ---- names and bodies ------------------------------------------------------------------------- */
+/* ---- names and bodies ------------------------------------------------------------------------ */
 
 struct lethe_vref slots_checkvref(lua_State *L, int arg) {
   struct lethe_vref v;
@@ -221,7 +221,7 @@ static int l_slot(lua_State *L) {
   return 1;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static const luaL_Reg methods[] = {
     {"import", l_import}, {"val", l_val}, {"slot", l_slot}, {NULL, NULL}};

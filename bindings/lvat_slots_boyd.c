@@ -3,7 +3,7 @@
  * next. Each function takes the Slots object first. */
 #include "slots.h"
 
-/* ---- callbacks -------------------------------------------------------------------------------- */
+/* ---- callbacks ------------------------------------------------------------------------------- */
 
 /* collect(self [, slots]) -> callbacks that are queued then */
 static int l_collect(lua_State *L) {
@@ -69,7 +69,7 @@ static int l_run_names(lua_State *L) {
   return 1;
 }
 
-/* ---- bringing out the dead -------------------------------------------------------------------- */
+/* ---- bringing out the dead ------------------------------------------------------------------- */
 
 /* judge(self) -> list of slots of the vat's own dead, or nil */
 static int l_judge(lua_State *L) {

@@ -7,7 +7,7 @@
  *            played, by a script or a test, at moments of its choosing */
 #include "slots.h"
 
-/* ---- lua -------------------------------------------------------------------------------------- */
+/* ---- lua ------------------------------------------------------------------------------------- */
 
 static void lua_gone(struct slots_port *p, const struct slots_body *body) {
   lethe_slots_note(p->table, body->slot, body->generation);
@@ -24,7 +24,7 @@ static int lua_collect(lua_State *L, struct slots_port *p) {
 const struct slots_engine slots_engine_lua = {
     .name = "lua", .mode = "v", .sees = false, .gone = lua_gone, .collect = lua_collect};
 
-/* ---- manual ----------------------------------------------------------------------------------- */
+/* ---- manual ---------------------------------------------------------------------------------- */
 
 /* What Lua's collector takes was let go of, and noted, before. */
 static void manual_gone(struct slots_port *p, const struct slots_body *body) {

@@ -11,7 +11,8 @@ uint32_t slots_checkslot(lua_State *L, const struct slots_port *p, int arg) {
   return slot;
 }
 
-/* of(self) -> insides; for the Lua method that calls it: raises at its caller, for a closed object too */
+/* of(self) -> insides; for the Lua method that calls it: raises at its caller, for a closed object
+ * too */
 static int l_of(lua_State *L) {
   struct lethe_box *b = lethe_test(L, 1, &slots_class);
   if (!b || !b->what) return lethe_bad_self(L, slots_class.name, b != NULL);
@@ -64,8 +65,8 @@ static int l_name(lua_State *L) {
 
 static const char *const state_names[] = {"UNKNOWN", "REACHABLE", "COLLECTED", "FINALIZED"};
 
-/* look(self, slot) -> state, reachable, recognizable, dead, retired, recognizers, vdata. A body that
- * Lua has cleared and whose finalizer is still to come is collected already. */
+/* look(self, slot) -> state, reachable, recognizable, dead, retired, recognizers, vdata. A body
+ * that Lua has cleared and whose finalizer is still to come is collected already. */
 static int l_look(lua_State *L) {
   struct slots_port *p = slots_check(L);
   uint32_t slot = slots_checkslot(L, p, 2);

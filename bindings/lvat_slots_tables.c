@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What lua/lethe/vat/slots*.lua do with slot tables: give names bodies, and say what keeps them. Each
- * function takes the Slots object first. */
+ * What lua/lethe/vat/slots*.lua do with slot tables: give names bodies, and say what keeps them.
+ * Each function takes the Slots object first. */
 #include "slots.h"
 
 /* The name at `arg`: a vref, or a number, which names a weak collection. */
@@ -27,7 +27,7 @@ static void forget(lua_State *L, int table, uint32_t slot) {
   lua_pop(L, 2);
 }
 
-/* ---- bodies ----------------------------------------------------------------------------------- */
+/* ---- bodies ---------------------------------------------------------------------------------- */
 
 /* The name at 2 gets the body that is on top: a userdata of struct slots_body, its metatable at
  * `mt`. Its slot. */
@@ -173,7 +173,7 @@ static int l_release(lua_State *L) {
   return 0;
 }
 
-/* ---- what keeps a name ------------------------------------------------------------------------ */
+/* ---- what keeps a name ----------------------------------------------------------------------- */
 
 /* A body of the vat's own is held as long as the kernel reaches it or stored data mentions it. */
 static void hold_or_not(lua_State *L, struct slots_port *p, uint32_t slot) {
@@ -229,8 +229,8 @@ static int l_unrecognize(lua_State *L) {
   return 0;
 }
 
-/* drop_export(self, vref), retire_export, retire_import -> true | false where the kernel's own record
- * would not allow it */
+/* drop_export(self, vref), retire_export, retire_import -> true | false where the kernel's own
+ * record would not allow it */
 static int tell(lua_State *L, int (*fn)(struct lethe_slots *, uint32_t), bool may_drop) {
   struct slots_port *p = slots_check(L);
   struct lethe_vref v = slots_checkvref(L, 2);

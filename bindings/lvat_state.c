@@ -2,8 +2,9 @@
  * lethe.core.vat: the Lua states in which vats live, for lua/lethe/vat/supervisor.lua.
  *
  * A vat's state is a sandbox (sandbox.h) with lua/lethe/vat/inside.lua in it. The host calls the
- * functions that this returned, by name, with values that are copied in and out; nothing else passes
- * between the two. A call may run under a meter, which ends with the vat and not with the call. */
+ * functions that this returned, by name, with values that are copied in and out; nothing else
+ * passes between the two. A call may run under a meter, which ends with the vat and not with the
+ * call. */
 #include <locale.h>
 #include <string.h>
 
@@ -140,9 +141,9 @@ static int failure(lua_State *L, const struct vat_state *v, const struct lethe_m
   return 3;
 }
 
-/* What no meter sees is an instruction that takes long: comparing two texts of a megabyte, or looking
- * through a table that was emptied. So a crank has its time too: far more than its meter could take.
- * Like the end of memory that is an input to a replay. */
+/* What no meter sees is an instruction that takes long: comparing two texts of a megabyte, or
+ * looking through a table that was emptied. So a crank has its time too: far more than its meter
+ * could take. Like the end of memory that is an input to a replay. */
 static void set_patience(const struct vat_state *v, struct lethe_meter *m) {
   const int64_t second = 1000000000, each = 100;
   if (v->restless || m->budget > INT64_MAX / each - 10 * second) return;
@@ -160,8 +161,8 @@ static int run(lua_State *S, struct job *j, struct lethe_meter *m) {
   return rc;
 }
 
-/* State:call(name, meter | nil, ...) -> true, ... | nil, message, "meter" | "memory" | "failed": the
- * vat's code runs if there is a meter */
+/* State:call(name, meter | nil, ...) -> true, ... | nil, message, "meter" | "memory" | "failed":
+ * the vat's code runs if there is a meter */
 static int state_call(lua_State *L) {
   struct vat_state *v = lethe_check(L, 1, &state_class)->what;
   struct job j = {.name = luaL_checkstring(L, 2), .theirs = !lua_isnoneornil(L, 3)};
@@ -200,8 +201,8 @@ static int state_plan(lua_State *L) {
   return 0;
 }
 
-/* State:stats() -> bytes that it holds, instructions of the last call under a meter, collections that a
- * plan asked for */
+/* State:stats() -> bytes that it holds, instructions of the last call under a meter, collections
+ * that a plan asked for */
 static int state_stats(lua_State *L) {
   struct vat_state *v = lethe_check(L, 1, &state_class)->what;
   lua_pushinteger(L, (lua_Integer)v->heap.used);
@@ -220,10 +221,10 @@ static int state_collect(lua_State *L) {
   return 1;
 }
 
-/* ---- whose memory it is ----------------------------------------------------------------------- */
+/* ---- whose memory it is ---------------------------------------------------------------------- */
 
-/* As for a state that is tracked: an account that was closed counts nothing any more, one that collapsed
- * gives no more memory. */
+/* As for a state that is tracked: an account that was closed counts nothing any more, one that
+ * collapsed gives no more memory. */
 static bool claim(void *ud, size_t n) {
   struct lethe_quota_handle *h = ud;
   int rc = lethe_quota_claim(h, (int64_t)n);
@@ -232,8 +233,8 @@ static bool claim(void *ud, size_t n) {
 
 static void release(void *ud, size_t n) { lethe_quota_release(ud, (int64_t)n); }
 
-/* State:account(participation): what it uses, which was claimed through it, is the account's from now on.
- * The participation is kept as long as the state is there. */
+/* State:account(participation): what it uses, which was claimed through it, is the account's from
+ * now on. The participation is kept as long as the state is there. */
 static int state_account(lua_State *L) {
   struct vat_state *v = lethe_check(L, 1, &state_class)->what;
   struct participation *p = lethe_check(L, 2, &quota_participation_class)->what;

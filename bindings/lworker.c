@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * lethe.core.worker: workers for the Lua side (lua/lethe/worker.lua), where waiting and the checks of
- * options are. Channels and waits are in lchannel.c, making workers is in lworker_start.c. */
+ * lethe.core.worker: workers for the Lua side (lua/lethe/worker.lua), where waiting and the checks
+ * of options are. Channels and waits are in lchannel.c, making workers is in lworker_start.c. */
 #include <stdio.h>
 
 #include "object.h"
@@ -58,7 +58,7 @@ static int l_parent(lua_State *L) {
   return 1;
 }
 
-/* ---- what is asked of a worker ----------------------------------------------------------------- */
+/* ---- what is asked of a worker --------------------------------------------------------------- */
 
 static struct worker *check_worker(lua_State *L) {
   lethe_safepoint(L);
@@ -92,7 +92,7 @@ static int l_name(lua_State *L) {
   return 1;
 }
 
-/* ---- in the worker ----------------------------------------------------------------------------- */
+/* ---- in the worker --------------------------------------------------------------------------- */
 
 /* boot.run(kind, what, account, ...) -> true, ... | false, message */
 int worker_main(lua_State *L) {

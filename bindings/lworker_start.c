@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * lethe.core.worker: making workers, and what a Lua state keeps of those that it made until they end,
- * or until it does.
+ * lethe.core.worker: making workers, and what a Lua state keeps of those that it made until they
+ * end, or until it does.
  *
  * A state that is a worker's leaves those that still run at its end to the state that made it,
  * where they are orphans: their maker is closed to them, and they go on. They are cancelled when
@@ -15,7 +15,7 @@ static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 
 static char key_keeper; /* registry: the state's keeper */
 
-/* ---- a state's workers ------------------------------------------------------------------------ */
+/* ---- a state's workers ----------------------------------------------------------------------- */
 
 /* workers belongs to the state's thread. Orphans come from other threads: the lock is for them, for
  * closed and for heir. Each worker of the state holds the keeper, each keeper its heir. */
@@ -223,8 +223,8 @@ static void end_keeper(struct lethe_state *s, void *what, bool closed) {
 
 static const struct lethe_class keeper_class = {.name = "lethe.worker.Keeper", .end = end_keeper};
 
-/* Made before any channel of its state, so that at the state's end, which goes by age, the workers are
- * cancelled before they could notice that they are alone. */
+/* Made before any channel of its state, so that at the state's end, which goes by age, the workers
+ * are cancelled before they could notice that they are alone. */
 static struct keeper *keeper_of(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &key_keeper);
   struct lethe_box *b = lethe_test(L, -1, &keeper_class);
@@ -245,7 +245,7 @@ static struct keeper *keeper_of(lua_State *L) {
   return b->what;
 }
 
-/* ---- starting --------------------------------------------------------------------------------- */
+/* ---- starting -------------------------------------------------------------------------------- */
 
 /* A worker that is being made: until it is started its state is ours. */
 static void end_draft(struct lethe_state *s, void *what, bool closed) {

@@ -78,8 +78,8 @@ static int open_lethe(lua_State *L) {
   return 1;
 }
 
-/* Makes a state's `require` find what is linked into the executable: core modules as preloaded ones,
- * Lua modules behind the last searcher, so that a checkout on LUA_PATH wins. */
+/* Makes a state's `require` find what is linked into the executable: core modules as preloaded
+ * ones, Lua modules behind the last searcher, so that a checkout on LUA_PATH wins. */
 int lethe_embed_install(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   luaL_setfuncs(L, modules, 0);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Messages: Lua values copied out of one state and into another, or kept outside of any.
  *
- * A value is packed into one block of bytes: nil, booleans, numbers, strings, and tables of these, with
- * cycles and sharing kept (metatables are not looked at), and objects of lethe's that may be shared (a
- * tracker, a channel), each of which becomes a counted reference in the block. Whatever else is met
- * raises an error that names the path to it ("message.list[3].fn is a function"). A packed block
- * belongs to no state: any thread may unpack it, once or often, or free it.
+ * A value is packed into one block of bytes: nil, booleans, numbers, strings, and tables of these,
+ * with cycles and sharing kept (metatables are not looked at), and objects of lethe's that may be
+ * shared (a tracker, a channel), each of which becomes a counted reference in the block. Whatever
+ * else is met raises an error that names the path to it ("message.list[3].fn is a function"). A
+ * packed block belongs to no state: any thread may unpack it, once or often, or free it.
  *
  *   struct lethe_packed *p = lethe_pack(L, 2, "message", true);
  *   lethe_unpack(L, p);   lethe_packed_free(p);

@@ -73,8 +73,8 @@ static bool pay(struct lethe_meter *m, int64_t n) {
   return !m->spent;
 }
 
-/* What `f(1, ...)` costs grows with what `...` holds, and it counts as three instructions. Now and then
- * it is looked at whether it holds much, and that is charged for all such calls since. */
+/* What `f(1, ...)` costs grows with what `...` holds, and it counts as three instructions. Now and
+ * then it is looked at whether it holds much, and that is charged for all such calls since. */
 static void look_at_arguments(lua_State *L, struct lethe_meter *m, const lua_Debug *ar) {
   int n = MANY_ARGUMENTS;
   while (lua_getlocal(L, ar, -n)) {
@@ -93,7 +93,8 @@ void lethe_meter_spend(void) {
 
 /* ---- tracebacks ------------------------------------------------------------------------------ */
 
-/* Where the code is, from a level on, into the meter's room. Nothing is allocated, nothing raised. */
+/* Where the code is, from a level on, into the meter's room. Nothing is allocated, nothing
+ * raised. */
 static void trace(lua_State *L, struct lethe_meter *m, int level) {
   lua_Debug ar;
   size_t n = 0;
@@ -282,15 +283,15 @@ int lethe_meter_pcall(lua_State *L, int nargs, int nresults, struct lethe_meter 
   return status;
 }
 
-/* ---- calls on threads of their own -------------------------------------------------------------- */
+/* ---- calls on threads of their own ----------------------------------------------------------- */
 
 int lethe_meter_settle(lua_State *L) {
   lua_pushcfunction(L, message);
   return lua_gettop(L);
 }
 
-/* The hook stays set, and with its interval but where the meter was spent: it costs nothing while nothing
- * runs. A script may have set one of its own. */
+/* The hook stays set, and with its interval but where the meter was spent: it costs nothing while
+ * nothing runs. A script may have set one of its own. */
 int lethe_meter_run(lua_State *L, int handler, int nargs, int nresults, struct lethe_meter *m) {
   struct lethe_meter *outer = active;
   int status;

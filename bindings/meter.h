@@ -60,26 +60,28 @@ static inline int64_t lethe_meter_used(const struct lethe_meter *m) { return m->
  * raises. */
 int lethe_meter_pcall(lua_State *L, int nargs, int nresults, struct lethe_meter *m);
 
-/* For many short calls: on a thread where nothing else ever runs, and where there is room for two values
- * more. `settle` pushes what `run` wants as its handler, to stay where it is; function and arguments are right
- * above it. run is as pcall, under a meter that no call is using and that is not spent. */
+/* For many short calls: on a thread where nothing else ever runs, and where there is room for two
+ * values more. `settle` pushes what `run` wants as its handler, to stay where it is; function and
+ * arguments are right above it. run is as pcall, under a meter that no call is using and that is
+ * not spent. */
 int lethe_meter_settle(lua_State *L);
 int lethe_meter_run(lua_State *L, int handler, int nargs, int nresults, struct lethe_meter *m);
 
 /* From a C function that runs under a meter, before it does what n instructions stand for: charges
- * them, or raises where that many are not left. A negative n hands back what an estimate took too much.
- * Nothing without an active meter. */
+ * them, or raises where that many are not left. A negative n hands back what an estimate took too
+ * much. Nothing without an active meter. */
 void lethe_meter_charge(lua_State *L, int64_t n);
 
-/* The same from where nothing may be raised (an allocator): false, and the next instruction raises. */
+/* The same from where nothing may be raised (an allocator): false, and the next instruction
+ * raises. */
 bool lethe_meter_note(int64_t n);
 
 /* Spends the meter of this thread, if there is one, also in the midst of lethe_meter_quiet. */
 void lethe_meter_spend(void);
 
-/* lua_pcall of a function that is not to be counted, because what it takes depends on hashes or on the
- * collector; it calls no foreign code. It is for the caller to charge a sum instead, of at least
- * LETHE_METER_CALL: the count begins anew after it. Without an active meter, lua_pcall. */
+/* lua_pcall of a function that is not to be counted, because what it takes depends on hashes or on
+ * the collector; it calls no foreign code. It is for the caller to charge a sum instead, of at
+ * least LETHE_METER_CALL: the count begins anew after it. Without an active meter, lua_pcall. */
 int lethe_meter_quiet(lua_State *L, int nargs, int nresults);
 
 enum { LETHE_METER_CALL = 16 };

@@ -15,8 +15,8 @@ extern char lethe_key_state, lethe_key_class, lethe_key_live, lethe_key_leaks, l
  * insides(object): a class made in Lua. `finish(insides, closed)` ends it, at close (true) or,
  * unless close_only, at the safe point after its death. */
 int lethe_base_class(lua_State *L);
-/* watched() -> list, labels: the living objects of watched classes, in the order of their slots, and
- * what their labels say. */
+/* watched() -> list, labels: the living objects of watched classes, in the order of their slots,
+ * and what their labels say. */
 int lethe_watched(lua_State *L);
 /* Raises at the caller of the Lua method that calls this C function: its self is closed, or no
  * object of the class. */

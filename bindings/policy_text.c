@@ -9,7 +9,7 @@ static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 
 enum { TEXT_MAX = 1 << 24, TEXT_BUDGET = 10000000 };
 
-/* ---- files ------------------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static const char *file_of(const char *path) {
   const char *slash = strrchr(path, '/');
@@ -64,7 +64,7 @@ bool policy_text_is_path(const char *name) {
   return strchr(name, '/') || (n > 4 && strcmp(name + n - 4, ".lua") == 0);
 }
 
-/* ---- running ---------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 struct lethe_sandbox *policy_text_run(lua_State *from, const struct policy_text *t,
                                       struct lethe_meter *m, char *why, size_t size) {
@@ -78,7 +78,7 @@ struct lethe_sandbox *policy_text_run(lua_State *from, const struct policy_text 
   return NULL;
 }
 
-/* ---- as objects ------------------------------------------------------------------------------- */
+/* ---- as objects ------------------------------------------------------------------------------ */
 
 static void end_text(struct lethe_state *s, void *what, bool closed) {
   (void)s, (void)closed;

@@ -14,8 +14,8 @@ extern const char *lethe_program_name;
 /* Loads lethe.loop into the main thread `L`; raises. Only then the calls below work. Leaves a value
  * on the stack that must stay there until the end. */
 void lethe_program_begin(lua_State *L);
-/* Calls the function below `nargs` arguments as a task of the default loop, and turns the loop until
- * it ends. All its results replace them; on failure one message does, with a traceback. */
+/* Calls the function below `nargs` arguments as a task of the default loop, and turns the loop
+ * until it ends. All its results replace them; on failure one message does, with a traceback. */
 int lethe_run_task(lua_State *L, int nargs);
 /* The same on the main thread itself: waiting calls in it turn the loop. */
 int lethe_run_plain(lua_State *L, int nargs, int nresults);

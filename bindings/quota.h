@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * What the files of the quota binding share: the port of a state on a tracker, and the boxes.
  *
- * A port is a state's place on one tracker: the member through which its participants are asked, and,
- * in the state that made the tracker, the queue of events for its on_event. It is counted by the
- * boxes of that tracker in the state and goes with the last of them. */
+ * A port is a state's place on one tracker: the member through which its participants are asked,
+ * and, in the state that made the tracker, the queue of events for its on_event. It is counted by
+ * the boxes of that tracker in the state and goes with the last of them. */
 #ifndef LETHE_BINDINGS_QUOTA_H
 #define LETHE_BINDINGS_QUOTA_H
 
@@ -12,8 +12,8 @@
 #include "common.h"
 #include "lethe/quota.h"
 
-/* Somebody who sees every claim that this state makes under a tracker: a recorder. Caller's memory while
- * it is in the list. */
+/* Somebody who sees every claim that this state makes under a tracker: a recorder. Caller's memory
+ * while it is in the list. */
 struct quota_watcher {
   struct quota_watcher *next;
   void (*seen)(struct quota_watcher *w, uint64_t participant, int64_t bytes);
@@ -47,7 +47,8 @@ void quota_port_listen(lua_State *L, struct port *p, int fn);
 void quota_collected(struct port *p, const char *what, uint64_t account, const char *name,
                      int64_t bytes);
 
-/* An account's name, shared by the objects that stand for it or belong to it: it outlives the account. */
+/* An account's name, shared by the objects that stand for it or belong to it: it outlives the
+ * account. */
 struct quota_name {
   unsigned refs;
   char text[]; /* ends with a zero byte */
@@ -81,8 +82,8 @@ void quota_push_tracker(lua_State *L, struct port *p);
 /* What stats() says, a fresh table. */
 void quota_push_stats(lua_State *L, struct lethe_quota *t);
 
-/* The policy at stack index i: a reference in *out and 0, or the number of results (nil, m, code) that were
- * pushed. Raises for wrong types and unknown options. */
+/* The policy at stack index i: a reference in *out and 0, or the number of results (nil, m, code)
+ * that were pushed. Raises for wrong types and unknown options. */
 int quota_policy_at(lua_State *L, int i, struct port *port, struct lethe_quota_policy **out);
 
 /* The candidate class of a state. */

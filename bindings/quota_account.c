@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * Accounts and weak accounts for lethe.core.quota. An object holds the account's id, and a strong one a
- * count of it too; the account may end before they do. */
+ * Accounts and weak accounts for lethe.core.quota. An object holds the account's id, and a strong
+ * one a count of it too; the account may end before they do. */
 #include <string.h>
 
 #include "quota_keys.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 struct quota_name *quota_name_new(const char *text) {
   size_t n = strlen(text) + 1;
@@ -27,7 +27,7 @@ void quota_name_put(struct quota_name *n) {
   if (n && --n->refs == 0) lethe_free(mem, n, sizeof *n + strlen(n->text) + 1);
 }
 
-/* ---- objects ---------------------------------------------------------------------------------- */
+/* ---- objects --------------------------------------------------------------------------------- */
 
 static void label_account(void *what, char *buf, size_t n) {
   struct account_ref *a = what;
@@ -66,7 +66,8 @@ static int push_ref(lua_State *L, const struct lethe_class *c, struct account_re
   return 1;
 }
 
-/* One handle on the account is counted and becomes the object's; without memory it is given back. */
+/* One handle on the account is counted and becomes the object's; without memory it is given
+ * back. */
 static int push_taken(lua_State *L) {
   return push_ref(L, &quota_account_class, *(struct account_ref *)lua_touserdata(L, 1));
 }
@@ -100,10 +101,10 @@ static struct account_ref *check_any(lua_State *L) {
   return lethe_check(L, 1, c)->what;
 }
 
-/* ---- making ----------------------------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
-/* The parent at stack index i as an id: 0 for none, and on a noop tracker, whose accounts are all alike.
- * LETHE_EFOREIGN for another tracker's. */
+/* The parent at stack index i as an id: 0 for none, and on a noop tracker, whose accounts are all
+ * alike. LETHE_EFOREIGN for another tracker's. */
 static int parent_at(lua_State *L, int i, struct lethe_quota *t, uint64_t *id) {
   *id = 0;
   if (lua_isnoneornil(L, i) || lethe_quota_is_noop(t)) return LETHE_OK;
@@ -177,7 +178,7 @@ static int l_add_parent(lua_State *L) {
   return 1;
 }
 
-/* ---- looking ---------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 /* Of an account that ended too. */
 static int l_name(lua_State *L) {
@@ -223,7 +224,7 @@ static int l_equal(lua_State *L) {
   return 1;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static const luaL_Reg account_methods[] = {
     {"clone", l_clone}, {"weak", l_weak}, {"add_parent", l_add_parent}, {"name", l_name},
@@ -233,7 +234,7 @@ static const luaL_Reg weak_methods[] = {{"upgrade", l_upgrade}, {"name", l_name}
                                         {"tracker", l_tracker}, {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__eq", l_equal}, {NULL, NULL}};
 
-/* ---- in other states --------------------------------------------------------------------------- */
+/* ---- in other states ------------------------------------------------------------------------- */
 
 /* A handle on an account in a message. */
 struct shared_account {
@@ -295,7 +296,7 @@ static void receive_account(lua_State *L, void *shared) {
   if (rc != LUA_OK) lua_error(L);
 }
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 const struct lethe_class quota_account_class = {.name = "lethe.quota.Account",
                                                 .end = end_account,

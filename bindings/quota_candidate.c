@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Candidates as Lua objects. A candidate is a userdata with a copy of the snapshot in it, so it may be
- * kept; it has fields, no methods, and cannot be written. */
+ * Candidates as Lua objects. A candidate is a userdata with a copy of the snapshot in it, so it may
+ * be kept; it has fields, no methods, and cannot be written. */
 #include "quota_candidate.h"
 
 #include <math.h>
@@ -197,7 +197,7 @@ struct quota_candidate_object *quota_push_candidate(lua_State *L, int metatable,
   return o;
 }
 
-/* ---- a tracker to read ------------------------------------------------------------------------ */
+/* ---- a tracker to read ----------------------------------------------------------------------- */
 
 /* What on_start and on_stop of a text get: it has a Tracker's methods that change nothing. */
 #define READER "lethe.quota.Reader"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Candidates as scripted policies see them: read-only objects, and vectors of numbers for expressions. */
+ * Candidates as scripted policies see them: read-only objects, and vectors of numbers for
+ * expressions. */
 #ifndef LETHE_BINDINGS_QUOTA_CANDIDATE_H
 #define LETHE_BINDINGS_QUOTA_CANDIDATE_H
 

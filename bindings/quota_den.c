@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Dens: where the scripted policies of a state go when the last reference to them goes, on whatever
- * thread. Their functions stand in the registry of the state; only the state may take them out, which it
- * does when it settles. A den outlives its state while scripts of it are about. */
+ * thread. Their functions stand in the registry of the state; only the state may take them out,
+ * which it does when it settles. A den outlives its state while scripts of it are about. */
 #include "quota_script.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
@@ -35,7 +35,7 @@ bool quota_den_take(struct den *d, struct script *s) {
   return taken;
 }
 
-/* ---- on the state's thread -------------------------------------------------------------------- */
+/* ---- on the state's thread ------------------------------------------------------------------- */
 
 static struct script *next_dead(struct den *d) {
   pthread_mutex_lock(&d->lock);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Events on their way from a tracker to on_event: queued from whatever thread, delivered at the end of
- * an engine call, or of the turn of the loop that the wake-up caused. on_event runs as a task, so that
- * it may wait. */
+ * Events on their way from a tracker to on_event: queued from whatever thread, delivered at the end
+ * of an engine call, or of the turn of the loop that the wake-up caused. on_event runs as a task,
+ * so that it may wait. */
 #include <string.h>
 
 #include "quota_keys.h"
@@ -15,7 +15,7 @@ const char *const quota_levels[] = {"normal", "soft", "high", "critical"};
 const char *const quota_reasons[] = {"max", "account", "manual"};
 const char *const quota_outcomes[] = {"complete", "stuck", "manual"};
 
-/* ---- queueing --------------------------------------------------------------------------------- */
+/* ---- queueing -------------------------------------------------------------------------------- */
 
 static void on_tracker_event(void *ud, const struct lethe_quota_event *e) {
   struct port *p = ud;
@@ -45,7 +45,8 @@ void quota_collected(struct port *p, const char *what, uint64_t account, const c
   lethe_quota_emit(p->t, &e);
 }
 
-/* collected(participation, what, bytes): the same, for an object made in Lua that has a participation */
+/* collected(participation, what, bytes): the same, for an object made in Lua that has a
+ * participation */
 static int l_collected(lua_State *L) {
   struct participation *p = lethe_check(L, 1, &quota_participation_class)->what;
   quota_collected(p->port, luaL_checkstring(L, 2), lethe_quota_handle_account(&p->handle),
@@ -71,7 +72,7 @@ void quota_events_drop(struct port *p) {
   while ((q = next_event(&p->events)) != NULL) lethe_free(&lethe_alloc_libc, q, sizeof *q);
 }
 
-/* ---- as a table ------------------------------------------------------------------------------- */
+/* ---- as a table ------------------------------------------------------------------------------ */
 
 static void set_integer(lua_State *L, const char *field, int64_t n) {
   lua_pushinteger(L, n);
@@ -163,7 +164,7 @@ static void set_fields(lua_State *L, struct port *p, const struct lethe_quota_ev
   }
 }
 
-/* ---- delivering ------------------------------------------------------------------------------- */
+/* ---- delivering ------------------------------------------------------------------------------ */
 
 /* (port, event): upcalls.event(loop, on_event, table) */
 static int call_on_event(lua_State *L) {

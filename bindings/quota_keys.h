@@ -5,12 +5,13 @@
 
 #include "quota.h"
 
-/* All by port (light userdata). holders: participant id -> what its participations keep ({ object }), weak;
- * trackers: the Tracker, weak; loops: the Loop that the tracker was made with. */
+/* All by port (light userdata). holders: participant id -> what its participations keep ({ object
+ * }), weak; trackers: the Tracker, weak; loops: the Loop that the tracker was made with. */
 extern char quota_key_holders, quota_key_upcalls, quota_key_trackers, quota_key_ports,
     quota_key_loops;
 
-/* The parts of lethe.core.quota, each adding what it has to the module's table on top and to the classes. */
+/* The parts of lethe.core.quota, each adding what it has to the module's table on top and to the
+ * classes. */
 void quota_open_port(lua_State *L);
 void quota_open_upcalls(lua_State *L);
 void quota_open_account(lua_State *L);
@@ -54,7 +55,8 @@ void quota_push_loop(lua_State *L, struct port *p);
 void quota_port_loop(lua_State *L, struct port *p, int i);
 /* The port of the object at `arg`, or NULL for what has none. */
 struct port *quota_port_of(lua_State *L, int arg);
-/* Remembers what the participations of a participant keep, the value at stack index `holder`. May raise. */
+/* Remembers what the participations of a participant keep, the value at stack index `holder`. May
+ * raise. */
 void quota_hold(lua_State *L, struct port *p, uint64_t participant, int holder);
 /* What quota_hold remembers, pushed; nil once the participations are gone. */
 void quota_push_holder(lua_State *L, struct port *p, uint64_t participant);

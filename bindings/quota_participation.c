@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Participations for lethe.core.quota: handles on a participant, through which it claims and releases.
- * What a participation keeps, the table `holder` with the participant's object at 1, is its user
- * value and so that of its clones. */
+ * Participations for lethe.core.quota: handles on a participant, through which it claims and
+ * releases. What a participation keeps, the table `holder` with the participant's object at 1, is
+ * its user value and so that of its clones. */
 #include <string.h>
 
 #include "quota_keys.h"
@@ -46,7 +46,7 @@ static struct participation *check_participation(lua_State *L) {
   return lethe_check(L, 1, &quota_participation_class)->what;
 }
 
-/* ---- claim and release ------------------------------------------------------------------------ */
+/* ---- claim and release ----------------------------------------------------------------------- */
 
 static int64_t checked_bytes(lua_State *L) {
   int whole;
@@ -121,7 +121,7 @@ static int l_account(lua_State *L) {
   return quota_push_weak(L, p->port, lethe_quota_handle_account(&p->handle), p->name);
 }
 
-/* ---- making ----------------------------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 /* A participation, empty, with `holder` (stack index) as its user value. */
 static struct participation *push_participation(lua_State *L, int holder, struct lethe_box **box) {
@@ -185,7 +185,7 @@ static int l_state_of(lua_State *L) {
   return rc ? lethe_fail(L, rc) : 0;
 }
 
-/* ---- waiting claims --------------------------------------------------------------------------- */
+/* ---- waiting claims -------------------------------------------------------------------------- */
 
 struct wait {
   struct lethe_quota_wait wait;
@@ -201,8 +201,8 @@ static void wait_done(struct lethe_quota_wait *w, int code) {
   quota_waker_tell(&lethe_container_of(w, struct wait, wait)->waker, code);
 }
 
-/* claim_wait(participation, n, wake) -> true | nil, m, code at once; or a ticket for cancel_wait, and then
- * wake(0 | what core.failure explains) follows */
+/* claim_wait(participation, n, wake) -> true | nil, m, code at once; or a ticket for cancel_wait,
+ * and then wake(0 | what core.failure explains) follows */
 static int l_claim_wait(lua_State *L) {
   struct participation *p = check_participation(L);
   int64_t n = checked_bytes(L);
@@ -229,7 +229,8 @@ static int l_claim_wait(lua_State *L) {
   return 1;
 }
 
-/* cancel_wait(ticket), before wake was called -> true if it will not be: then nothing was claimed */
+/* cancel_wait(ticket), before wake was called -> true if it will not be: then nothing was
+ * claimed */
 static int l_cancel_wait(lua_State *L) {
   struct wait *k = lua_touserdata(L, 1);
   bool gone = lethe_quota_wait_cancel(&k->wait);
@@ -238,7 +239,7 @@ static int l_cancel_wait(lua_State *L) {
   return 1;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static const luaL_Reg methods[] = {{"used", l_used},
                                    {"account", l_account},

@@ -8,7 +8,7 @@
 #include "policy_text.h"
 #include "quota_script.h"
 
-/* ---- reading functions and tables ------------------------------------------------------------- */
+/* ---- reading functions and tables ------------------------------------------------------------ */
 
 /* What read_policy gets, and what becomes of it when it raises. */
 struct reading {
@@ -99,7 +99,7 @@ static int read_policy(lua_State *L) {
   return 0;
 }
 
-/* ---- text ------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 /* In the sandbox, the text's result on top: fills the script. */
 static int read_result(lua_State *L, struct script *s) {
@@ -128,7 +128,7 @@ static bool load_text(lua_State *L, struct script *s, const struct policy_text *
   return true;
 }
 
-/* ---- of a value -------------------------------------------------------------------------------- */
+/* ---- of a value ------------------------------------------------------------------------------ */
 
 static int unknown_name(lua_State *L, const char *name) {
   const char *near = lethe_nearest(name, lethe_quota_policy_names);

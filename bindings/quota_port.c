@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Ports: a Lua state's place on a tracker, made with the first object of that tracker in the state and
- * gone with the last. Beside each stand the Lua values that belong to it: what its participations
- * keep, its Tracker, its Loop. */
+ * Ports: a Lua state's place on a tracker, made with the first object of that tracker in the state
+ * and gone with the last. Beside each stand the Lua values that belong to it: what its
+ * participations keep, its Tracker, its Loop. */
 #include "quota_keys.h"
 
 char quota_key_holders, quota_key_upcalls, quota_key_trackers, quota_key_ports, quota_key_loops;
@@ -54,7 +54,7 @@ struct port *quota_port(lua_State *L, struct lethe_quota *t, struct lethe_loop *
   return p;
 }
 
-/* ---- the values beside a port ------------------------------------------------------------------ */
+/* ---- the values beside a port ---------------------------------------------------------------- */
 
 /* registry[key][p] */
 static void push_beside(lua_State *L, char *key, struct port *p) {
@@ -114,7 +114,7 @@ static int l_loop_of(lua_State *L) {
   return 1;
 }
 
-/* ---- the end ---------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void unlink_port(struct port *p) {
   lua_State *L = p->state->main;
@@ -166,7 +166,7 @@ void quota_port_put(struct port *p) {
     free_port(p);
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static void open_table(lua_State *L, char *key, bool weak) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, key) == LUA_TNIL) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Running scripted policies. Each call is one C function under the meter that a pass has for all its
- * calls; a plan has one of its own, so that it takes nothing from a pass. Whatever goes wrong leaves
- * a message, and the pass goes on with "oldest". */
+ * Running scripted policies. Each call is one C function under the meter that a pass has for all
+ * its calls; a plan has one of its own, so that it takes nothing from a pass. Whatever goes wrong
+ * leaves a message, and the pass goes on with "oldest". */
 #include "quota_script.h"
 
 #include <math.h>
@@ -15,7 +15,7 @@ static struct script *script_of(struct lethe_quota_policy *p) {
   return lethe_container_of(p, struct script, policy);
 }
 
-/* ---- running ---------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 /* What the functions below get as their one argument. */
 struct job {
@@ -91,7 +91,7 @@ static void push_function(lua_State *L, const struct job *j, enum script_functio
   lua_rawgeti(L, LUA_REGISTRYINDEX, j->s->refs[f]);
 }
 
-/* ---- score and order -------------------------------------------------------------------------- */
+/* ---- score and order ------------------------------------------------------------------------- */
 
 static int score_all(lua_State *L) {
   struct job *j = lua_touserdata(L, 1);
@@ -186,7 +186,7 @@ static int order(struct lethe_quota_policy *p, const struct lethe_quota_candidat
   return run(order_all, &j);
 }
 
-/* ---- hooks ------------------------------------------------------------------------------------ */
+/* ---- hooks ----------------------------------------------------------------------------------- */
 
 /* The host's own Tracker; a sandbox gets something to read. */
 static void push_tracker(lua_State *L, struct script *s) {
@@ -245,7 +245,7 @@ static int stop(struct lethe_quota_policy *p, enum lethe_quota_outcome outcome) 
   return run(call_stop, &j);
 }
 
-/* ---- making and ending ------------------------------------------------------------------------ */
+/* ---- making and ending ----------------------------------------------------------------------- */
 
 static void free_script(struct script *s) {
   if (s->sandbox) lethe_sandbox_delete(s->sandbox);

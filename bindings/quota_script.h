@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * Scripted policies: functions in a Lua state, an expression, or both, behind the struct that a pass calls.
+ * Scripted policies: functions in a Lua state, an expression, or both, behind the struct that a
+ * pass calls.
  *
- * Functions of the caller's state (the host) run there, on the loop of the tracker in it. Those of a
- * text run in a sandbox, on whichever thread the pass is. A script may be let go of on any thread;
- * what it holds in the host's registry is given back by the host, at its next safe moment. */
+ * Functions of the caller's state (the host) run there, on the loop of the tracker in it. Those of
+ * a text run in a sandbox, on whichever thread the pass is. A script may be let go of on any
+ * thread; what it holds in the host's registry is given back by the host, at its next safe
+ * moment. */
 #ifndef LETHE_BINDINGS_QUOTA_SCRIPT_H
 #define LETHE_BINDINGS_QUOTA_SCRIPT_H
 
@@ -35,12 +37,13 @@ struct script {
 
 /* An empty one with one reference, or NULL without memory. */
 struct script *quota_script_new(struct lethe_quota *t);
-/* Its functions are of L's state, where it runs on that loop. LUA_OK, or an error with its message on top. */
+/* Its functions are of L's state, where it runs on that loop. LUA_OK, or an error with its message
+ * on top. */
 int quota_script_host(lua_State *L, struct script *s, struct lethe_loop *loop);
 /* Sets the calls that it has functions for. */
 void quota_script_ready(struct script *s);
-/* Frees it; what it holds in L's registry is given back, unless L is NULL: then the state is over, or its
- * functions are not there. */
+/* Frees it; what it holds in L's registry is given back, unless L is NULL: then the state is over,
+ * or its functions are not there. */
 void quota_script_end(struct script *s, lua_State *L);
 
 /* A state's den, where its scripts go that were let go of; see quota_den.c. */

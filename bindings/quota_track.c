@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * quota.track_state: the allocator of a Lua state under an account, exact to the byte.
  *
- * An allocator is put in front of the state's own: what Lua grows by is claimed first, what it shrinks
- * by is released after, through a handle without a cache. A claim that is refused, or a limit of the
- * state's own, makes the allocation fail, which Lua answers with an emergency collection and then
- * with its ordinary "not enough memory". An allocator may be called at any moment: it never touches
- * Lua, and takes the tracker's lock for a few additions only. */
+ * An allocator is put in front of the state's own: what Lua grows by is claimed first, what it
+ * shrinks by is released after, through a handle without a cache. A claim that is refused, or a
+ * limit of the state's own, makes the allocation fail, which Lua answers with an emergency
+ * collection and then with its ordinary "not enough memory". An allocator may be called at any
+ * moment: it never touches Lua, and takes the tracker's lock for a few additions only. */
 #include "quota_keys.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
@@ -16,14 +16,13 @@ struct track {
   void *ud;
   struct participation *participation;
   int64_t limit, used;
-  bool
-      passive; /* another allocator was put in front of ours: ours has to stay, and only passes on */
+  bool passive; /* another allocator stands in front of ours, which has to stay, and passes on */
   int anchor;
 };
 
 static char track_key; /* registry: the state's track, light, or false */
 
-/* ---- the allocator ---------------------------------------------------------------------------- */
+/* ---- the allocator --------------------------------------------------------------------------- */
 
 static bool may_grow(struct track *k, int64_t by) {
   struct lethe_quota_handle *h = &k->participation->handle;
@@ -65,7 +64,7 @@ void quota_untrack(struct track *k) {
   }
 }
 
-/* ---- making ----------------------------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 /* From here to the exchange of allocators nothing allocates, so the count is exact. */
 static int exchange(lua_State *L, struct track *k) {
@@ -139,8 +138,8 @@ static int make(lua_State *L, struct port *port, struct account_ref *a, struct t
   return rc;
 }
 
-/* The participation's box, and what keeps it: it goes on, whoever drops the object. May raise, and may
- * run finalizers, which may do anything. */
+/* The participation's box, and what keeps it: it goes on, whoever drops the object. May raise, and
+ * may run finalizers, which may do anything. */
 static struct lethe_box *push_box(lua_State *L, int *anchor) {
   struct lethe_box *b = lethe_box_new(L, &quota_participation_class, 1);
   lua_newtable(L);

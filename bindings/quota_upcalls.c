@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * How a pass asks the participants of a Lua state. get_oldest is called right here; reclaim, which may
- * wait and so is a task, and word of a collapse go through functions that lua/lethe/quota.lua
+ * How a pass asks the participants of a Lua state. get_oldest is called right here; reclaim, which
+ * may wait and so is a task, and word of a collapse go through functions that lua/lethe/quota.lua
  * sets. */
 #include <math.h>
 
@@ -20,7 +20,7 @@ static int l_upcalls(lua_State *L) {
   return 0;
 }
 
-/* ---- ages ------------------------------------------------------------------------------------- */
+/* ---- ages ------------------------------------------------------------------------------------ */
 
 /* The participant's object, pushed, or nil if it is gone; *held: somebody holds a participation. */
 static bool push_object(lua_State *L, struct port *p, uint64_t participant, bool *held) {
@@ -67,7 +67,7 @@ static int oldest(void *member_ud, uint64_t participant, void *ud, double *age) 
   return said;
 }
 
-/* ---- reclaim ---------------------------------------------------------------------------------- */
+/* ---- reclaim --------------------------------------------------------------------------------- */
 
 static void end_call(struct lethe_state *s, void *what, bool closed) {
   (void)s;
@@ -135,7 +135,7 @@ static int l_answer(lua_State *L) {
   return 0;
 }
 
-/* ---- collapses -------------------------------------------------------------------------------- */
+/* ---- collapses ------------------------------------------------------------------------------- */
 
 /* A condemned participant whose object still lives. It ends with the object, and keeps the port. */
 struct grave {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Wakers: a Lua function that hears once how something ended that a task waits for. Where memory is too
- * short for the call it is tried again in a later turn, so that no wait is left without its end. */
+ * Wakers: a Lua function that hears once how something ended that a task waits for. Where memory is
+ * too short for the call it is tried again in a later turn, so that no wait is left without its
+ * end. */
 #include "quota_keys.h"
 
 enum { TRIES = 100 };

@@ -67,8 +67,8 @@ static const char *push_prompt(lua_State *L, bool first) {
   return text;
 }
 
-/* Pushes a line of standard input, without its newline; false at the end. What no terminal has echoed
- * is echoed here, as lua's editor does, so that the output reads like a session. */
+/* Pushes a line of standard input, without its newline; false at the end. What no terminal has
+ * echoed is echoed here, as lua's editor does, so that the output reads like a session. */
 static bool push_plain_line(lua_State *L, const char *prompt) {
   char part[LINE_SIZE];
   luaL_Buffer b;

@@ -49,7 +49,8 @@ static void note_below(lua_State *co) {
   lua_pop(co, 1);
 }
 
-/* Ends the traceback on top where the chunk does: what made it a task is no concern of its reader. */
+/* Ends the traceback on top where the chunk does: what made it a task is no concern of its
+ * reader. */
 static void cut_trace(lua_State *L) {
   size_t n, m;
   const char *trace = lua_tolstring(L, -1, &n);

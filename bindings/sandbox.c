@@ -35,7 +35,8 @@ static char key_env; /* its address: the environment, in the state's registry */
  *   the hash part of a table, 2^n nodes of 24 bytes: elements were moved into it one by one;
  *   a block "resized" to the size it has: the array part of a table, looked through for a rehash.
  * Other blocks depend on when the collector ran (stacks, the table of strings). Growth is not
- * charged: it doubles, so it was paid by what filled it. False: nothing is left to pay a new one. */
+ * charged: it doubles, so it was paid by what filled it. False: nothing is left to pay a new
+ * one. */
 static bool charge_block(bool fresh, size_t kind, size_t osize, size_t nsize) {
   size_t nodes = nsize / NODE, cost = 0;
   if (nsize < LARGE_BLOCK) return true;

@@ -33,9 +33,9 @@ struct lethe_sandbox;
  * is no room for the library. NULL where that fails, with a message in err. Never raises. */
 struct lethe_sandbox *lethe_sandbox_new(lua_State *from, size_t cap, char *err, size_t errsize);
 
-/* What a vat wants beside (lvat_state.c): an allocator of its own, which charges the meter by itself; and
- * `more`, which is called with the environment as its argument while the ways out are still there: what
- * it requires keeps them. */
+/* What a vat wants beside (lvat_state.c): an allocator of its own, which charges the meter by
+ * itself; and `more`, which is called with the environment as its argument while the ways out are
+ * still there: what it requires keeps them. */
 struct lethe_sandbox_options {
   size_t cap;
   const struct lethe_alloc *alloc; /* the sandbox itself comes from it too; NULL: the C library's */

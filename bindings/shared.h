@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What lshared.c and shared_map.c have in common: the share that an object holds, values as bytes, and
- * the record that a call uses. */
+ * What lshared.c and shared_map.c have in common: the share that an object holds, values as bytes,
+ * and the record that a call uses. */
 #ifndef LETHE_BINDINGS_SHARED_H
 #define LETHE_BINDINGS_SHARED_H
 
@@ -24,8 +24,8 @@ struct shared {
   char *name;
 };
 
-/* What an object holds: its share, the state's port on the manager, and room that its calls use again
- * and again. */
+/* What an object holds: its share, the state's port on the manager, and room that its calls use
+ * again and again. */
 struct shared_handle {
   struct shared *s;
   struct epoch_port *port;
@@ -38,12 +38,13 @@ extern const struct lethe_class shared_map_class, shared_queue_class, shared_sta
 extern const luaL_Reg shared_map_methods[], shared_map_metamethods[];
 void shared_open_map(lua_State *L);
 
-/* What the object at 1 holds; raises for anything else. The methods compare metatables instead of looking
- * the name up: upvalue 1 is the class's. shared_check is a safe point first, shared_hot is for reads. */
+/* What the object at 1 holds; raises for anything else. The methods compare metatables instead of
+ * looking the name up: upvalue 1 is the class's. shared_check is a safe point first, shared_hot is
+ * for reads. */
 struct shared_handle *shared_hot(lua_State *L, const struct lethe_class *c);
 struct shared_handle *shared_check(lua_State *L, const struct lethe_class *c);
-/* The record that this coroutine's calls use, its thread registered if it was not; NULL and *rc. What
- * changes something says so: a section that did is not rerun. */
+/* The record that this coroutine's calls use, its thread registered if it was not; NULL and *rc.
+ * What changes something says so: a section that did is not rerun. */
 struct lethe_epoch_rec *shared_record(lua_State *L, struct shared_handle *h, bool changes, int *rc);
 
 /* A stored value: how many tables there are in it, then its bytes as in a message. */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * The shared map's calls. Updates that need Lua to decide (cas, incr) look at the value, decide outside of
- * every pin, and go through only if the value is still the same bytes; else they look again. */
+ * The shared map's calls. Updates that need Lua to decide (cas, incr) look at the value, decide
+ * outside of every pin, and go through only if the value is still the same bytes; else they look
+ * again. */
 #include <string.h>
 
 #include "shared.h"
 
-/* A key as bytes: strings, and integers with a tag of their own; floats with an integral value are those
- * integers. Into buf when it fits there. */
+/* A key as bytes: strings, and integers with a tag of their own; floats with an integral value are
+ * those integers. Into buf when it fits there. */
 struct key {
   const void *p;
   size_t n;
@@ -51,7 +52,7 @@ static void push_key(lua_State *L, const unsigned char *p, size_t n) {
   }
 }
 
-/* ---- the map ------------------------------------------------------------------------------------ */
+/* ---- the map --------------------------------------------------------------------------------- */
 
 /* Map:get(k) */
 static int map_get(lua_State *L) {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * The slot tables of a vat in a Lua state: what the files lvat_slots*.c share.
  *
- * A Slots object owns a table of slots and, in its user values, the tables that hold or find bodies:
- * Lua values that names stand for. A body whose death must be noted carries a struct slots_body: a
- * presence and a weak collection are such userdata themselves, another value has one in `locals`,
- * which dies with it. Their finalizer is slots_note_body and nothing else. */
+ * A Slots object owns a table of slots and, in its user values, the tables that hold or find
+ * bodies: Lua values that names stand for. A body whose death must be noted carries a struct
+ * slots_body: a presence and a weak collection are such userdata themselves, another value has one
+ * in `locals`, which dies with it. Their finalizer is slots_note_body and nothing else. */
 #ifndef LETHE_BINDINGS_SLOTS_H
 #define LETHE_BINDINGS_SLOTS_H
 
@@ -57,7 +57,8 @@ void slots_pushvref(lua_State *L, const struct slots_port *p, uint32_t slot);
 int slots_pushbody(lua_State *L, uint32_t slot);
 /* The slot of the value at `arg` for the Slots object at 1, or 0. */
 uint32_t slots_slotof(lua_State *L, int arg);
-/* Pushes a metatable for bodies of the Slots object at 1; their deaths are noted if it is watched. */
+/* Pushes a metatable for bodies of the Slots object at 1; their deaths are noted if it is
+ * watched. */
 void slots_newmetatable(lua_State *L, const char *name, bool watched);
 /* The slot of the name, or the number of a slot, at `arg`; raises where nothing is known of it. */
 uint32_t slots_checkslot(lua_State *L, const struct slots_port *p, int arg);

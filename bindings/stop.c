@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Stopping a state: the signal, the hook, and the functions that keep books of what runs.
  *
- *   I1  `top` is the coroutine that runs. It changes before lua_resume and after, and each time `wanted`
- *       is looked at after it changed: the handler, or whoever changed it, sets the hook.
- *   I2  Once a hook is set on what runs, a __close begins with a call event, which notes how deep it is;
- *       what was begun before is found by walking the stack at the first event.
+ *   I1  `top` is the coroutine that runs. It changes before lua_resume and after, and each time
+ *       `wanted` is looked at after it changed: the handler, or whoever changed it, sets the hook.
+ *   I2  Once a hook is set on what runs, a __close begins with a call event, which notes how deep
+ *       it is; what was begun before is found by walking the stack at the first event.
  *   I3  A coroutine inherits its maker's hook; one that is resumed gets it then. */
 #include "stop.h"
 
@@ -44,9 +44,9 @@ static int slots(lua_State *L, const lua_Debug *frame) {
   return n;
 }
 
-/* Lua calls a __close in the course of an error as if the C function that catches it did; the object
- * and the error are then the last two values below it. Values are looked at on `on`'s stack: it is
- * the thread that runs. */
+/* Lua calls a __close in the course of an error as if the C function that catches it did; the
+ * object and the error are then the last two values below it. Values are looked at on `on`'s stack:
+ * it is the thread that runs. */
 static bool closed_by_error(lua_State *on, lua_State *L, const lua_Debug *caller,
                             lua_Debug *callee) {
   int n = slots(L, caller);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Stopping the Lua code of a state from another thread, so that no pcall survives it.
  *
- * Whoever wants a state stopped sets a flag and sends its thread a realtime signal, whose handler does
- * the one thing that Lua allows a handler: it sets a hook, on the coroutine that runs. From then on
- * every instruction raises, in every coroutine that comes to run, but for those inside a __close (or
- * in what one calls), and but for lethe's own code while it says so (held). A __gc has no hooks in
- * stock Lua. What is raised is the error of exhausted memory, the one error for which Lua calls no
- * message handler: a handler would run inside the hook, with hooks off.
+ * Whoever wants a state stopped sets a flag and sends its thread a realtime signal, whose handler
+ * does the one thing that Lua allows a handler: it sets a hook, on the coroutine that runs. From
+ * then on every instruction raises, in every coroutine that comes to run, but for those inside a
+ * __close (or in what one calls), and but for lethe's own code while it says so (held). A __gc has
+ * no hooks in stock Lua. What is raised is the error of exhausted memory, the one error for which
+ * Lua calls no message handler: a handler would run inside the hook, with hooks off.
  *
  * To know what runs, the state's coroutine.resume, wrap and close are replaced by ones that keep
  * books, and debug.sethook by one that cannot take the hook away. A tail call made by a __close

@@ -13,8 +13,8 @@ void vat_heap_init(struct vat_heap *h, size_t limit, const struct lethe_alloc *a
   *h = (struct vat_heap){.alloc = *a, .limit = limit, .pace = SIZE_MAX};
 }
 
-/* After a collection: the next one is due at twice what is left, but there is always room for half of
- * what the limit leaves. */
+/* After a collection: the next one is due at twice what is left, but there is always room for half
+ * of what the limit leaves. */
 static void set_pace(struct vat_heap *h) {
   size_t room = h->used < ROOM ? ROOM : h->used;
   if (room > (h->limit - h->used) / 2) room = (h->limit - h->used) / 2;
@@ -111,7 +111,7 @@ void vat_heap_account(struct vat_heap *h, const struct vat_account *account) {
   h->account = account ? *account : (struct vat_account){NULL, NULL, NULL};
 }
 
-/* ---- collections ------------------------------------------------------------------------------ */
+/* ---- collections ----------------------------------------------------------------------------- */
 
 void vat_heap_start(struct vat_heap *h, lua_State *L) {
   lua_gc(L, LUA_GCCOLLECT);

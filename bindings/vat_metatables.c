@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Metatables in a vat. A __gc or a __mode in a metatable would show the collector at work, and Lua
- * looks for the latter at any time. So Lua never sees the metatables of a vat's code: each has a twin,
- * made by us, whose metamethods are the functions here. They look into the vat's own metatable when
- * they are called, so that it may be changed at any time, as ever; __gc, __mode and what else is in it
- * are nothing but fields.
+ * looks for the latter at any time. So Lua never sees the metatables of a vat's code: each has a
+ * twin, made by us, whose metamethods are the functions here. They look into the vat's own
+ * metatable when they are called, so that it may be changed at any time, as ever; __gc, __mode and
+ * what else is in it are nothing but fields.
  *
- * A twin has every metamethod, whether the vat's metatable has it or not. So where that has none the
- * functions here do, or raise, what Lua would. __close alone is in a twin only if the metatable had it
- * when it was set: Lua wants to know whether there is one before it calls it. */
+ * A twin has every metamethod, whether the vat's metatable has it or not. So where that has none
+ * the functions here do, or raise, what Lua would. __close alone is in a twin only if the metatable
+ * had it when it was set: Lua wants to know whether there is one before it calls it. */
 #include <string.h>
 
 #include "vat_inside.h"
@@ -16,7 +16,7 @@ enum { CHAIN_MAX = 2000 };
 
 /* Upvalue 1 of setmetatable: metatable -> twin, weak. A twin has its metatable at 1. */
 
-/* ---- the vat's metatables --------------------------------------------------------------------- */
+/* ---- the vat's metatables -------------------------------------------------------------------- */
 
 /* Pushes the metatable that the vat's code gave to the table at `index`; false, and nothing. */
 static bool push_face(lua_State *L, int index) {
@@ -36,7 +36,7 @@ int vat_metafield(lua_State *L, int index, const char *name) {
   return type;
 }
 
-/* ---- what is raised --------------------------------------------------------------------------- */
+/* ---- what is raised -------------------------------------------------------------------------- */
 
 /* What the value is called in messages. */
 static const char *kind(lua_State *L, int index) {
@@ -56,7 +56,7 @@ static int cannot_compare(lua_State *L) {
   return luaL_error(L, "attempt to compare %s with %s", a, b);
 }
 
-/* ---- operators -------------------------------------------------------------------------------- */
+/* ---- operators ------------------------------------------------------------------------------- */
 
 static int finish_one(lua_State *L, int status, lua_KContext context) {
   (void)L;
@@ -133,10 +133,10 @@ static int on_eq(lua_State *L) {
 static int on_lt(lua_State *L) { return find_handler(L, "__lt") ? handle(L) : cannot_compare(L); }
 static int on_le(lua_State *L) { return find_handler(L, "__le") ? handle(L) : cannot_compare(L); }
 
-/* ---- fields ----------------------------------------------------------------------------------- */
+/* ---- fields ---------------------------------------------------------------------------------- */
 
-/* (t, k), where t has no k itself. A chain of tables is followed here, so that a function at its end
- * may yield, as it may where Lua follows it. */
+/* (t, k), where t has no k itself. A chain of tables is followed here, so that a function at its
+ * end may yield, as it may where Lua follows it. */
 static int on_index(lua_State *L) {
   lua_settop(L, 2);
   for (int i = 0; i < CHAIN_MAX; i++) {
@@ -217,7 +217,7 @@ static int on_close(lua_State *L) {
   return 0;
 }
 
-/* ---- setmetatable, getmetatable --------------------------------------------------------------- */
+/* ---- setmetatable, getmetatable -------------------------------------------------------------- */
 
 static const luaL_Reg events[] = {{"__index", on_index}, {"__newindex", on_newindex},
                                   {"__call", on_call},   {"__add", on_add},
@@ -270,7 +270,8 @@ static int l_setmetatable(lua_State *L) {
   return 1;
 }
 
-/* getmetatable(v). Upvalue 1: what is said of strings. Of what is not the vat's own nothing is shown. */
+/* getmetatable(v). Upvalue 1: what is said of strings. Of what is not the vat's own nothing is
+ * shown. */
 static int l_getmetatable(lua_State *L) {
   luaL_checkany(L, 1);
   if (lua_type(L, 1) == LUA_TSTRING) {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * The order of a table's keys in a vat: integers, other numbers, strings by bytes, false, true, far
- * objects as they were made so, presences by the number in their name. Lua's own order shows hashes,
- * and for objects addresses. Other keys have no place; a table that has one cannot be walked.
+ * objects as they were made so, presences by the number in their name. Lua's own order shows
+ * hashes, and for objects addresses. Other keys have no place; a table that has one cannot be
+ * walked.
  *
- * A walk goes by a list of the keys that are there when it begins; those that have lost their values
- * are passed over. `pairs` keeps that list to itself. `next` makes one for a table at the second step
- * of a walk, and forgets it with the walk's end or the crank's. */
+ * A walk goes by a list of the keys that are there when it begins; those that have lost their
+ * values are passed over. `pairs` keeps that list to itself. `next` makes one for a table at the
+ * second step of a walk, and forgets it with the walk's end or the crank's. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,7 +42,7 @@ static void prepare(lua_State *L, int args) {
   lua_rotate(L, 1, 2);
 }
 
-/* ---- places ----------------------------------------------------------------------------------- */
+/* ---- places ---------------------------------------------------------------------------------- */
 
 static void place_presence(lua_State *L, int key, struct place *p) {
   struct slots_port *port = lethe_test(L, SLOTS, &slots_class)->what;
@@ -106,7 +107,7 @@ static int compare(const void *x, const void *y) {
   return a->type - b->type;
 }
 
-/* ---- lists of keys ---------------------------------------------------------------------------- */
+/* ---- lists of keys --------------------------------------------------------------------------- */
 
 static lua_Integer count(lua_State *L) {
   lua_Integer n = 0;
@@ -118,7 +119,8 @@ static lua_Integer count(lua_State *L) {
   return n;
 }
 
-/* What sorting n keys takes, in instructions; what it really takes would show their order before. */
+/* What sorting n keys takes, in instructions; what it really takes would show their order
+ * before. */
 static void charge_sorting(lua_State *L, lua_Integer n) {
   lua_Integer each = 2;
   for (lua_Integer i = n; i > 1; i /= 2) each++;
@@ -150,8 +152,8 @@ static void push_keys(lua_State *L) {
   lua_settop(L, sorted);
 }
 
-/* From the step after `at` on, the next key of the list that has a value in the table: pushes both, and
- * returns the step; 0, and nothing, at the end. */
+/* From the step after `at` on, the next key of the list that has a value in the table: pushes both,
+ * and returns the step; 0, and nothing, at the end. */
 static lua_Integer push_step(lua_State *L, int table, int list, lua_Integer at) {
   for (;;) {
     if (lua_rawgeti(L, list, ++at) == LUA_TNIL) break;
@@ -163,7 +165,7 @@ static lua_Integer push_step(lua_State *L, int table, int list, lua_Integer at) 
   return 0;
 }
 
-/* ---- pairs ------------------------------------------------------------------------------------ */
+/* ---- pairs ----------------------------------------------------------------------------------- */
 
 /* Upvalues: the table, the list, the step. */
 static int iterate(lua_State *L) {
@@ -206,7 +208,7 @@ static int l_pairs(lua_State *L) {
   return 3;
 }
 
-/* ---- next ------------------------------------------------------------------------------------- */
+/* ---- next ------------------------------------------------------------------------------------ */
 
 /* The first key and its value: no list is made for that. */
 static int push_least(lua_State *L) {
@@ -312,7 +314,7 @@ static int l_forget(lua_State *L) {
   return 0;
 }
 
-/* ---- lists ------------------------------------------------------------------------------------ */
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 static bool has(lua_State *L, int index, lua_Integer i) {
   bool is = lua_rawgeti(L, index, i) != LUA_TNIL;
@@ -320,7 +322,8 @@ static bool has(lua_State *L, int index, lua_Integer i) {
   return is;
 }
 
-/* Doubling, then halving: which of several borders that is depends on the elements, on nothing else. */
+/* Doubling, then halving: which of several borders that is depends on the elements, on nothing
+ * else. */
 lua_Integer vat_border(lua_State *L, int index) {
   lua_Integer low = 0, high = 1;
   while (has(L, index, high)) {

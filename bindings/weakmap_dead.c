@@ -80,8 +80,8 @@ static bool tell_one(lua_State *L, int map, const struct lethe_weak_dead *d) {
 }
 
 /* Those that are there when it begins. What dies meanwhile, and what could not be begun, is told
- * another time, and so is what a call of cleanup in a callback finds: calls do not nest without end.
- * The callback may close the map. */
+ * another time, and so is what a call of cleanup in a callback finds: calls do not nest without
+ * end. The callback may close the map. */
 void weak_tell(lua_State *L, int map) {
   struct lethe_box *b = lua_touserdata(L, map);
   struct weak_port *p = b->what;

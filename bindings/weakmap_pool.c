@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Where Refs are: in blocks that begin at a multiple of their size, so that a Ref's address leads to
- * its block, and its slot to where it stands there. A look-up comes by a Ref's address and wants its
- * slot; so it need not touch the Ref, which is one of many, but its block, which is one of few.
+ * Where Refs are: in blocks that begin at a multiple of their size, so that a Ref's address leads
+ * to its block, and its slot to where it stands there. A look-up comes by a Ref's address and wants
+ * its slot; so it need not touch the Ref, which is one of many, but its block, which is one of few.
  *
  * Invariants: P1  blocks[n] has the slots from n * WEAK_PLACES on; its own place, the first, is
  * nobody's slot. P2  a place is in use until its Ref's memory goes. P3  `spare` has the blocks with

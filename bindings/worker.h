@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Workers: an OS thread with a Lua state and a loop of its own, what its maker and it share, and what
- * each Lua state that has workers keeps of them.
+ * Workers: an OS thread with a Lua state and a loop of its own, what its maker and it share, and
+ * what each Lua state that has workers keeps of them.
  *
  * A worker's maker and its thread hold it; its messages go through two channels, and a third, which
  * carries nothing, is closed when all is over: who joins it receives from that one. */
@@ -54,7 +54,7 @@ struct worker {
   struct lethe_list orphan; /* in the list of whom it was left to, by that one's lock */
 };
 
-/* ---- worker.c: without a maker's Lua state ---------------------------------------------------- */
+/* ---- worker.c: without a maker's Lua state --------------------------------------------------- */
 
 /* One reference; nothing is started. NULL without memory. */
 struct worker *worker_new(const char *name, size_t limit);
@@ -68,7 +68,7 @@ void worker_reap(struct worker *w);
 /* Waits until that moment of the monotonic clock; whether it has ended. */
 bool worker_wait(struct worker *w, double until);
 
-/* ---- classes, and the parts of lethe.core.worker: each adds to the module's table on top -------- */
+/* ---- classes, and the parts of lethe.core.worker: each adds to the module's table on top ----- */
 
 extern const struct lethe_class worker_class, worker_parent_class, worker_channel_class;
 void worker_open_channels(lua_State *L);
@@ -76,10 +76,10 @@ void worker_open_starting(lua_State *L);
 /* NULL is ignored. */
 void keeper_put(struct keeper *k);
 
-/* ---- lworker.c: in the worker's thread --------------------------------------------------------- */
+/* ---- lworker.c: in the worker's thread ------------------------------------------------------- */
 
-/* Runs it all, in a protected call, with the worker, a light userdata; leaves true if it went well. The
- * results, or the message, are the worker's then. */
+/* Runs it all, in a protected call, with the worker, a light userdata; leaves true if it went well.
+ * The results, or the message, are the worker's then. */
 int worker_main(lua_State *L);
 /* Whose state this is; NULL: no worker's. */
 struct worker *worker_self(lua_State *L);

@@ -898,7 +898,8 @@ describe("engines that workers share", function()
     local tracker <close> = quota.new{ max = "8M" }
     local account = tracker:account()
     local got = packed_join(worker.spawn(function(account)
-      kept = account:participant{ get_oldest = function() return 1 end, reclaim = function() end } -- luacheck: ignore
+      local object = { get_oldest = function() return 1 end, reclaim = function() end }
+      kept = account:participant(object) -- luacheck: ignore
       kept:claim(1000000) -- luacheck: ignore
       return account:used()
     end, account))

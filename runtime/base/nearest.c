@@ -8,8 +8,8 @@ enum { LONGEST = 63, FARTHEST = 3 };
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
-/* Row i of the table says how far the first i letters of `a` are from those of `b`; a row is made of
- * the two before it. A longer word is near to none. */
+/* Row i of the table says how far the first i letters of `a` are from those of `b`; a row is made
+ * of the two before it. A longer word is near to none. */
 static size_t distance(const char *a, const char *b) {
   size_t n = strlen(b), rows[3][LONGEST + 1];
   size_t *before = rows[0], *last = rows[1], *row = rows[2];

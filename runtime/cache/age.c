@@ -35,7 +35,7 @@ bool lethe_cache_oldest(const struct lethe_cache *c, double *seconds) {
   return true;
 }
 
-/* ---- the timer --------------------------------------------------------------------------------- */
+/* ---- the timer ------------------------------------------------------------------------------- */
 
 /* One that waits for a write, or for a better time for it, comes again by that. */
 static double first_idle(const struct lethe_cache *c) {
@@ -66,7 +66,7 @@ static void age_fired(struct lethe_timer *t) {
   cache_pump(c);
 }
 
-/* ---- beginning and ending ----------------------------------------------------------------------- */
+/* ---- beginning and ending -------------------------------------------------------------------- */
 
 void cache_touch(struct lethe_cache *c, struct lethe_cache_entry *e) {
   if (!c->keeps_recent) return;
@@ -101,7 +101,7 @@ void cache_end_age(struct lethe_cache *c, struct lethe_cache_entry *e) {
   lethe_list_remove(&e->recent);
 }
 
-/* ---- expiry ------------------------------------------------------------------------------------ */
+/* ---- expiry ---------------------------------------------------------------------------------- */
 
 /* An entry whose time is over. It leaves now, or by its write, or when it is released. */
 static void expire(struct lethe_cache *c, struct lethe_cache_entry *e) {

@@ -7,7 +7,7 @@
 
 static const struct lethe_cache_hooks no_hooks;
 
-/* ---- making ------------------------------------------------------------------------------------ */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 static void init_lists(struct lethe_cache *c) {
   struct lethe_list *const lists[] = {
@@ -79,7 +79,7 @@ struct lethe_cache *lethe_cache_get_ref(struct lethe_cache *c) {
   return c;
 }
 
-/* ---- closing ----------------------------------------------------------------------------------- */
+/* ---- closing --------------------------------------------------------------------------------- */
 
 static void end_waiters(struct lethe_cache *c, struct lethe_cache_entry *e) {
   while (!lethe_list_empty(&e->waiters))
@@ -131,7 +131,7 @@ struct lethe_loop *lethe_cache_loop(const struct lethe_cache *c) {
 
 void *lethe_cache_ud(const struct lethe_cache *c) { return c->ud; }
 
-/* ---- looking ----------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 void lethe_cache_read_stats(const struct lethe_cache *c, struct lethe_cache_stats *out) {
   *out = c->stats;
@@ -147,7 +147,7 @@ const struct lethe_cache_key *lethe_cache_key_of(const struct lethe_cache_entry 
   return &owner->call.key;
 }
 
-/* ---- auditing ---------------------------------------------------------------------------------- */
+/* ---- auditing -------------------------------------------------------------------------------- */
 
 struct sums {
   uint64_t keys, ready, pinned, claims, free, free_dirty, free_bad, dirty, failing, writes;

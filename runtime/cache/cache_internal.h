@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * The inside of the cache: entries, and who may touch what when.
  *
- * All work that calls out (the backend, hooks, whoever waits) is done by the pump, one step after the
- * other, with every structure whole. A call of the public interface changes structures, puts what
- * follows from it on the lists that the pump works off, and runs the pump; inside of it, called from
- * a callback, it leaves the work to the pump that is running. So nothing nests, whatever callbacks do.
+ * All work that calls out (the backend, hooks, whoever waits) is done by the pump, one step after
+ * the other, with every structure whole. A call of the public interface changes structures, puts
+ * what follows from it on the lists that the pump works off, and runs the pump; inside of it,
+ * called from a callback, it leaves the work to the pump that is running. So nothing nests,
+ * whatever callbacks do.
  *
- * An entry is in the index while its key is taken. Of the lists, `work` is one of starting, answered,
- * again, stuck, dirty, bad, urgent and queue; `age` one of ttls and failures; `recent` is that of accesses. */
+ * An entry is in the index while its key is taken. Of the lists, `work` is one of starting,
+ * answered, again, stuck, dirty, bad, urgent and queue; `age` one of ttls and failures; `recent` is
+ * that of accesses. */
 #ifndef LETHE_CACHE_INTERNAL_H
 #define LETHE_CACHE_INTERNAL_H
 
@@ -56,8 +58,8 @@ struct standing {
   unsigned failures;                  /* in a row */
 };
 
-/* What comes first is all that hits look at, and then what clean entries that leave do. What only caches
- * with ages need comes last: others have shorter entries. */
+/* What comes first is all that hits look at, and then what clean entries that leave do. What only
+ * caches with ages need comes last: others have shorter entries. */
 struct lethe_cache_entry {
   uint32_t generation, slot; /* of the slab */
   uint64_t handle;           /* in the policy; 0: it is not there */
@@ -191,13 +193,14 @@ static inline struct lethe_cache_entry *entry_of_work(struct lethe_list *node) {
 static inline struct lethe_cache_wait *wait_of(struct lethe_list *node) {
   return lethe_container_of(node, struct lethe_cache_wait, node);
 }
-/* Clocks count in steps of their own: what is due so nearly is due, or its timer fires too early. */
+/* Clocks count in steps of their own: what is due so nearly is due, or its timer fires too
+ * early. */
 static inline bool is_due(double at, double now) { return at <= now + 1e-6; }
 static inline bool is_dirty(const struct lethe_cache_entry *e) {
   return e->state == ENTRY_READY && e->s.version != e->s.clean;
 }
 
-/* ---- index.c ----------------------------------------------------------------------------------- */
+/* ---- index.c --------------------------------------------------------------------------------- */
 
 struct lethe_cache_entry *cache_find(const struct lethe_cache *c,
                                      const struct lethe_cache_key *key);
@@ -206,7 +209,7 @@ struct lethe_cache_entry *cache_entry_new(struct lethe_cache *c, const struct le
 /* Out of the index, and its memory given back: nothing refers to it any more. */
 void cache_entry_free(struct lethe_cache *c, struct lethe_cache_entry *e);
 
-/* ---- pump.c: calls and answers ----------------------------------------------------------------- */
+/* ---- pump.c: calls and answers --------------------------------------------------------------- */
 
 void cache_pump(struct lethe_cache *c);
 /* A call of the interface begins, and what it returns. */
@@ -222,7 +225,7 @@ struct lethe_cache_value *cache_text(struct lethe_cache *c, const char *message)
 double cache_now(const struct lethe_cache *c);
 void cache_unref(struct lethe_cache *c);
 
-/* ---- get.c: entries and who waits for them ------------------------------------------------------ */
+/* ---- get.c: entries and who waits for them --------------------------------------------------- */
 
 /* The waiters of an entry that is ready are told. */
 void cache_settle(struct lethe_cache *c, struct lethe_cache_entry *e);
@@ -241,16 +244,17 @@ struct lethe_cache_entry *cache_entry_for(struct lethe_cache *c, const struct le
 void cache_seen(struct lethe_cache *c, const struct lethe_cache_key *key, int64_t size, bool hit);
 void cache_misses_seen(struct lethe_cache *c, struct lethe_cache_entry *e, int64_t size);
 
-/* ---- change.c ------------------------------------------------------------------------------------- */
+/* ---- change.c -------------------------------------------------------------------------------- */
 
 void cache_pin(struct lethe_cache *c, struct lethe_cache_entry *e);
 /* Of an insert that waits for an entry which is ready: false if it goes on waiting. */
 bool cache_settle_insert(struct lethe_cache *c, struct lethe_cache_entry *e,
                          struct lethe_cache_wait *w);
 
-/* ---- room.c: where values stand ------------------------------------------------------------------ */
+/* ---- room.c: where values stand -------------------------------------------------------------- */
 
-/* The entry gets a value, whose reference is taken, and looks for room. size -1: not yet weighed. */
+/* The entry gets a value, whose reference is taken, and looks for room. size -1: not yet
+ * weighed. */
 void cache_place(struct lethe_cache *c, struct lethe_cache_entry *e,
                  struct lethe_cache_value *value, int64_t size, bool clean);
 /* Goes on with that. */
@@ -264,13 +268,13 @@ int64_t cache_weigh(struct lethe_cache *c, const struct lethe_cache_key *key,
 /* A ready entry that is held has another size. */
 void cache_resized(struct lethe_cache *c, struct lethe_cache_entry *e, int64_t size);
 
-/* ---- leave.c: who goes ---------------------------------------------------------------------------- */
+/* ---- leave.c: who goes ----------------------------------------------------------------------- */
 
 /* Around a change of pins, claim, dirt or back-off of an entry that is ready: by = -1, then 1. */
 void cache_count(struct lethe_cache *c, struct lethe_cache_entry *e, int by);
 enum victim_kind { VICTIM_ANY, VICTIM_CLEAN };
-/* A ready entry that is neither pinned nor claimed, nor backs off, to make room for `into` (or NULL);
- * NULL if there is none. */
+/* A ready entry that is neither pinned nor claimed, nor backs off, to make room for `into` (or
+ * NULL); NULL if there is none. */
 struct lethe_cache_entry *cache_victim(struct lethe_cache *c, enum victim_kind kind,
                                        struct lethe_cache_entry *into);
 void cache_claim(struct lethe_cache *c, struct lethe_cache_entry *e, enum entry_claim claim,
@@ -292,7 +296,7 @@ void cache_die(struct lethe_cache *c, struct lethe_cache_entry *e);
 void cache_trim(struct lethe_cache *c);
 void cache_reserve(struct lethe_cache *c, struct lethe_cache_entry *e);
 
-/* ---- policy.c -------------------------------------------------------------------------------------- */
+/* ---- policy.c -------------------------------------------------------------------------------- */
 
 /* Is it worth a place? Also counts as its access. */
 bool cache_policy_admit(struct lethe_cache *c, struct lethe_cache_entry *e);
@@ -311,7 +315,7 @@ void cache_policy_limits(struct lethe_cache *c);
 void cache_policy_removed(struct lethe_cache *c, struct lethe_cache_entry *e, bool evicted);
 void cache_policy_destroy(struct lethe_cache *c);
 
-/* ---- write.c --------------------------------------------------------------------------------------- */
+/* ---- write.c --------------------------------------------------------------------------------- */
 
 /* It has changed. */
 void cache_dirty(struct lethe_cache *c, struct lethe_cache_entry *e);
@@ -327,7 +331,7 @@ void cache_write_answered(struct lethe_cache *c, struct lethe_cache_entry *e);
 /* What is queued cannot be written. */
 void cache_fail_queue(struct lethe_cache *c, struct lethe_cache_value *said);
 
-/* ---- flush.c --------------------------------------------------------------------------------------- */
+/* ---- flush.c --------------------------------------------------------------------------------- */
 
 /* The wait is for a flush of all that is dirty now; false without memory. */
 bool cache_join_flush(struct lethe_cache *c, struct lethe_cache_wait *w);
@@ -345,7 +349,7 @@ void cache_drop_flushes(struct lethe_cache *c, int code);
 void cache_shutdown_step(struct lethe_cache *c, struct lethe_cache_wait *w, int code,
                          struct lethe_cache_value *said);
 
-/* ---- order.c: edges and barriers ------------------------------------------------------------------- */
+/* ---- order.c: edges and barriers ------------------------------------------------------------- */
 
 /* True if one began. */
 bool cache_start_edge(struct lethe_cache *c);
@@ -359,7 +363,7 @@ void cache_sync(struct lethe_cache *c, struct lethe_cache_wait *w);
 /* A flush that a depend_on waited for has ended. */
 void cache_depend_step(struct lethe_cache_wait *w, int code, struct lethe_cache_value *said);
 
-/* ---- age.c ----------------------------------------------------------------------------------------- */
+/* ---- age.c ----------------------------------------------------------------------------------- */
 
 bool cache_is_stale(const struct lethe_cache *c, const struct lethe_cache_entry *e);
 void cache_touch(struct lethe_cache *c, struct lethe_cache_entry *e);
@@ -368,7 +372,7 @@ void cache_begin_age(struct lethe_cache *c, struct lethe_cache_entry *e);
 void cache_end_age(struct lethe_cache *c, struct lethe_cache_entry *e);
 void cache_expire(struct lethe_cache *c);
 
-/* ---- cache.c --------------------------------------------------------------------------------------- */
+/* ---- cache.c --------------------------------------------------------------------------------- */
 
 /* Ends all that is left of a closed cache. */
 void cache_sweep(struct lethe_cache *c);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Changing what is there: holds, inserts, removals. Whatever calls a script (weighing) is done before
- * anything is changed. */
+ * Changing what is there: holds, inserts, removals. Whatever calls a script (weighing) is done
+ * before anything is changed. */
 #include "cache_internal.h"
 
-/* ---- pins -------------------------------------------------------------------------------------- */
+/* ---- pins ------------------------------------------------------------------------------------ */
 
 void cache_pin(struct lethe_cache *c, struct lethe_cache_entry *e) {
   c->refs++;
@@ -72,7 +72,7 @@ int lethe_cache_set(struct lethe_cache *c, struct lethe_cache_entry *held,
   return code;
 }
 
-/* ---- inserting --------------------------------------------------------------------------------- */
+/* ---- inserting ------------------------------------------------------------------------------- */
 
 static void replace(struct lethe_cache *c, struct lethe_cache_entry *e,
                     struct lethe_cache_wait *w) {
@@ -140,7 +140,7 @@ int lethe_cache_insert(struct lethe_cache *c, const struct lethe_cache_key *key,
   return code;
 }
 
-/* ---- removing ----------------------------------------------------------------------------------- */
+/* ---- removing -------------------------------------------------------------------------------- */
 
 /* What has no pins. */
 static void drop(struct lethe_cache *c, struct lethe_cache_entry *e) {

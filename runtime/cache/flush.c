@@ -7,7 +7,7 @@ static struct flush *flush_of(struct lethe_list *node) {
   return lethe_container_of(node, struct flush, node);
 }
 
-/* ---- beginning --------------------------------------------------------------------------------- */
+/* ---- beginning ------------------------------------------------------------------------------- */
 
 static void queue_all(struct lethe_cache *c, struct lethe_list *from) {
   struct lethe_list all;
@@ -35,7 +35,7 @@ bool cache_join_flush(struct lethe_cache *c, struct lethe_cache_wait *w) {
   return f != NULL;
 }
 
-/* ---- ending ------------------------------------------------------------------------------------ */
+/* ---- ending ---------------------------------------------------------------------------------- */
 
 bool cache_flush_wants(const struct lethe_cache *c, uint64_t since) {
   return !lethe_list_empty(&c->flushes) && flush_of(c->flushes.prev)->tick >= since;
@@ -116,7 +116,7 @@ void cache_drop_flushes(struct lethe_cache *c, int code) {
   while (!lethe_list_empty(&c->flushes)) end_flush(c, flush_of(c->flushes.next), code);
 }
 
-/* ---- shutdown ---------------------------------------------------------------------------------- */
+/* ---- shutdown -------------------------------------------------------------------------------- */
 
 /* Writes what is dirty, also what became so meanwhile; then a barrier; then the end. */
 void cache_shutdown_step(struct lethe_cache *c, struct lethe_cache_wait *w, int code,

@@ -4,7 +4,7 @@
  * Waiters stand in the list of their entry, which stays in the index as long as there are any. */
 #include "cache_internal.h"
 
-/* ---- watchers ---------------------------------------------------------------------------------- */
+/* ---- watchers -------------------------------------------------------------------------------- */
 
 /* They may be scripts, and may no more call the cache than its policy may. */
 void cache_seen(struct lethe_cache *c, const struct lethe_cache_key *key, int64_t size, bool hit) {
@@ -19,7 +19,7 @@ void cache_misses_seen(struct lethe_cache *c, struct lethe_cache_entry *e, int64
   for (; e->asked > 0; e->asked--) cache_seen(c, &e->call.key, size, false);
 }
 
-/* ---- loading ----------------------------------------------------------------------------------- */
+/* ---- loading --------------------------------------------------------------------------------- */
 
 static void begin_load(struct lethe_cache *c, struct lethe_cache_entry *e) {
   e->state = ENTRY_LOADING;
@@ -126,7 +126,7 @@ void cache_pass(struct lethe_cache *c, struct lethe_cache_entry *e) {
   cache_restart(c, e);
 }
 
-/* ---- an entry that is ready, and a wait ---------------------------------------------------------- */
+/* ---- an entry that is ready, and a wait ------------------------------------------------------ */
 
 static bool settle(struct lethe_cache *c, struct lethe_cache_entry *e, struct lethe_cache_wait *w) {
   switch (w->kind) {
@@ -163,7 +163,7 @@ void cache_settle(struct lethe_cache *c, struct lethe_cache_entry *e) {
   }
 }
 
-/* ---- the calls --------------------------------------------------------------------------------- */
+/* ---- the calls ------------------------------------------------------------------------------- */
 
 /* The entry of a key, made if there is none; one that is too old leaves first. */
 struct lethe_cache_entry *cache_entry_for(struct lethe_cache *c,

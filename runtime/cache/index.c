@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The index: entries by key, in buckets with linear probing. A bucket has a part of the hash beside the
- * slot, so that only the entry that is looked for is looked at. Their number doubles as entries come;
- * where memory is short for that, once all are full. */
+ * The index: entries by key, in buckets with linear probing. A bucket has a part of the hash beside
+ * the slot, so that only the entry that is looked for is looked at. Their number doubles as entries
+ * come; where memory is short for that, once all are full. */
 #include <string.h>
 
 #define XXH_INLINE_ALL

@@ -2,7 +2,7 @@
  * Who goes: victims, claims on what is dirty until it is written, and the end of an entry (I2). */
 #include "cache_internal.h"
 
-/* ---- counts ------------------------------------------------------------------------------------ */
+/* ---- counts ---------------------------------------------------------------------------------- */
 
 static void add(uint64_t *n, int by) { *n += (uint64_t)(int64_t)by; }
 
@@ -26,7 +26,7 @@ void cache_count(struct lethe_cache *c, struct lethe_cache_entry *e, int by) {
   }
 }
 
-/* ---- victims ----------------------------------------------------------------------------------- */
+/* ---- victims --------------------------------------------------------------------------------- */
 
 static bool can_go(const struct lethe_cache_entry *e, enum victim_kind kind) {
   return e->state == ENTRY_READY && e->pins == 0 && !e->claim && e->s.retry_at == 0 &&
@@ -52,8 +52,8 @@ static void offer_aside(struct lethe_cache *c) {
   }
 }
 
-/* Homeless ones go first. What is bad is dirty. Whoever is offered and cannot go is refused until it
- * can; what is only dirty, until somebody looks for that as well. */
+/* Homeless ones go first. What is bad is dirty. Whoever is offered and cannot go is refused until
+ * it can; what is only dirty, until somebody looks for that as well. */
 struct lethe_cache_entry *cache_victim(struct lethe_cache *c, enum victim_kind kind,
                                        struct lethe_cache_entry *into) {
   uint64_t candidates = c->free - (kind == VICTIM_ANY ? c->free_bad : c->free_dirty);
@@ -73,7 +73,7 @@ struct lethe_cache_entry *cache_victim(struct lethe_cache *c, enum victim_kind k
   return any_that_can(c, kind);
 }
 
-/* ---- claims ------------------------------------------------------------------------------------ */
+/* ---- claims ---------------------------------------------------------------------------------- */
 
 static void count_claim(struct lethe_cache *c, const struct lethe_cache_entry *e, int by) {
   if (e->claim == CLAIM_TRIM) {
@@ -139,7 +139,7 @@ void cache_claim_written(struct lethe_cache *c, struct lethe_cache_entry *e, boo
     *wait_of(c->reclaims.next)->freed += size;
 }
 
-/* ---- the end of an entry ----------------------------------------------------------------------- */
+/* ---- the end of an entry --------------------------------------------------------------------- */
 
 void cache_pay_back(struct lethe_cache *c, int64_t n) {
   int64_t unpaid = n < c->unpaid ? n : c->unpaid;
@@ -190,7 +190,7 @@ void cache_leave(struct lethe_cache *c, struct lethe_cache_entry *e, enum lethe_
 
 void cache_die(struct lethe_cache *c, struct lethe_cache_entry *e) { bury(c, e); }
 
-/* ---- too much ----------------------------------------------------------------------------------- */
+/* ---- too much -------------------------------------------------------------------------------- */
 
 static bool too_much(const struct lethe_cache *c) {
   return c->taken - (int64_t)c->trimming > c->limit ||

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * Order between caches: edges, which hold back the writes of a cache until another is flushed and its
- * barrier has passed (I5), and form no cycle (I6); and barriers, of which one serves all who were
- * ready when it began.
+ * Order between caches: edges, which hold back the writes of a cache until another is flushed and
+ * its barrier has passed (I5), and form no cycle (I6); and barriers, of which one serves all who
+ * were ready when it began.
  *
  * An edge is armed until somebody wants to write; then the other cache is flushed, then synced. If
- * it is wanted anew meanwhile, or a later write over there has failed and may have left anything, that
- * begins once more; if either fails it is armed again. */
+ * it is wanted anew meanwhile, or a later write over there has failed and may have left anything,
+ * that begins once more; if either fails it is armed again. */
 #include "cache_internal.h"
 
 static struct edge *edge_of(struct lethe_list *node) {
   return lethe_container_of(node, struct edge, node);
 }
 
-/* ---- barriers ---------------------------------------------------------------------------------- */
+/* ---- barriers -------------------------------------------------------------------------------- */
 
 void cache_sync(struct lethe_cache *c, struct lethe_cache_wait *w) {
   lethe_list_push(&c->sync_next, &w->node);
@@ -84,7 +84,7 @@ void cache_drop_syncs(struct lethe_cache *c, int code) {
   synced_all(c, &c->sync_next, code, NULL);
 }
 
-/* ---- edges ------------------------------------------------------------------------------------- */
+/* ---- edges ----------------------------------------------------------------------------------- */
 
 static void free_edge(struct edge *e) {
   struct lethe_cache *from = e->from, *to = e->to;
@@ -143,7 +143,7 @@ void cache_drop_edges(struct lethe_cache *c, bool all) {
   }
 }
 
-/* ---- cycles ------------------------------------------------------------------------------------ */
+/* ---- cycles ---------------------------------------------------------------------------------- */
 
 /* Whether edges lead from one to the other: a walk that marks what it has seen. */
 static bool leads_to(struct lethe_cache *from, const struct lethe_cache *to) {
@@ -192,7 +192,7 @@ static int add_edge(struct lethe_cache *c, struct lethe_cache *other) {
   return LETHE_OK;
 }
 
-/* ---- depend_on --------------------------------------------------------------------------------- */
+/* ---- depend_on ------------------------------------------------------------------------------- */
 
 /* The wait keeps both caches while it is in the list of a flush of `other`. */
 static void depend(struct lethe_cache *c, struct lethe_cache *other, struct lethe_cache_wait *w) {

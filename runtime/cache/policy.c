@@ -87,7 +87,8 @@ void cache_policy_limits(struct lethe_cache *c) {
   c->deciding--;
 }
 
-/* gcc takes a function that does nothing but this for one without effect, and leaves out its calls. */
+/* gcc takes a function that does nothing but this for one without effect, and leaves out its
+ * calls. */
 #define HINT static inline __attribute__((always_inline)) void
 
 /* A node may lie across two lines. */
@@ -98,8 +99,9 @@ HINT expect_node(const struct lethe_cache *c, uint32_t slot) {
   __builtin_prefetch((const char *)(node + 1) - 1, 1);
 }
 
-/* Whoever stands beside a victim is likely the next: by then it will be near, if what says where it is, its
- * node, is so now; hence the nodes of those after it. Only a hint, whatever the policy keeps there. */
+/* Whoever stands beside a victim is likely the next: by then it will be near, if what says where it
+ * is, its node, is so now; hence the nodes of those after it. Only a hint, whatever the policy
+ * keeps there. */
 HINT expect(const struct lethe_cache *c, uint32_t slot) {
   if (slot == 0 || slot > c->policy->high) return;
   const struct lethe_evict_node *node = lethe_evict_at(c->policy, slot);
@@ -125,7 +127,7 @@ void cache_policy_removed(struct lethe_cache *c, struct lethe_cache_entry *e, bo
 
 void cache_policy_destroy(struct lethe_cache *c) { lethe_evict_delete(c->policy); }
 
-/* ---- another one ------------------------------------------------------------------------------- */
+/* ---- another one ----------------------------------------------------------------------------- */
 
 struct move {
   struct lethe_cache *c;

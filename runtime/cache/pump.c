@@ -8,7 +8,7 @@
 
 double cache_now(const struct lethe_cache *c) { return lethe_loop_now(c->loop); }
 
-/* ---- waits ------------------------------------------------------------------------------------- */
+/* ---- waits ----------------------------------------------------------------------------------- */
 
 void cache_begin(struct lethe_cache *c, struct lethe_cache_wait *w, enum wait_kind kind) {
   lethe_list_init(&w->node);
@@ -81,7 +81,7 @@ void lethe_cache_cancel(struct lethe_cache_wait *w) {
   }
 }
 
-/* ---- the backend's calls ------------------------------------------------------------------------ */
+/* ---- the backend's calls --------------------------------------------------------------------- */
 
 void cache_call(struct lethe_cache *c, struct lethe_cache_entry *e, enum entry_call which) {
   e->calling = (uint8_t)which;
@@ -143,7 +143,7 @@ static void answered(struct lethe_cache *c, struct lethe_cache_entry *e) {
   }
 }
 
-/* ---- the pump ---------------------------------------------------------------------------------- */
+/* ---- the pump -------------------------------------------------------------------------------- */
 
 static bool take(bool *flag) {
   bool was = *flag;

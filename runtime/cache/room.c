@@ -6,7 +6,7 @@
 
 #include "cache_internal.h"
 
-/* ---- weights ----------------------------------------------------------------------------------- */
+/* ---- weights --------------------------------------------------------------------------------- */
 
 int64_t cache_weigh(struct lethe_cache *c, const struct lethe_cache_key *key,
                     struct lethe_cache_value *value) {
@@ -33,7 +33,7 @@ void cache_resized(struct lethe_cache *c, struct lethe_cache_entry *e, int64_t s
   c->trim = c->room = true;
 }
 
-/* ---- reserving --------------------------------------------------------------------------------- */
+/* ---- reserving ------------------------------------------------------------------------------- */
 
 void cache_reserve(struct lethe_cache *c, struct lethe_cache_entry *e) {
   struct placing *p = &e->p;
@@ -48,7 +48,7 @@ void cache_reserve(struct lethe_cache *c, struct lethe_cache_entry *e) {
   c->taken_bytes += need;
 }
 
-/* ---- who waits for room ------------------------------------------------------------------------ */
+/* ---- who waits for room ---------------------------------------------------------------------- */
 
 static void stuck_fired(struct lethe_timer *t);
 
@@ -116,7 +116,7 @@ void cache_place_stuck(struct lethe_cache *c) {
   if (lethe_list_empty(&c->stuck)) lethe_timer_stop(&c->stuck_timer);
 }
 
-/* ---- placing ----------------------------------------------------------------------------------- */
+/* ---- placing --------------------------------------------------------------------------------- */
 
 void cache_place(struct lethe_cache *c, struct lethe_cache_entry *e,
                  struct lethe_cache_value *value, int64_t size, bool clean) {
@@ -162,7 +162,8 @@ static void stand(struct lethe_cache *c, struct lethe_cache_entry *e) {
   cache_settle(c, e);
 }
 
-/* Every refusal starts a pass over the account: so for a while it is not asked for more than it gave. */
+/* Every refusal starts a pass over the account: so for a while it is not asked for more than it
+ * gave. */
 static int claim(struct lethe_cache *c, const struct lethe_cache_entry *e) {
   double now = cache_now(c);
   if (c->bytes + e->size > c->granted && now < c->granted_for && c->free > 0) return LETHE_ELIMIT;
@@ -208,7 +209,8 @@ static void no_victim(struct lethe_cache *c, struct lethe_cache_entry *e, bool w
     stick(c, e);
 }
 
-/* An entry that can leave for e. One that could not be written is tried again if there is no other. */
+/* An entry that can leave for e. One that could not be written is tried again if there is no
+ * other. */
 static struct lethe_cache_entry *victim_for(struct lethe_cache *c, struct lethe_cache_entry *e) {
   struct lethe_cache_entry *v = NULL;
   if (e->p.tries > 0) v = cache_victim(c, VICTIM_CLEAN, e);

@@ -37,7 +37,7 @@ struct lethe_shadow {
   double known, sizes;        /* how many sizes were known, and their sum */
 };
 
-/* ---- keys ---------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 static uint64_t hash_of(const struct lethe_shadow *s, const struct lethe_cache_key *key) {
   if (key->bytes) return XXH3_64bits_withSeed(key->bytes, key->n, s->seed);
@@ -93,7 +93,7 @@ static void grow(struct lethe_shadow *s) {
   s->nbuckets = n;
 }
 
-/* ---- accesses ------------------------------------------------------------------------------------- */
+/* ---- accesses -------------------------------------------------------------------------------- */
 
 static void make_room(struct lethe_shadow *s, const struct lethe_evict_request *r) {
   while (lethe_evict_full(s->policy, r)) {
@@ -162,7 +162,7 @@ void lethe_shadow_seen(struct lethe_shadow *s, const struct lethe_cache_key *key
   if (lethe_evict_full(s->policy, NULL)) make_room(s, NULL);
 }
 
-/* ---- making one ------------------------------------------------------------------------------------ */
+/* ---- making one ------------------------------------------------------------------------------ */
 
 int64_t lethe_shadow_limit(int64_t limit, double rate) {
   double scaled = floor((double)limit * rate);
@@ -216,11 +216,11 @@ const struct lethe_cache_key *lethe_shadow_key_of(const void *owner) {
   return &((const struct copy *)owner)->key;
 }
 
-/* ---- the estimate ------------------------------------------------------------------------------------ */
+/* ---- the estimate ---------------------------------------------------------------------------- */
 
-/* Three standard deviations of the misses counted, or of how many more they are than the cache's own:
- * keys are sampled one by one, and so the sums over groups of keys tell how much the sum over all might
- * have been another. */
+/* Three standard deviations of the misses counted, or of how many more they are than the cache's
+ * own: keys are sampled one by one, and so the sums over groups of keys tell how much the sum over
+ * all might have been another. */
 static double spread(const struct lethe_shadow *s, bool beside) {
   double total = (double)s->misses - (beside ? (double)s->live_sampled : 0), sum = 0;
   for (int i = 0; i < GROUPS; i++) {

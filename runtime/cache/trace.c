@@ -8,7 +8,7 @@
 
 enum { FIRST_IDS = 1024, FIRST_REQUESTS = 1024 };
 
-/* ---- ids that were seen ------------------------------------------------------------------------ */
+/* ---- ids that were seen ---------------------------------------------------------------------- */
 
 static uint64_t *place(const struct trace_seen *s, uint64_t id) {
   size_t i = (size_t)trace_mix(id) & (s->room - 1);
@@ -51,7 +51,7 @@ void trace_seen_free(struct trace_seen *s) {
   s->room = s->len = 0;
 }
 
-/* ---- the trace --------------------------------------------------------------------------------- */
+/* ---- the trace ------------------------------------------------------------------------------- */
 
 struct lethe_trace *trace_new(const struct lethe_alloc *a) {
   struct lethe_trace *t = lethe_zalloc(a, sizeof *t);
@@ -103,7 +103,7 @@ int trace_add(struct lethe_trace *t, struct trace_seen *seen, const struct lethe
   return LETHE_OK;
 }
 
-/* ---- records ----------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 static void store(char *p, int n, uint64_t x) {
   for (int i = 0; i < n; i++, x >>= 8) p[i] = (char)(unsigned char)x;
@@ -125,7 +125,7 @@ void trace_encode(char *record, const struct lethe_request *r) {
   store(record + 16, 8, (uint64_t)r->next);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* All n bytes; false where there are fewer, or it fails. */
 static bool read_at(int fd, char *to, size_t n, uint64_t offset) {

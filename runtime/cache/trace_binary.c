@@ -13,11 +13,11 @@ static int cut_off(struct trace_stream *s, size_t record) {
                      left, record);
 }
 
-/* ---- oracleGeneral ----------------------------------------------------------------------------- */
+/* ---- oracleGeneral --------------------------------------------------------------------------- */
 
-/* What is wrong with the record, the i-th from 0, and at which byte; else NULL. The index of the next
- * access is that of a later record, here or in the trace that this one is a part of; the numbers of
- * records that the world has end somewhere. */
+/* What is wrong with the record, the i-th from 0, and at which byte; else NULL. The index of the
+ * next access is that of a later record, here or in the trace that this one is a part of; the
+ * numbers of records that the world has end somewhere. */
 static const char *record_flaw(const char *record, uint64_t i, unsigned *at) {
   int64_t next = (int64_t)trace_load(record + 16, 8);
   *at = 16;
@@ -54,11 +54,11 @@ int trace_read_oracle(struct lethe_trace *t, struct trace_seen *seen, struct tra
   return lethe_replay_fill_next(t->requests, (size_t)t->info.len, t->alloc);
 }
 
-/* ---- vscsi ------------------------------------------------------------------------------------- */
+/* ---- vscsi ----------------------------------------------------------------------------------- */
 
 /* Version 1: u32 number, u32 bytes, u32 segments, u16 command, u16 version, u64 block, u64 us.
- * Version 2: u16 command, u16 version, u32 number, u32 bytes, u32 segments, u64 block, u64 us, u64 us
- * that it took. The version's upper byte counts. */
+ * Version 2: u16 command, u16 version, u32 number, u32 bytes, u32 segments, u64 block, u64 us, u64
+ * us that it took. The version's upper byte counts. */
 static const struct {
   size_t record;
   unsigned version, bytes, block, time;

@@ -76,7 +76,7 @@ static inline uint64_t trace_stream_offset(const struct trace_stream *s) {
 int trace_wrong(struct trace_stream *s, uint64_t offset, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* ---- trace_binary.c, trace_text.c: all that the stream has --------------------------------------- */
+/* ---- trace_binary.c, trace_text.c: all that the stream has ----------------------------------- */
 
 /* Whether the buffer begins as vscsi of that version does. */
 bool trace_is_vscsi(const struct trace_stream *s, size_t ahead, int version);

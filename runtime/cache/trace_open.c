@@ -12,7 +12,7 @@
 const char *const lethe_trace_formats[] = {"oraclegeneral", "csv",      "vscsi",
                                            "plain",         "recorded", NULL};
 
-/* ---- the format -------------------------------------------------------------------------------- */
+/* ---- the format ------------------------------------------------------------------------------ */
 
 static bool is_text(const char *p, size_t n) {
   for (size_t i = 0; i < n; i++) {
@@ -35,7 +35,7 @@ static enum lethe_trace_format recognize(struct trace_stream *s,
   return LETHE_TRACE_ORACLE;
 }
 
-/* ---- the pass ---------------------------------------------------------------------------------- */
+/* ---- the pass -------------------------------------------------------------------------------- */
 
 static int read_all(struct lethe_trace *t, struct trace_stream *s,
                     const struct lethe_trace_options *o, bool *again) {

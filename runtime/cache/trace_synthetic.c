@@ -12,7 +12,7 @@
 
 const char *const lethe_synthetic_kinds[] = {"zipf", "scan", "loop", "mixed", NULL};
 
-/* ---- popularity -------------------------------------------------------------------------------- */
+/* ---- popularity ------------------------------------------------------------------------------ */
 
 /* log2 of i, from 1 on, times 2^32: the whole part by the highest bit, the rest by squaring. */
 static uint64_t log2_fixed(uint64_t i) {
@@ -77,7 +77,7 @@ static uint64_t draw_zipf(struct draws *d) {
   return low;
 }
 
-/* ---- kinds ------------------------------------------------------------------------------------- */
+/* ---- kinds ----------------------------------------------------------------------------------- */
 
 /* A way around: objects from `first`, `length` of them, again and again, `left` requests in all. */
 struct run {

@@ -13,7 +13,7 @@
 
 enum { FIELDS = 64 };
 
-/* ---- ids and numbers --------------------------------------------------------------------------- */
+/* ---- ids and numbers ------------------------------------------------------------------------- */
 
 uint64_t lethe_trace_hash(const void *bytes, size_t n) { return XXH3_64bits(bytes, n); }
 
@@ -61,7 +61,7 @@ static bool to_number(struct field f, double *out) {
   return *end == '\0' && *out - *out == 0;
 }
 
-/* ---- an id per line ---------------------------------------------------------------------------- */
+/* ---- an id per line -------------------------------------------------------------------------- */
 
 static struct field trimmed(char *p, size_t n) {
   while (n > 0 && (*p == ' ' || *p == '\t')) p++, n--;
@@ -104,7 +104,7 @@ int trace_read_plain(struct lethe_trace *t, struct trace_seen *seen, struct trac
   return at_end(s, rc);
 }
 
-/* ---- fields ------------------------------------------------------------------------------------ */
+/* ---- fields ---------------------------------------------------------------------------------- */
 
 char trace_separator(const char *text, size_t n) {
   static const char separators[] = ",;\t|";
@@ -153,7 +153,7 @@ static int split(struct trace_stream *s, char *line, size_t n, char separator,
   }
 }
 
-/* ---- which column is what ------------------------------------------------------------------------ */
+/* ---- which column is what -------------------------------------------------------------------- */
 
 struct csv {
   char separator;
@@ -209,7 +209,8 @@ static int told_columns(struct csv *c, struct trace_stream *s, const struct fiel
   return LETHE_OK;
 }
 
-/* Columns of the usual names; without any, one is the id, two are time and id, three size as well. */
+/* Columns of the usual names; without any, one is the id, two are time and id, three size as
+ * well. */
 static void usual_columns(struct csv *c, const struct field *fields, unsigned n, bool *header) {
   *header = named(fields, n, usual[LETHE_TRACE_ID]) > 0;
   for (int role = 0; role < LETHE_TRACE_ROLES; role++)
@@ -220,7 +221,8 @@ static void usual_columns(struct csv *c, const struct field *fields, unsigned n,
   if (n > 2) c->at[LETHE_TRACE_SIZE] = 3;
 }
 
-/* Whether the first line, of columns known by number, has none of the numbers that it should have. */
+/* Whether the first line, of columns known by number, has none of the numbers that it should
+ * have. */
 static bool is_header(const struct csv *c, const struct field *fields, unsigned n) {
   bool numbers = false;
   for (int role = 0; role < LETHE_TRACE_ROLES; role++) {
@@ -233,7 +235,7 @@ static bool is_header(const struct csv *c, const struct field *fields, unsigned 
   return numbers || (id <= n && named(&fields[id - 1], 1, usual[LETHE_TRACE_ID]));
 }
 
-/* ---- requests ---------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static int to_request(const struct csv *c, struct trace_stream *s, uint64_t offset,
                       const struct field *fields, unsigned n, struct lethe_request *r) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Writing traces: requests one after the other with their `next` unknown (0), which is filled in from
- * the end once the last is there. */
+ * Writing traces: requests one after the other with their `next` unknown (0), which is filled in
+ * from the end once the last is there. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -20,7 +20,7 @@ struct lethe_recorder {
   char buffer[BATCH * TRACE_RECORD];
 };
 
-/* ---- files ------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static bool write_at(int fd, const char *p, size_t n, uint64_t offset) {
   while (n > 0) {
@@ -46,7 +46,7 @@ static bool read_at(int fd, char *p, size_t n, uint64_t offset) {
   return true;
 }
 
-/* ---- the next access ----------------------------------------------------------------------------- */
+/* ---- the next access ------------------------------------------------------------------------- */
 
 /* Where each id was seen last, from the end. */
 struct places {
@@ -111,7 +111,7 @@ static int fill_file(int fd, uint64_t n, const struct lethe_alloc *a) {
   return rc;
 }
 
-/* ---- recorders --------------------------------------------------------------------------------- */
+/* ---- recorders ------------------------------------------------------------------------------- */
 
 int lethe_recorder_open(struct lethe_recorder **out, const struct lethe_alloc *a,
                         const char *path) {
@@ -164,7 +164,7 @@ static int finish(struct lethe_recorder *r, bool fill) {
 
 int lethe_recorder_close(struct lethe_recorder *r) { return finish(r, true); }
 
-/* ---- whole traces -------------------------------------------------------------------------------- */
+/* ---- whole traces ---------------------------------------------------------------------------- */
 
 /* Is that the file that the trace is read from? It would be gone before it is read. */
 static bool is_source(const struct lethe_trace *t, const char *path) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Writing back: which entries are dirty, which are to be written, and what the end of a write says.
  *
- * A tick passes with every flush of everything. `since` is the tick of an entry's oldest change that
- * no write has covered, so that a flush knows by comparing ticks whether an entry is still its
+ * A tick passes with every flush of everything. `since` is the tick of an entry's oldest change
+ * that no write has covered, so that a flush knows by comparing ticks whether an entry is still its
  * concern. An entry whose write failed begins anew: those flushes have had their try. */
 #include <math.h>
 
@@ -10,7 +10,7 @@
 
 static const double first_back_off = 0.05, last_back_off = 30; /* seconds */
 
-/* ---- dirt -------------------------------------------------------------------------------------- */
+/* ---- dirt ------------------------------------------------------------------------------------ */
 
 /* On which list an entry waits that nobody wants written. */
 static void lay_down(struct lethe_cache *c, struct lethe_cache_entry *e) {
@@ -67,7 +67,7 @@ void cache_undirty(struct lethe_cache *c, struct lethe_cache_entry *e) {
   cache_flushed(c, e, since, UINT64_MAX, LETHE_OK, NULL);
 }
 
-/* ---- the queue --------------------------------------------------------------------------------- */
+/* ---- the queue ------------------------------------------------------------------------------- */
 
 void cache_want(struct lethe_cache *c, struct lethe_cache_entry *e, bool soon) {
   if (!is_dirty(e)) return;
@@ -100,7 +100,7 @@ bool cache_start_write(struct lethe_cache *c) {
   return true;
 }
 
-/* ---- back-off ---------------------------------------------------------------------------------- */
+/* ---- back-off -------------------------------------------------------------------------------- */
 
 static void retry_fired(struct lethe_timer *t);
 
@@ -140,7 +140,7 @@ static void back_off(struct lethe_cache *c, struct lethe_cache_entry *e) {
   if (!c->retry_timer.loop || c->retry_timer.due > e->s.retry_at) arm_retry(c);
 }
 
-/* ---- the end of a write ------------------------------------------------------------------------- */
+/* ---- the end of a write ---------------------------------------------------------------------- */
 
 /* Those who waited for this entry, and everybody's flush. */
 static void tell_failed(struct lethe_cache *c, struct lethe_cache_entry *e,
@@ -218,7 +218,7 @@ void cache_fail_queue(struct lethe_cache *c, struct lethe_cache_value *said) {
       failed(c, entry_of_work(lethe_list_shift(&queues[i])), said);
 }
 
-/* ---- one key ------------------------------------------------------------------------------------ */
+/* ---- one key --------------------------------------------------------------------------------- */
 
 static int flush_key(struct lethe_cache *c, const struct lethe_cache_key *key,
                      struct lethe_cache_wait *w) {

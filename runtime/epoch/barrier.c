@@ -151,7 +151,7 @@ bool lethe_epoch_barrier_step(struct lethe_epoch *m, struct lethe_epoch_rec *r, 
   return gather(m, r->limbo, cookie, &left) && left == 0;
 }
 
-/* ---- what is left to other threads ------------------------------------------------------------- */
+/* ---- what is left to other threads ----------------------------------------------------------- */
 
 /* Whoever calls holds the manager, or is the one that ends it. */
 int lethe_epoch_away(struct lethe_epoch *m) {

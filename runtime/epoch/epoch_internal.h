@@ -88,8 +88,8 @@ struct lethe_epoch {
   _Atomic uint32_t in_use;
   _Atomic uint64_t advances, ejections, fences;
 
-  /* What destructors left to other threads, counted where the flips stood: odd or even. A flip is made
-   * under the lock, and only while the side that it turns to is 0. */
+  /* What destructors left to other threads, counted where the flips stood: odd or even. A flip is
+   * made under the lock, and only while the side that it turns to is 0. */
   _Atomic uint64_t flips, away[2];
   bool forked; /* those threads are not in this process */
 

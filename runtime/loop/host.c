@@ -58,9 +58,9 @@ struct lethe_host *lethe_host_new(const struct lethe_alloc *a) {
   return NULL;
 }
 
-/* A program that is killed by SIGPIPE because somebody closed a page would be no use; one that wants
- * the signal for its own writes keeps it. So it is held back here, in this thread alone, and one
- * that came of these writes is taken away. */
+/* A program that is killed by SIGPIPE because somebody closed a page would be no use; one that
+ * wants the signal for its own writes keeps it. So it is held back here, in this thread alone, and
+ * one that came of these writes is taken away. */
 static void loop_without_sigpipe(struct event_base *events, int flags) {
   sigset_t pipe, before, pending;
   sigemptyset(&pipe);

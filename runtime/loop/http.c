@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * The web server of a loop. evhttp calls back inside event_base_loop, which cannot be entered twice;
- * so a request is only noted there, and a message to the loop hands it out at the next turn.
+ * The web server of a loop. evhttp calls back inside event_base_loop, which cannot be entered
+ * twice; so a request is only noted there, and a message to the loop hands it out at the next turn.
  *
- * evhttp's own timeout begins anew with each byte. Therefore each connection also has a timer of its
- * own that cuts it off, and for that a reference to its bufferevent. */
+ * evhttp's own timeout begins anew with each byte. Therefore each connection also has a timer of
+ * its own that cuts it off, and for that a reference to its bufferevent. */
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>

@@ -13,7 +13,7 @@ enum lethe_slot_state lethe_slots_state(const struct lethe_slots *t, uint32_t sl
                                                        : LETHE_SLOT_IS_UNKNOWN;
 }
 
-/* ---- bodies ----------------------------------------------------------------------------------- */
+/* ---- bodies ---------------------------------------------------------------------------------- */
 
 /* Room for one more body's note; keeps I2. */
 static int reserve(struct lethe_slots *t) {
@@ -98,7 +98,7 @@ bool lethe_slots_run(struct lethe_slots *t, uint32_t i) {
   return acts;
 }
 
-/* ---- what else keeps a name ------------------------------------------------------------------- */
+/* ---- what else keeps a name ------------------------------------------------------------------ */
 
 void lethe_slots_deliver(struct lethe_slots *t, uint32_t slot) {
   slots_at(t, slot)->bits |= LETHE_SLOT_REACHABLE | LETHE_SLOT_RECOGNIZABLE;

@@ -4,7 +4,7 @@
 
 #include "slots_internal.h"
 
-/* ---- judging ---------------------------------------------------------------------------------- */
+/* ---- judging --------------------------------------------------------------------------------- */
 
 /* Nothing keeps it, now. A collected body that no callback told of counts as up. */
 static bool is_dead(const struct lethe_slot *s) {
@@ -34,7 +34,7 @@ void lethe_slots_bury(struct lethe_slots *t, uint32_t slot) {
   if (s->bits & LETHE_SLOT_RECOGNIZABLE) s->bits |= LETHE_SLOT_RETIRE_OWN;
 }
 
-/* ---- byte order ------------------------------------------------------------------------------- */
+/* ---- byte order ------------------------------------------------------------------------------ */
 
 enum { PACKED = 15 }; /* characters after the type and sign that fit a word */
 
@@ -88,7 +88,7 @@ static struct slots_suspect *sort(const struct lethe_slots *t, struct slots_susp
   return list;
 }
 
-/* ---- the backlog ------------------------------------------------------------------------------ */
+/* ---- the backlog ----------------------------------------------------------------------------- */
 
 static size_t count_suspects(const struct lethe_slots *t) {
   size_t n = 0;

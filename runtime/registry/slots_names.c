@@ -40,7 +40,7 @@ uint32_t *slots_names_find(const struct slots_names *m, uint64_t key, uint32_t i
   return block && m->blocks[block].places[w.place] ? &m->blocks[block].places[w.place] : NULL;
 }
 
-/* ---- blocks ----------------------------------------------------------------------------------- */
+/* ---- blocks ---------------------------------------------------------------------------------- */
 
 /* A hash table of that room with the same blocks. */
 static int rehash(struct slots_names *m, const struct lethe_alloc *a, uint32_t room) {
@@ -114,7 +114,7 @@ void slots_names_remove(struct slots_names *m, uint64_t key, uint32_t instance) 
   m->used--;
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 /* The blocks in use, side by side. */
 static void compact(struct slots_names *m, const struct lethe_alloc *a) {

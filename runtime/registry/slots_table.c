@@ -42,7 +42,7 @@ void lethe_slots_delete(struct lethe_slots *t) {
   lethe_free(t->alloc, t, sizeof *t);
 }
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static uint64_t key_of(const struct lethe_vref *v) {
   uint64_t type = v->type == 'o' ? 0 : v->type == 'p' ? 1 : v->type == 'd' ? 2 : 3;
@@ -63,7 +63,7 @@ uint32_t lethe_slots_find(const struct lethe_slots *t, const struct lethe_vref *
   return place ? *place : 0;
 }
 
-/* ---- records ---------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 static void free_slots_of(struct lethe_slots *t, size_t chunk) {
   for (uint32_t i = SLOTS_CHUNK; i-- > 0;) {
@@ -130,7 +130,7 @@ void lethe_slots_each(const struct lethe_slots *t, void (*fn)(void *ud, uint32_t
   }
 }
 
-/* ---- memory that goes back -------------------------------------------------------------------- */
+/* ---- memory that goes back ------------------------------------------------------------------- */
 
 static size_t empty_chunks(const struct lethe_slots *t) {
   size_t n = 0;

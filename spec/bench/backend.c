@@ -4,7 +4,8 @@
  * same server, all commands of a round on their way at once.
  *
  * The file is read and written from the page cache, so that the disk hides nothing of what comes on
- * top of a system call; a barrier reaches the disk, on both sides. Round by round the two take turns. */
+ * top of a system call; a barrier reaches the disk, on both sides. Round by round the two take
+ * turns. */
 #include "harness/measure.h"
 
 #include "harness/backend_peers.h"

@@ -2,9 +2,9 @@
  * What the cache's core costs, without Lua: hits, and misses with an eviction, from a thousand to a
  * million entries, on a backend that answers at once.
  *
- * Beside it runs what any cache has to touch: a plain LRU that does nothing but find, unlink, relink,
- * with entries as large as the cache's, of which it writes two lines. What that takes more among a
- * million than among a thousand is memory's part, and is taken off where a row says so. */
+ * Beside it runs what any cache has to touch: a plain LRU that does nothing but find, unlink,
+ * relink, with entries as large as the cache's, of which it writes two lines. What that takes more
+ * among a million than among a thousand is memory's part, and is taken off where a row says so. */
 #include "harness/measure.h"
 
 #include "../c/harness/alloc.h"
@@ -14,7 +14,7 @@
 enum { SIZES = 4, ENTRY = 256 };
 static const long sizes[SIZES] = {1000, 10000, 100000, 1000000};
 
-/* ---- a cache of numbers ------------------------------------------------------------------------ */
+/* ---- a cache of numbers ---------------------------------------------------------------------- */
 
 static void keep(struct lethe_cache_value *v) { (void)v; }
 static struct lethe_cache_value one = {1, keep, &one, 8};
@@ -58,7 +58,7 @@ static uint64_t draw(struct setting *s) {
   return s->random >> 33;
 }
 
-/* ---- the plain LRU ------------------------------------------------------------------------------ */
+/* ---- the plain LRU --------------------------------------------------------------------------- */
 
 struct plain {
   int64_t key;
@@ -135,7 +135,7 @@ static void plain_tear_down(struct setting *s) {
   s->first = s->last = 0;
 }
 
-/* ---- setting up -------------------------------------------------------------------------------- */
+/* ---- setting up ------------------------------------------------------------------------------ */
 
 static void set_up(struct setting *s, const char *policy, long n) {
   struct lethe_cache_config c = {
@@ -158,7 +158,7 @@ static void tear_down(struct setting *s) {
   plain_tear_down(s);
 }
 
-/* ---- what is measured: nanoseconds of one ------------------------------------------------------- */
+/* ---- what is measured: nanoseconds of one ---------------------------------------------------- */
 
 static double hits(struct setting *s, long times) {
   int64_t first = s->next - s->n, sum = 0;
@@ -254,7 +254,7 @@ static void by_size(const char *policy) {
   for (int i = 0; i < SIZES; i++) tear_down(&s[i]);
 }
 
-/* ---- flushing ---------------------------------------------------------------------------------- */
+/* ---- flushing -------------------------------------------------------------------------------- */
 
 /* A dirty entry costs the same to write among ten thousand as among a hundred. */
 static double flush_of(long n) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What the C tests of the cache stand on: a loop with a virtual clock, an allocator that counts, a
- * backend that keeps numbers by integer keys and answers when it is told to, and waits that remember
- * how they ended. */
+ * backend that keeps numbers by integer keys and answers when it is told to, and waits that
+ * remember how they ended. */
 #ifndef SPEC_CACHE_WORLD_H
 #define SPEC_CACHE_WORLD_H
 
@@ -45,7 +45,7 @@ struct world {
   struct disk disk;
 };
 
-/* ---- values ------------------------------------------------------------------------------------ */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static inline int64_t number_of(const struct lethe_cache_value *v) {
   int64_t n = 0;
@@ -61,7 +61,7 @@ static inline struct lethe_cache_key key_of(int64_t k) {
   return (struct lethe_cache_key){.number = k};
 }
 
-/* ---- the backend ------------------------------------------------------------------------------- */
+/* ---- the backend ----------------------------------------------------------------------------- */
 
 static inline void disk_log(struct disk *d, char what, int64_t key) {
   size_t n = strlen(d->log);
@@ -145,7 +145,7 @@ static inline void disk_open(struct disk *d, struct test_alloc *a) {
   for (int i = 0; i < KEYS; i++) d->stored[i] = 1000 + i;
 }
 
-/* ---- waits ------------------------------------------------------------------------------------- */
+/* ---- waits ----------------------------------------------------------------------------------- */
 
 static inline void asked_done(struct lethe_cache_wait *w, int code) {
   struct asked *a = lethe_container_of(w, struct asked, w);
@@ -216,7 +216,7 @@ static inline int64_t do_peek(struct lethe_cache *c, int64_t k) {
   return number_of(lethe_cache_peek(c, &key));
 }
 
-/* ---- the world --------------------------------------------------------------------------------- */
+/* ---- the world ------------------------------------------------------------------------------- */
 
 static inline void world_open(struct world *w) {
   test_alloc_init(&w->alloc);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Memory as a backend, and a faulty one around it: every action of a plan, the log with its moments,
- * and both where the n-th allocation fails. */
+ * Memory as a backend, and a faulty one around it: every action of a plan, the log with its
+ * moments, and both where the n-th allocation fails. */
 #include "harness/backend.h"
 
 struct place {
@@ -40,7 +40,7 @@ static const char *stored(struct place *p, int64_t k) {
   return out;
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void memory_keeps_bytes_under_numbers_and_texts(void **state) {
   struct place p;
@@ -67,7 +67,7 @@ static void memory_keeps_bytes_under_numbers_and_texts(void **state) {
   close_place(&p);
 }
 
-/* ---- plans ------------------------------------------------------------------------------------ */
+/* ---- plans ----------------------------------------------------------------------------------- */
 
 static void each_action_does_what_it_says(void **state) {
   const struct lethe_faulty_step plan[] = {{2, LETHE_FAULTY_FAIL, 0},
@@ -155,7 +155,7 @@ static void the_log_tells_what_had_ended_when_what_began(void **state) {
   close_place(&p);
 }
 
-/* ---- allocations ------------------------------------------------------------------------------ */
+/* ---- allocations ----------------------------------------------------------------------------- */
 
 /* One life of both, in which every call may end with no memory; then what is stored is the old or
  * the new, and the log has it or has not. */

@@ -31,7 +31,7 @@ static struct lethe_redis_stats stats_of(struct place *p) {
   return stats;
 }
 
-/* ---- commands and answers --------------------------------------------------------------------- */
+/* ---- commands and answers -------------------------------------------------------------------- */
 
 static void nothing_waits_for_the_answer_to_another(void **state) {
   struct place p;
@@ -77,7 +77,7 @@ static void errors_and_wrong_answers_end_their_operation(void **state) {
   close_place(&p);
 }
 
-/* ---- time ------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static void one_runs_into_its_timeout_the_others_live(void **state) {
   struct place p;
@@ -152,7 +152,7 @@ static void a_server_that_is_not_ready_is_asked_again(void **state) {
   close_place(&p);
 }
 
-/* ---- connections ------------------------------------------------------------------------------ */
+/* ---- connections ----------------------------------------------------------------------------- */
 
 static void what_was_under_way_is_sent_on_the_next_connection(void **state) {
   struct place p;
@@ -288,7 +288,7 @@ static void a_loop_that_closes_ends_all(void **state) {
   close_place(&p);
 }
 
-/* ---- clusters --------------------------------------------------------------------------------- */
+/* ---- clusters -------------------------------------------------------------------------------- */
 
 static void redirect(struct place *p, struct server *from, const char *how, int slot,
                      const struct server *to) {
@@ -422,7 +422,7 @@ static void redirects_that_make_no_sense_are_errors(void **state) {
   close_place(&p);
 }
 
-/* ---- allocations ------------------------------------------------------------------------------ */
+/* ---- allocations ----------------------------------------------------------------------------- */
 
 /* The n-th allocation of ours fails, for every n. (hiredis has its own, and ends the process.) */
 static void any_one_allocation_may_fail(void **state) {

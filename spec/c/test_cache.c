@@ -20,7 +20,7 @@ static void end(struct lethe_cache *c) {
   lethe_cache_put(c);
 }
 
-/* ---- loading ----------------------------------------------------------------------------------- */
+/* ---- loading --------------------------------------------------------------------------------- */
 
 static void a_miss_loads_and_a_hit_does_not(void **state) {
   struct lethe_cache *c = world_cache(&w, 10);
@@ -63,7 +63,7 @@ static void a_failure_is_shared(void **state) {
   end(c);
 }
 
-/* ---- eviction ---------------------------------------------------------------------------------- */
+/* ---- eviction -------------------------------------------------------------------------------- */
 
 static void the_least_recently_used_leaves(void **state) {
   struct lethe_cache *c = world_cache(&w, 2);
@@ -140,7 +140,7 @@ static void a_miss_asks_for_one_victim(void **state) {
   }
 }
 
-/* ---- bytes ------------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 static int64_t weigh_number(void *ud, const struct lethe_cache_key *key,
                             struct lethe_cache_value *v) {
@@ -196,7 +196,7 @@ static void two_halves_do_not_wait_for_each_other(void **state) {
   end(c);
 }
 
-/* ---- flushing ---------------------------------------------------------------------------------- */
+/* ---- flushing -------------------------------------------------------------------------------- */
 
 static void a_change_during_a_write_stays_dirty(void **state) {
   struct lethe_cache *c = world_cache(&w, 4);
@@ -234,7 +234,7 @@ static void every_entry_is_tried_whatever_another_does(void **state) {
   end(c);
 }
 
-/* ---- order ------------------------------------------------------------------------------------- */
+/* ---- order ----------------------------------------------------------------------------------- */
 
 static void what_it_depends_on_is_written_first(void **state) {
   struct lethe_cache *x = world_cache(&w, 10), *y = world_cache(&w, 10);
@@ -273,7 +273,7 @@ static void itself_is_flushed(void **state) {
   end(c);
 }
 
-/* ---- the end ----------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void a_shutdown_writes_and_closes(void **state) {
   struct lethe_cache *c = world_cache(&w, 10);

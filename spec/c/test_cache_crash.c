@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * Crash states of two caches with an order between them. A table of counts and a table of references
- * are changed at random through their caches; the backend below takes its time, fails at times, and
- * logs every write and barrier. Then, for each moment at which something new was being written, the
- * disk is put together from what was durable and from every choice (exhaustive to 2^12, drawn by
- * the seed above) of the sectors that were not: no block that is referred to may have a count that is
- * too small. The same harness finds broken disks where the cache has no barriers, and where
- * nothing depends on anything. LETHE_WORK=10: ten times the seeds. */
+ * Crash states of two caches with an order between them. A table of counts and a table of
+ * references are changed at random through their caches; the backend below takes its time, fails at
+ * times, and logs every write and barrier. Then, for each moment at which something new was being
+ * written, the disk is put together from what was durable and from every choice (exhaustive to
+ * 2^12, drawn by the seed above) of the sectors that were not: no block that is referred to may
+ * have a count that is too small. The same harness finds broken disks where the cache has no
+ * barriers, and where nothing depends on anything. LETHE_WORK=10: ten times the seeds. */
 #include <inttypes.h>
 #include <math.h>
 
@@ -37,7 +37,7 @@ struct run {
   uint64_t states, broken, moments, most;
 };
 
-/* ---- the tables ------------------------------------------------------------------------------- */
+/* ---- the tables ------------------------------------------------------------------------------ */
 
 static uint32_t entry(const struct disk *d, int table, int i) {
   uint32_t n;
@@ -57,7 +57,7 @@ static bool is_sound(const struct disk *d) {
   return true;
 }
 
-/* ---- calls that wait -------------------------------------------------------------------------- */
+/* ---- calls that wait ------------------------------------------------------------------------- */
 
 struct asked {
   struct lethe_cache_wait wait;
@@ -125,7 +125,7 @@ static void order(struct run *r, int later, int earlier) {
   }
 }
 
-/* ---- the workload ----------------------------------------------------------------------------- */
+/* ---- the workload ---------------------------------------------------------------------------- */
 
 static void link_slot(struct run *r, int slot) {
   int from = (int)test_below(&r->random, SLOTS);
@@ -238,7 +238,7 @@ static void free_run(struct run *r) {
   assert_int_equal(r->alloc.bytes, 0);
 }
 
-/* ---- what a crash may leave ------------------------------------------------------------------- */
+/* ---- what a crash may leave ------------------------------------------------------------------ */
 
 struct write {
   const struct lethe_faulty_record *record;
@@ -343,7 +343,7 @@ static void look_at_every_moment(struct run *r) {
   }
 }
 
-/* ---- tests ------------------------------------------------------------------------------------ */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static double work(double amount) {
   const char *text = getenv("LETHE_WORK");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The cache without memory: the same work again and again, with the n-th allocation failing, once or
- * from then on. Every call ends, what was accepted is written in the end, and all memory comes back. */
+ * The cache without memory: the same work again and again, with the n-th allocation failing, once
+ * or from then on. Every call ends, what was accepted is written in the end, and all memory comes
+ * back. */
 #include "cache_world.h"
 
 enum { FEW = 6 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The cache against a naive reference: an array in order of use, on a backend that answers at once. After
- * each of many random calls both hold the same values, have asked the backend the same, in the same
- * order, and say the same. SEED= repeats a run; LETHE_WORK multiplies its length. */
+ * The cache against a naive reference: an array in order of use, on a backend that answers at once.
+ * After each of many random calls both hold the same values, have asked the backend the same, in
+ * the same order, and say the same. SEED= repeats a run; LETHE_WORK multiplies its length. */
 #include "cache_world.h"
 
 #include "harness/random.h"
@@ -33,7 +33,7 @@ static struct {
 
 static uint64_t below(uint64_t n) { return test_below(&m.r, n); }
 
-/* ---- the reference ----------------------------------------------------------------------------- */
+/* ---- the reference --------------------------------------------------------------------------- */
 
 static void say(char what, int64_t key) {
   size_t n = strlen(m.log);
@@ -165,7 +165,7 @@ static void model_release(int64_t key) {
   trim();
 }
 
-/* ---- both -------------------------------------------------------------------------------------- */
+/* ---- both ------------------------------------------------------------------------------------ */
 
 static void compare(void) {
   struct lethe_cache_stats s = stats_of(m.c);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * Schedules: random operations on 2 to 8 caches that depend on each other, with the backend's answers in
- * any order, late, failed, torn or lost, and waits cancelled anywhere. After every step each cache's
- * books are audited; what was changed is in its cache or on its disk; no write overtakes what it
- * depends on; and in the end everybody has been told how their call ended, and all is written.
+ * Schedules: random operations on 2 to 8 caches that depend on each other, with the backend's
+ * answers in any order, late, failed, torn or lost, and waits cancelled anywhere. After every step
+ * each cache's books are audited; what was changed is in its cache or on its disk; no write
+ * overtakes what it depends on; and in the end everybody has been told how their call ended, and
+ * all is written.
  *
- * SEED= repeats a run, LETHE_WORK multiplies its length. Values are numbers, and newer than those that
- * were seen in a cache, or on the way to a disk, before. */
+ * SEED= repeats a run, LETHE_WORK multiplies its length. Values are numbers, and newer than those
+ * that were seen in a cache, or on the way to a disk, before. */
 #include "cache_world.h"
 
 #include "harness/random.h"
@@ -83,7 +84,7 @@ static int64_t age_of(int64_t value) {
 }
 static bool as_new(int64_t a, int64_t b) { return age_of(a) >= age_of(b); }
 
-/* ---- the backends ------------------------------------------------------------------------------ */
+/* ---- the backends ---------------------------------------------------------------------------- */
 
 static void check_duties(struct place *p) {
   for (int i = 0; i < p->nduties; i++) {
@@ -127,7 +128,8 @@ static void answer_load(struct place *p, struct lethe_cache_call *call, bool fai
     lethe_cache_answer(call, LETHE_OK, NULL, v);
 }
 
-/* EIO, ENOSPC: nothing is written. A short write leaves rubbish. An answer that is lost says nothing. */
+/* EIO, ENOSPC: nothing is written. A short write leaves rubbish. An answer that is lost says
+ * nothing. */
 static void answer_flush(struct place *p, struct lethe_cache_call *call, bool fail) {
   int64_t k = call->key.number;
   uint64_t how = fail ? below(4) : 4;
@@ -161,7 +163,7 @@ static void answer(struct place *p, int i, bool fail) {
   }
 }
 
-/* ---- hooks ------------------------------------------------------------------------------------- */
+/* ---- hooks ----------------------------------------------------------------------------------- */
 
 static int claim(void *ud, int64_t n) {
   struct place *p = ud;
@@ -183,7 +185,7 @@ static void evicted(void *ud, const struct lethe_cache_key *key, struct lethe_ca
   s.evictions++;
 }
 
-/* ---- operations -------------------------------------------------------------------------------- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 static void step(void);
 
@@ -422,7 +424,7 @@ static void step(void) {
     do_invalidate(p);
 }
 
-/* ---- what holds after each step ----------------------------------------------------------------- */
+/* ---- what holds after each step -------------------------------------------------------------- */
 
 static void check_place(struct place *p) {
   struct lethe_cache_stats st = stats_of(p->c);
@@ -440,7 +442,7 @@ static void check_place(struct place *p) {
   if (p->limited) assert_int_equal(p->claimed, st.bytes);
 }
 
-/* ---- a schedule --------------------------------------------------------------------------------- */
+/* ---- a schedule ------------------------------------------------------------------------------ */
 
 static const struct lethe_cache_hooks hooks = {.evicted = evicted};
 static const struct lethe_cache_hooks limited = {

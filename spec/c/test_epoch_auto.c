@@ -168,7 +168,8 @@ static void a_barrier_waits_for_bags_that_were_open_when_it_began(void **state) 
   close_place(&p);
 }
 
-/* The work that a destructor leaves to others counts for those barriers whose turns began after it. */
+/* The work that a destructor leaves to others counts for those barriers whose turns began after
+ * it. */
 static void a_barrier_waits_for_what_is_away(void **state) {
   (void)state;
   struct place p;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Scripted policies of all forms, without Lua: under random calls with callbacks that fail now and then,
- * against lru once they have failed for good, exchanged for others, and under want of memory. */
+ * Scripted policies of all forms, without Lua: under random calls with callbacks that fail now and
+ * then, against lru once they have failed for good, exchanged for others, and under want of
+ * memory. */
 #include <math.h>
 
 #include "harness/unit.h"
@@ -8,7 +9,7 @@
 #include "harness/evict.h"
 #include "lethe/evict_hooks.h"
 
-/* ---- policies ---------------------------------------------------------------------------------- */
+/* ---- policies -------------------------------------------------------------------------------- */
 
 /* What the callbacks know. */
 static struct script {
@@ -149,7 +150,7 @@ static struct lethe_evict *made(enum form form, const char *text) {
 
 static const char *const gdsf = "L + freq * 1e6 / (size + 1)";
 
-/* ---- random calls ------------------------------------------------------------------------------ */
+/* ---- random calls ---------------------------------------------------------------------------- */
 
 /* Another policy takes over, or gives back what it took. Names of entries stay what they are. */
 static void exchange(enum form form) {
@@ -192,10 +193,10 @@ static void books_add_up_whatever_is_called(void **state) {
   }
 }
 
-/* ---- after failures ---------------------------------------------------------------------------- */
+/* ---- after failures -------------------------------------------------------------------------- */
 
-/* The same requests to two policies, which find the same things. Every so many the first is exchanged for its
- * like; 0: never. */
+/* The same requests to two policies, which find the same things. Every so many the first is
+ * exchanged for its like; 0: never. */
 static struct lethe_evict *requests(struct lethe_evict *a, struct lethe_evict *b, int n,
                                     enum form form, int every) {
   uint64_t handles[2][KEYS] = {{0}, {0}};
@@ -286,7 +287,7 @@ static void a_strike_is_told_with_its_call_and_events(void **state) {
   finish();
 }
 
-/* ---- heirs --------------------------------------------------------------------------------------- */
+/* ---- heirs ----------------------------------------------------------------------------------- */
 
 static void heirs_go_on_as_if_nothing_had_happened(void **state) {
   static const enum form forms[] = {HEAP, CALLED,
@@ -332,7 +333,7 @@ static void heirs_are_of_one_form_and_empty(void **state) {
   finish();
 }
 
-/* ---- handles, queues, ghosts ------------------------------------------------------------------- */
+/* ---- handles, queues, ghosts ----------------------------------------------------------------- */
 
 static uint64_t come_in(uint64_t key) {
   struct lethe_evict_request r = {.key = key, .size = 1, .cost = 1};
@@ -401,7 +402,7 @@ static void scanning_clears_marks_on_its_way_around(void **state) {
   finish();
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void without_memory_none_is_made(void **state) {
   (void)state;

@@ -182,7 +182,7 @@ static void large_requests_are_cut_off(void **state) {
   finish();
 }
 
-/* ---- who is slow, and who leaves -------------------------------------------------------------- */
+/* ---- who is slow, and who leaves ------------------------------------------------------------- */
 
 static void who_says_nothing_is_cut_off(void **state) {
   (void)state;

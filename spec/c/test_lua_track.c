@@ -11,7 +11,7 @@
 #include "harness/lua.h"
 #include "quota_keys.h"
 
-/* ---- a state whose bytes are known ------------------------------------------------------------ */
+/* ---- a state whose bytes are known ----------------------------------------------------------- */
 
 struct memory {
   int64_t bytes;
@@ -58,7 +58,7 @@ static struct lethe_quota_stats stats_of(struct lethe_quota *t) {
   return s;
 }
 
-/* ---- exactness -------------------------------------------------------------------------------- */
+/* ---- exactness ------------------------------------------------------------------------------- */
 
 static void every_byte_is_counted(void **state) {
   (void)state;
@@ -96,7 +96,7 @@ static void close_gives_the_old_allocator_back(void **state) {
   assert_int_equal(m.bytes, 0);
 }
 
-/* ---- collapse --------------------------------------------------------------------------------- */
+/* ---- collapse -------------------------------------------------------------------------------- */
 
 /* The account collapses while the state stands under it: from here on it cannot allocate. */
 static void collapse(lua_State *L) {
@@ -170,7 +170,7 @@ static void a_collapsed_state_closes(void **state) {
   assert_int_equal(m.bytes, 0);
 }
 
-/* ---- another allocator above ------------------------------------------------------------------ */
+/* ---- another allocator above ----------------------------------------------------------------- */
 
 static struct above {
   lua_Alloc alloc;
@@ -204,7 +204,7 @@ static void one_put_above_stays_and_ours_passes_on(void **state) {
   assert_int_equal(m.bytes, 0);
 }
 
-/* ---- ends ------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 static void states_close_tracked(void **state) {
   (void)state;

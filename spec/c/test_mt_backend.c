@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The file backend on its pool: calls that do a part, are interrupted or fail at the n-th, the order
- * on one block, the bound of the queue, loops that close meanwhile. Runs under ThreadSanitizer too. */
+ * The file backend on its pool: calls that do a part, are interrupted or fail at the n-th, the
+ * order on one block, the bound of the queue, loops that close meanwhile. Runs under
+ * ThreadSanitizer too. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -13,7 +14,7 @@
 
 enum { BLOCK = 1024 };
 
-/* ---- the system, as a test wants it ----------------------------------------------------------- */
+/* ---- the system, as a test wants it ---------------------------------------------------------- */
 
 /* What the calls do, for the one file of a test. In threads of the pool. */
 static struct {
@@ -57,7 +58,7 @@ static int test_fdatasync(int fd) { return enter() ? fdatasync(fd) : -1; }
 
 static const struct lethe_file_io io = {test_pread, test_pwrite, test_fdatasync};
 
-/* ---- a place ---------------------------------------------------------------------------------- */
+/* ---- a place --------------------------------------------------------------------------------- */
 
 struct place {
   struct test_alloc alloc;
@@ -118,7 +119,8 @@ static int flush(struct place *p, int64_t k, char c) {
   return do_flush(p->file, p->loop, number_key(k), filled(p, c), BLOCK);
 }
 
-/* The block's bytes if they are all the same, 0 where there are none, else '?'; '!' of a failure. */
+/* The block's bytes if they are all the same, 0 where there are none, else '?'; '!' of a
+ * failure. */
 static char load(struct place *p, int64_t k) {
   char out[BLOCK + 1];
   int rc = do_load(p->file, p->loop, number_key(k), out, sizeof out);
@@ -129,7 +131,7 @@ static char load(struct place *p, int64_t k) {
   return out[0];
 }
 
-/* ---- tests ------------------------------------------------------------------------------------ */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void parts_and_interruptions_make_a_whole(void **state) {
   struct place p;

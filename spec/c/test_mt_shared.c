@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * The shared map, queue and stack among threads: nothing is lost, made up or seen after it was freed while
- * pins are ejected; writers stopped at each of their points stop nobody; small histories, recorded,
- * are linearizable. SEED= repeats the choices, if not the schedule; LETHE_WORK multiplies the
- * work. */
+ * The shared map, queue and stack among threads: nothing is lost, made up or seen after it was
+ * freed while pins are ejected; writers stopped at each of their points stop nobody; small
+ * histories, recorded, are linearizable. SEED= repeats the choices, if not the schedule; LETHE_WORK
+ * multiplies the work. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -53,7 +53,7 @@ static struct lethe_epoch_rec *join(void) {
 
 static void doze(long nanoseconds) { nanosleep(&(struct timespec){.tv_nsec = nanoseconds}, NULL); }
 
-/* ---- stress ------------------------------------------------------------------------------------- */
+/* ---- stress ---------------------------------------------------------------------------------- */
 
 /* A value says which key it belongs to, twice: a torn or foreign one is noticed. */
 struct value {
@@ -179,7 +179,7 @@ static void nothing_is_lost_or_made_up(void **state) {
   lethe_epoch_unregister(r);
 }
 
-/* ---- walks -------------------------------------------------------------------------------------- */
+/* ---- walks ----------------------------------------------------------------------------------- */
 
 static void *churn(void *ud) {
   struct lethe_epoch_rec *r = join();
@@ -219,7 +219,7 @@ static void a_walk_sees_what_stays_exactly_once(void **state) {
   lethe_epoch_unregister(r);
 }
 
-/* ---- stopped writers ---------------------------------------------------------------------------- */
+/* ---- stopped writers ------------------------------------------------------------------------- */
 
 #ifdef LETHE_FAULTS
 static _Thread_local int stop_at = -1;
@@ -277,10 +277,11 @@ static void stopped_writers_stop_nobody(void **state) {
 }
 #endif
 
-/* ---- linearizability ---------------------------------------------------------------------------- */
+/* ---- linearizability ------------------------------------------------------------------------- */
 
-/* Three threads do a few operations each; begin and end are numbered by one counter. A search then looks for
- * an order of all of them that respects these numbers and that a plain queue, stack or cell explains. */
+/* Three threads do a few operations each; begin and end are numbered by one counter. A search then
+ * looks for an order of all of them that respects these numbers and that a plain queue, stack or
+ * cell explains. */
 enum { EACH = 4, OPS = THREADS * EACH };
 enum kind { PUSH, POP, GET, SET, DELETE };
 

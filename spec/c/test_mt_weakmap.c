@@ -19,7 +19,7 @@ static double work(void) {
   return n > 0 ? n : 1;
 }
 
-/* ---- objects ---------------------------------------------------------------------------------- */
+/* ---- objects --------------------------------------------------------------------------------- */
 
 struct thing {
   struct lethe_counted refs;
@@ -56,7 +56,7 @@ static void look_at(struct lethe_counted *c) {
   if (lethe_container_of(c, struct thing, refs)->magic != MAGIC) abort();
 }
 
-/* ---- one map, many threads -------------------------------------------------------------------- */
+/* ---- one map, many threads ------------------------------------------------------------------- */
 
 static struct lethe_weakmap *maps[MAPS];
 static _Atomic long notified;
@@ -187,12 +187,13 @@ static void threads_work_on_the_same_maps(void **state) {
   assert_true(notified > 0);
 }
 
-/* ---- maps that end meanwhile ------------------------------------------------------------------ */
+/* ---- maps that end meanwhile ----------------------------------------------------------------- */
 
 enum { SHARED = 8 };
 static struct lethe_counted *shared[SHARED];
 
-/* Each with maps of its own, which hold everybody's objects, and end while others let go of those. */
+/* Each with maps of its own, which hold everybody's objects, and end while others let go of
+ * those. */
 static void *come_and_go(void *ud) {
   struct test_random r = {.state = (uint64_t)(uintptr_t)ud};
   for (long round = (long)(400 * work()); round > 0; round--) {

@@ -5,16 +5,17 @@
  *                                   every mode, as cmocka tests
  *   test_oom_lua MODE SCRIPT...     these, one line each, then "N passed, N failed"
  *
- * Modes: `lua` fails the n-th allocation of Lua's, for n = 1, 2, ... until the script comes through,
- * once together with its repetition after Lua's emergency collection, once with all that follow; `c`
- * fails the n-th allocation of the engines' (in builds with fault points); `gc` collects at every
- * allocation, in either way.
+ * Modes: `lua` fails the n-th allocation of Lua's, for n = 1, 2, ... until the script comes
+ * through, once together with its repetition after Lua's emergency collection, once with all that
+ * follow; `c` fails the n-th allocation of the engines' (in builds with fault points); `gc`
+ * collects at every allocation, in either way.
  *
- * A script is run in a fresh state for each n. It may return two functions: the first is what fails,
- * the second, called when memory is back, must find everything in order. Each must end well or with
- * "not enough memory", and so must whatever goes to lethe.on_error; lua_close must give back every
- * byte. A script that calls `begin()` is swept twice, counting from its start and from there. Past
- * the 300th every 17th is tried, with LETHE_WORK=10 every one. Run it from the repository's root. */
+ * A script is run in a fresh state for each n. It may return two functions: the first is what
+ * fails, the second, called when memory is back, must find everything in order. Each must end well
+ * or with "not enough memory", and so must whatever goes to lethe.on_error; lua_close must give
+ * back every byte. A script that calls `begin()` is swept twice, counting from its start and from
+ * there. Past the 300th every 17th is tried, with LETHE_WORK=10 every one. Run it from the
+ * repository's root. */
 #include <fcntl.h>
 #include <glob.h>
 #include <pthread.h>
@@ -261,7 +262,7 @@ static void run_script(struct run *r, const struct module *script) {
   if (r->memory.bytes || r->memory.blocks) complain("lua_close", "memory is not given back");
 }
 
-/* ---- silence ---------------------------------------------------------------------------------- */
+/* ---- silence --------------------------------------------------------------------------------- */
 
 /* Where even lethe.on_error cannot be called for want of memory a line goes to stderr, thousands of
  * times here. Sanitizers go on speaking through the old one. */

@@ -42,7 +42,7 @@ static int tear_down(void **state) {
   return 0;
 }
 
-/* ---- updates in one line each ------------------------------------------------------------------ */
+/* ---- updates in one line each ---------------------------------------------------------------- */
 
 static int put(void *ud, const struct lethe_buffer *old, const void **value, size_t *n) {
   (void)old;
@@ -79,7 +79,7 @@ static void assert_value(const struct fixture *f, const char *want) {
   assert_memory_equal(f->value.p, want, f->value.n);
 }
 
-/* ---- the map ----------------------------------------------------------------------------------- */
+/* ---- the map --------------------------------------------------------------------------------- */
 
 static void map_sets_gets_deletes(void **state) {
   struct fixture *f = *state;
@@ -216,7 +216,7 @@ static void an_ejected_pin_of_the_caller_answers_neutralized(void **state) {
   lethe_epoch_put(manual.m);
 }
 
-/* ---- queue and stack ---------------------------------------------------------------------------- */
+/* ---- queue and stack ------------------------------------------------------------------------- */
 
 static void queue_is_first_in_first_out(void **state) {
   struct fixture *f = *state;
@@ -253,7 +253,7 @@ static void stack_is_last_in_first_out(void **state) {
   lethe_stack_put_ref(s);
 }
 
-/* ---- want of memory ----------------------------------------------------------------------------- */
+/* ---- want of memory -------------------------------------------------------------------------- */
 
 /* Everything once; the first code that is not what it should be. */
 static int all_of_it(const struct lethe_alloc *a) {

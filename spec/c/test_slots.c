@@ -86,7 +86,7 @@ static const char *bring(struct lethe_slots *t, char *text, size_t room) {
 
 #define BRING(t) bring(t, (char[2000]){""}, 2000)
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static void names_are_read_and_written_one_way(void **state) {
   (void)state;
@@ -199,7 +199,7 @@ static void each_name_is_found_and_no_other(void **state) {
   lethe_slots_delete(t);
 }
 
-/* ---- the state machine ------------------------------------------------------------------------ */
+/* ---- the state machine ----------------------------------------------------------------------- */
 
 static void a_name_goes_through_its_states(void **state) {
   (void)state;
@@ -351,7 +351,7 @@ static void exports_are_retired_unless_the_kernel_did(void **state) {
   lethe_slots_delete(t);
 }
 
-/* ---- order ------------------------------------------------------------------------------------ */
+/* ---- order ----------------------------------------------------------------------------------- */
 
 static void names_come_in_the_order_of_their_bytes(void **state) {
   (void)state;
@@ -456,7 +456,7 @@ static void callbacks_keep_their_order_when_one_is_picked(void **state) {
   lethe_slots_delete(t);
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 enum { MANY = 20000 };
 

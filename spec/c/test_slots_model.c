@@ -42,7 +42,7 @@ static uint32_t slot_of(struct model *m, int i) {
   return lethe_slots_find(m->t, &v);
 }
 
-/* ---- what happens, to both -------------------------------------------------------------------- */
+/* ---- what happens, to both ------------------------------------------------------------------- */
 
 static void enter(struct model *m, int i) {
   struct name *n = &m->names[i];
@@ -134,7 +134,7 @@ static void kernel(struct model *m, int i, uint64_t what) {
   }
 }
 
-/* ---- bringing out the dead -------------------------------------------------------------------- */
+/* ---- bringing out the dead ------------------------------------------------------------------- */
 
 static bool gone(const struct name *n, bool import) {
   return !n->entry && n->vdata == 0 && (import || !n->reachable);
@@ -182,7 +182,7 @@ static void bring(struct model *m) {
   lethe_slots_trim(m->t);
 }
 
-/* ---- comparing -------------------------------------------------------------------------------- */
+/* ---- comparing ------------------------------------------------------------------------------- */
 
 static void compare(struct model *m) {
   uint32_t bodies = 0;

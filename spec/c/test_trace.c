@@ -86,7 +86,7 @@ static size_t all_of(struct lethe_trace *t, struct lethe_request *to) {
   return count;
 }
 
-/* ---- formats against a model ---------------------------------------------------------------------- */
+/* ---- formats against a model ----------------------------------------------------------------- */
 
 static struct lethe_request model[MOST], found[MOST];
 
@@ -256,7 +256,7 @@ static void a_pipe_will_do(void **state) {
   close(ends[0]);
 }
 
-/* ---- what is wrong, and where ----------------------------------------------------------------------- */
+/* ---- what is wrong, and where ---------------------------------------------------------------- */
 
 static void wrong(struct lethe_trace_options o, const char *says) {
   struct lethe_trace *t;
@@ -355,7 +355,7 @@ static void a_file_that_shrinks_is_a_failure(void **state) {
   lethe_trace_put(t);
 }
 
-/* ---- synthetic traces --------------------------------------------------------------------------- */
+/* ---- synthetic traces ------------------------------------------------------------------------ */
 
 static uint64_t digest(struct lethe_trace *t) {
   uint64_t sum = 0;
@@ -424,7 +424,7 @@ static void loops_and_scans_go_around(void **state) {
   for (size_t i = 0; i < n; i++) assert_in_range(found[i].size, 5, 9);
 }
 
-/* ---- writing ------------------------------------------------------------------------------------ */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static size_t read_bytes(const char *from, char *to, size_t room) {
   FILE *f = fopen(from, "rb");
@@ -517,7 +517,7 @@ static void recorders_clip_what_does_not_fit(void **state) {
   assert_int_equal(found[1].size, UINT32_MAX);
 }
 
-/* ---- without memory, with broken disks ------------------------------------------------------------ */
+/* ---- without memory, with broken disks ------------------------------------------------------- */
 
 /* All that takes memory, or reads and writes: 0, or the first code that is none. */
 static int everything(const struct lethe_alloc *a, const char *from,

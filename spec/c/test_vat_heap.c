@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The memory of vats: limits that no pcall sees, collections at every object, and the n-th request that
- * fails, for every n. Run from the repository's root, or with LUA_PATH set. */
+ * The memory of vats: limits that no pcall sees, collections at every object, and the n-th request
+ * that fails, for every n. Run from the repository's root, or with LUA_PATH set. */
 #include <string.h>
 
 #include "harness/unit.h"
@@ -167,8 +167,8 @@ static void test_finalizers_wait(void **state) {
 
 /* ---- want of memory -------------------------------------------------------------------------- */
 
-/* The n-th request fails, for every n, once or for good: a state is made, or not; what ran came to its
- * end, or the heap says that it did not; and every byte comes back. */
+/* The n-th request fails, for every n, once or for good: a state is made, or not; what ran came to
+ * its end, or the heap says that it did not; and every byte comes back. */
 static void sweep(bool sticky) {
   bool through = false;
   for (uint64_t n = 1; !through; n += n < 300 ? 1 : 7) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The end of Lua states that have weak maps: with notes of deaths queued and on_dead due, with
- * finalizers that use maps while all is finalized, and with coroutines and errors at awkward places.
- * Run it from the repository's root, or with LUA_PATH set. */
+ * finalizers that use maps while all is finalized, and with coroutines and errors at awkward
+ * places. Run it from the repository's root, or with LUA_PATH set. */
 
 #include "harness/unit.h"
 

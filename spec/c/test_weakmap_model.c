@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Weak maps against a naive reference: random inserts, removes, deaths, splits and appends on two maps
- * at once, for numbers and for bytes, in every form of one thread; and the bound on what a single
- * insert moves, however long the map is. */
+ * Weak maps against a naive reference: random inserts, removes, deaths, splits and appends on two
+ * maps at once, for numbers and for bytes, in every form of one thread; and the bound on what a
+ * single insert moves, however long the map is. */
 #include <string.h>
 
 #include "harness/unit.h"
@@ -50,7 +50,7 @@ static void thing_free(struct lethe_counted *c) {
 
 static const struct lethe_counted_class class = {false, NULL, thing_free};
 
-/* ---- keys ------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 /* Rising with i, and of many shapes. Half of the numbers' ranks are shared by two keys, most of the
  * strings' by twenty. */
@@ -77,7 +77,7 @@ static int random_key(struct world *w) {
   }
 }
 
-/* ---- comparing -------------------------------------------------------------------------------- */
+/* ---- comparing ------------------------------------------------------------------------------- */
 
 static size_t expected_len(const struct world *w, int m) {
   size_t n = 0;
@@ -132,7 +132,7 @@ static bool expected_equal(const struct world *w) {
   return memcmp(&w->should[0], &w->should[1], sizeof w->should[0]) == 0;
 }
 
-/* ---- operations ------------------------------------------------------------------------------- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 static void died(struct world *w, int number) {
   for (int m = 0; m < 2; m++)
@@ -274,7 +274,7 @@ static void hashed_bytes(void **state) {
   run(false, true);
 }
 
-/* ---- what one insert moves -------------------------------------------------------------------- */
+/* ---- what one insert moves ------------------------------------------------------------------- */
 
 enum { LONG = 200000 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Weak maps under want of memory: the n-th allocation of each call fails, for every n, and then nothing
- * has changed, or what the call's description says; deaths never ask for memory. */
+ * Weak maps under want of memory: the n-th allocation of each call fails, for every n, and then
+ * nothing has changed, or what the call's description says; deaths never ask for memory. */
 #include <string.h>
 
 #include "harness/unit.h"

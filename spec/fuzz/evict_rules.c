@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * libFuzzer: any text compiles as a rule of each place or is refused with a reason that names a column
- * inside it; what compiles comes to the same decision twice; all memory is given back. */
+ * libFuzzer: any text compiles as a rule of each place or is refused with a reason that names a
+ * column inside it; what compiles comes to the same decision twice; all memory is given back. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * libFuzzer: the input is a file, its first byte the format that it is said to have. Any file opens
- * or is refused with a reason that names an offset inside it; what opens gives as many requests as it
- * says, comes back from what it saves, and replays to the same end; the allocator is given back all
- * that it gave. */
+ * or is refused with a reason that names an offset inside it; what opens gives as many requests as
+ * it says, comes back from what it saves, and replays to the same end; the allocator is given back
+ * all that it gave. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Installs below a scratch DESTDIR, uses what is there as a user would - the modules from a stock Lua,
-# the executable, the C library - and uninstalls, after which nothing may be left.
+# Installs below a scratch DESTDIR, uses what is there as a user would - the modules from a stock
+# Lua, the executable, the C library - and uninstalls, after which nothing may be left.
 set -eu
 
 make="env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL ${MAKE:-make} --no-print-directory"
@@ -23,8 +23,8 @@ $make install DESTDIR="$dest" PREFIX=/opt/lethe >"$root/log" 2>&1 || {
   fail "make install failed"
 }
 
-for file in bin/lethe lib/lua/5.4/lethe.so lib/liblethe.a lib/pkgconfig/lethe.pc include/lethe/base.h \
-  share/lua/5.4/lethe/init.lua share/lethe/types/lethe.lua \
+for file in bin/lethe lib/lua/5.4/lethe.so lib/liblethe.a lib/pkgconfig/lethe.pc \
+  include/lethe/base.h share/lua/5.4/lethe/init.lua share/lethe/types/lethe.lua \
   share/man/man1/lethe.1 share/doc/lethe/lethe.quota.md; do
   [ -f "$prefix/$file" ] || fail "$file was not installed"
 done

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Lints the rockspecs, and in a scratch copy of the checkout does what a user of LuaRocks does: makes
-# the rock into a tree of its own, runs a stock Lua, the executable and some specs from that tree, removes it.
+# Lints the rockspecs, and in a scratch copy of the checkout does what a user of LuaRocks does:
+# makes the rock into a tree of its own, runs a stock Lua, the executable and some specs from that
+# tree, removes it.
 set -eu
 
 lua=${LUA:-lua5.4}

@@ -9,8 +9,8 @@
 struct lethe_backend_class {
   /* Begins an operation. Whatever becomes of it, lethe_op_end is called for it once. */
   void (*start)(struct lethe_backend *b, struct lethe_backend_op *op);
-  /* The operation's loop closes: out of every list, with op->rc; it is ended after that. False where
-   * it ends by itself while the loop closes. NULL where no operation waits for anything. */
+  /* The operation's loop closes: out of every list, with op->rc; it is ended after that. False
+   * where it ends by itself while the loop closes. NULL where no operation waits for anything. */
   bool (*forget)(struct lethe_backend *b, struct lethe_backend_op *op);
   /* The last reference was put. */
   void (*free)(struct lethe_backend *b);

@@ -3,8 +3,8 @@
  * tells, of every write and barrier, what had ended when it began: from that a test knows which
  * writes a power failure may have lost.
  *
- * A call becomes an operation of the inner backend's; a torn one becomes two, a load of what is there
- * and a flush of half and half. */
+ * A call becomes an operation of the inner backend's; a torn one becomes two, a load of what is
+ * there and a flush of half and half. */
 #include <string.h>
 
 #include "backend_internal.h"
@@ -131,7 +131,8 @@ static void on_torn(struct lethe_backend_op *op, bool closed) {
   fail(lethe_container_of(op, struct proxy, op), LETHE_ESYSTEM, "was torn, as planned", closed);
 }
 
-/* With what is there now: the first half of the new bytes and, where there is more of the old, that. */
+/* With what is there now: the first half of the new bytes and, where there is more of the old,
+ * that. */
 static void on_old(struct lethe_backend_op *op, bool closed) {
   struct proxy *p = lethe_container_of(op, struct proxy, op);
   const struct lethe_backend_op *outer = p->outer;

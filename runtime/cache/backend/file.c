@@ -55,8 +55,8 @@ static struct lethe_backend_op *take(struct file *f) {
 
 static void send(struct file *f);
 
-/* After the pool, in the loop's thread. What has its turn next needs the file, which may go with the
- * operation. */
+/* After the pool, in the loop's thread. What has its turn next needs the file, which may go with
+ * the operation. */
 static void end(struct file *f, struct lethe_backend_op *op, bool closed) {
   lethe_backend_get(&f->base);
   f->active--;

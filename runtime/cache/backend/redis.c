@@ -28,8 +28,9 @@ static void leave(struct lethe_backend_op *op) {
   op->at = NULL;
 }
 
-/* A timer that fires long after it was due says that nobody turned the loop: that is not the server's
- * fault, and what was to be sent may not even have been. It is given its time once more. */
+/* A timer that fires long after it was due says that nobody turned the loop: that is not the
+ * server's fault, and what was to be sent may not even have been. It is given its time once
+ * more. */
 static bool give_time(struct redis *r, struct lethe_backend_op *op, double now) {
   if (op->late || now - op->deadline < r->timeout / 8) return false;
   op->late = true;

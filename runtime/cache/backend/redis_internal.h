@@ -80,7 +80,8 @@ struct redis_node *redis_node_of(struct redis *r, const char *key, size_t n);
 /* Where the error answer sends it: "MOVED 3999 host:port", also noted, or "ASK ...". NULL: it is no
  * such answer, or there is no memory for the node. */
 struct redis_node *redis_redirect(struct redis_node *from, const char *text, bool *asking);
-/* The node cannot be reached: its slots are asked for at the first one again. False for that one. */
+/* The node cannot be reached: its slots are asked for at the first one again. False for that
+ * one. */
 bool redis_forget_node(struct redis_node *node);
 
 #endif

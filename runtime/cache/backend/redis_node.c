@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * Connections: hiredis on the events of the loop's base. A lost connection is never mended: the next
- * one is a new context.
+ * Connections: hiredis on the events of the loop's base. A lost connection is never mended: the
+ * next one is a new context.
  *
- * What libevent calls here sends, reads and ends operations, whose ends are messages to their loops:
- * nobody else's code runs inside. hiredis frees a context by itself where a connection fails, but
- * never without calling `cleanup`; so whoever let it read or write looks at node->context after. */
+ * What libevent calls here sends, reads and ends operations, whose ends are messages to their
+ * loops: nobody else's code runs inside. hiredis frees a context by itself where a connection
+ * fails, but never without calling `cleanup`; so whoever let it read or write looks at
+ * node->context after. */
 #include <event2/event.h>
 #include <netdb.h>
 #include <netinet/in.h>

@@ -7,7 +7,7 @@
 
 enum { MAIN = 0 };
 
-/* ---- what a cache does ---------------------------------------------------------------------------- */
+/* ---- what a cache does ----------------------------------------------------------------------- */
 
 static int insert(struct script *s, uint32_t slot, const struct lethe_evict_request *r) {
   struct hooks *p = hooks_of(s);
@@ -95,7 +95,7 @@ static void weigh(struct lethe_evict *e, uint32_t slot, int64_t by) {
   if (l) l->used += by;
 }
 
-/* ---- victims -------------------------------------------------------------------------------------- */
+/* ---- victims --------------------------------------------------------------------------------- */
 
 /* How many entries of average size make room for the request. */
 static unsigned wanted(const struct lethe_evict *e, const struct lethe_evict_request *r) {
@@ -154,8 +154,8 @@ static void ask(struct hooks *p, unsigned want) {
   }
 }
 
-/* What was proposed serves until the next access; a handle that the cache refused is no fault of who named
- * it. */
+/* What was proposed serves until the next access; a handle that the cache refused is no fault of
+ * who named it. */
 static uint32_t victim(struct script *s, const struct lethe_evict_request *r) {
   struct hooks *p = hooks_of(s);
   if (script_is_out(s)) return s->lru.tail;
@@ -169,7 +169,7 @@ static uint32_t victim(struct script *s, const struct lethe_evict_request *r) {
   return next_proposal(p);
 }
 
-/* ---- making one ----------------------------------------------------------------------------------- */
+/* ---- making one ------------------------------------------------------------------------------ */
 
 static const struct script_form form = {.insert = insert,
                                         .hit = hit,

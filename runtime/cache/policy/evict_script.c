@@ -14,7 +14,7 @@ static const char *const names_without_ghost[] = {"freq", "age",  "since", "size
 
 const char *const *script_field_names(bool ghost) { return ghost ? names : names_without_ghost; }
 
-/* ---- failures ----------------------------------------------------------------------------------- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 static void note_event(struct script *s, enum lethe_evict_event_kind kind, uint64_t handle,
                        uint64_t key) {
@@ -47,7 +47,7 @@ void script_fail(struct script *s, const char *call, const char *format, ...) {
   if (s->config.failed) s->config.failed(s->config.ud);
 }
 
-/* ---- making and ending -------------------------------------------------------------------------- */
+/* ---- making and ending ----------------------------------------------------------------------- */
 
 int script_init(struct script *s, const struct script_form *form,
                 const struct lethe_evict_script *config, char *why, size_t n) {
@@ -77,7 +77,7 @@ void script_forget(struct script *s) {
   s->last_score = 0;
 }
 
-/* ---- lru --------------------------------------------------------------------------------------- */
+/* ---- lru ------------------------------------------------------------------------------------- */
 
 static bool newer(const struct script *s, uint32_t a, uint32_t b) {
   return script_at(s, a)->last >= script_at(s, b)->last;
@@ -168,7 +168,7 @@ int script_lru_check(const struct script *s, char *why, size_t n) {
   return wrong ? LETHE_EBROKEN : LETHE_OK;
 }
 
-/* ---- admission ---------------------------------------------------------------------------------- */
+/* ---- admission ------------------------------------------------------------------------------- */
 
 static bool expression_admits(struct script *s, const double *fields, bool *yes) {
   const char *why = NULL;
@@ -208,7 +208,7 @@ bool script_admit(struct lethe_evict *e, struct lethe_evict_request *r) {
   return false;
 }
 
-/* ---- entries ------------------------------------------------------------------------------------ */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 int script_insert(struct lethe_evict *e, uint32_t slot, const struct lethe_evict_request *r) {
   struct script *s = script_of(e);
@@ -222,8 +222,8 @@ int script_insert(struct lethe_evict *e, uint32_t slot, const struct lethe_evict
   return LETHE_OK;
 }
 
-/* What decides sees when the access before was; a script that fails for the last time here leaves the
- * entry to lru, which has to hear of this access too. */
+/* What decides sees when the access before was; a script that fails for the last time here leaves
+ * the entry to lru, which has to hear of this access too. */
 void script_hit(struct lethe_evict *e, uint32_t slot) {
   struct script *s = script_of(e);
   struct script_node *n = script_at(s, slot);
@@ -275,7 +275,7 @@ void script_offer(struct lethe_evict *e, uint32_t slot) {
   s->form->offer(s, slot);
 }
 
-/* ---- about one ---------------------------------------------------------------------------------- */
+/* ---- about one ------------------------------------------------------------------------------- */
 
 static bool is_script(const struct lethe_evict *e) { return e->ops->hit == script_hit; }
 
@@ -305,7 +305,7 @@ unsigned lethe_evict_script_events(const struct lethe_evict *e, struct lethe_evi
   return n;
 }
 
-/* ---- succession --------------------------------------------------------------------------------- */
+/* ---- succession ------------------------------------------------------------------------------ */
 
 static void take_nodes(struct lethe_evict *e, struct lethe_evict *from) {
   struct script *s = script_of(e), *old = script_of(from);

@@ -18,7 +18,7 @@ static uint64_t handle(const struct lethe_evict *e, uint32_t slot) {
   return slot ? lethe_evict_handle(e, slot) : 0;
 }
 
-/* ---- what is asked for ------------------------------------------------------------------------ */
+/* ---- what is asked for ----------------------------------------------------------------------- */
 
 const struct lethe_evict_request *lethe_evict_hooks_request(const struct lethe_evict *e) {
   return of(e)->request;
@@ -37,7 +37,7 @@ static bool key_of(const struct lethe_evict *e, uint64_t h, uint64_t *key) {
   return n || r;
 }
 
-/* ---- entries -------------------------------------------------------------------------------------- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 int lethe_evict_hooks_info(const struct lethe_evict *e, uint64_t h, struct lethe_evict_info *out) {
   const struct script_node *n = node(e, h);
@@ -71,7 +71,7 @@ void lethe_evict_hooks_fault(const struct lethe_evict *e, uint64_t h, char *why,
     snprintf(why, n, "handle %" PRId64 " is none of this cache's", (int64_t)h);
 }
 
-/* ---- queues --------------------------------------------------------------------------------------- */
+/* ---- queues ---------------------------------------------------------------------------------- */
 
 int lethe_evict_hooks_queue(struct lethe_evict *e, const char *name, unsigned *index) {
   struct hooks *p = of(e);
@@ -194,7 +194,7 @@ uint32_t lethe_evict_hooks_scan(struct lethe_evict *e, unsigned q, uint64_t *han
   return steps;
 }
 
-/* ---- ghosts --------------------------------------------------------------------------------------- */
+/* ---- ghosts ---------------------------------------------------------------------------------- */
 
 static void trim(const struct lethe_evict *e, struct hook_ghost *g) {
   uint64_t most = (uint64_t)e->high * LETHE_EVICT_GHOST_FACTOR + LETHE_EVICT_GHOST_LEAST;
@@ -294,7 +294,7 @@ void hooks_end(struct hooks *p) {
   lethe_free(a, p->queue, p->queue_room * sizeof *p->queue);
 }
 
-/* ---- succession ----------------------------------------------------------------------------------- */
+/* ---- succession ------------------------------------------------------------------------------ */
 
 /* Queues of every name that there was. */
 int hooks_prepare(struct script *s, struct script *from) {

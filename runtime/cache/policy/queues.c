@@ -2,9 +2,9 @@
  * Declared queues: the order that compiled rules keep.
  *
  * A queue's share is floor(share * limit); where the shares make 1, the largest has what the others
- * leave. Eviction asks one queue, entry by entry from its back, until its rule drops one; entries that
- * move or are reinserted go to a front. A rule that never drops is stopped after STEPS entries for
- * each one that is there. */
+ * leave. Eviction asks one queue, entry by entry from its back, until its rule drops one; entries
+ * that move or are reinserted go to a front. A rule that never drops is stopped after STEPS entries
+ * for each one that is there. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,7 +37,7 @@ static struct queues *queues_of(struct script *s) {
   return lethe_container_of(s, struct queues, script);
 }
 
-/* ---- queues ------------------------------------------------------------------------------------- */
+/* ---- queues ---------------------------------------------------------------------------------- */
 
 static void push(struct queues *p, unsigned q, uint32_t slot) {
   script_push(&p->script, &p->queue[q].list, slot);
@@ -67,8 +67,8 @@ static void resize(struct lethe_evict *e) {
   }
 }
 
-/* Whose entry should go: the largest queue if it is over its share or the others are empty, else the
- * smallest that has one. count: nobody has one. */
+/* Whose entry should go: the largest queue if it is over its share or the others are empty, else
+ * the smallest that has one. count: nobody has one. */
 static unsigned asked(const struct queues *p) {
   unsigned largest = p->order[p->count - 1], i = 0;
   const struct declared *d = &p->queue[largest];
@@ -77,7 +77,7 @@ static unsigned asked(const struct queues *p) {
   return i < p->count ? p->order[i] : p->count;
 }
 
-/* ---- rules -------------------------------------------------------------------------------------- */
+/* ---- rules ----------------------------------------------------------------------------------- */
 
 /* The step that decides about an entry, or NULL after a failure of `call`. */
 static const struct rule_step *decide(struct queues *p, const struct rule *rule, const char *call,
@@ -118,7 +118,7 @@ static bool act(struct queues *p, const struct rule_step *step, const char *call
   return true;
 }
 
-/* ---- what a cache does ---------------------------------------------------------------------------- */
+/* ---- what a cache does ----------------------------------------------------------------------- */
 
 /* The key leaves the ghost list as soon as it is looked up. */
 /* Looking a key up takes it out of the ghost lists, also where it is then refused. */
@@ -243,7 +243,7 @@ static int check(const struct lethe_evict *e, char *why, size_t n) {
   return LETHE_OK;
 }
 
-/* ---- succession --------------------------------------------------------------------------------- */
+/* ---- succession ------------------------------------------------------------------------------ */
 
 static int prepare(struct script *s, struct script *from) {
   (void)s, (void)from;
@@ -296,7 +296,7 @@ static void emptied(struct script *s) {
   for (unsigned q = 0; q < p->count; q++) p->queue[q].list = (struct list){0};
 }
 
-/* ---- making one --------------------------------------------------------------------------------- */
+/* ---- making one ------------------------------------------------------------------------------ */
 
 static const struct script_form form = {.insert = insert,
                                         .hit = hit,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Compiles the rules of declared queues by recursive descent. Only the frame of a rule is read here;
- * conditions are cut out of it and given to the expression compiler, in a copy of the text where
- * all else is blank, so that the columns of its messages are those of the rule. */
+ * Compiles the rules of declared queues by recursive descent. Only the frame of a rule is read
+ * here; conditions are cut out of it and given to the expression compiler, in a copy of the text
+ * where all else is blank, so that the columns of its messages are those of the rule. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

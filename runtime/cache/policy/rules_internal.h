@@ -4,7 +4,7 @@
  *
  * The grammar, below the table of queues:
  *
- *   rule      = choice { "or" choice }                the first choice whose conditions hold decides
+ *   rule      = choice { "or" choice }                the first whose conditions hold decides
  *   choice    = { condition "and" } outcome
  *   outcome   = action | "(" rule ")"                 one whose choices all fail fails as a choice
  *   action    = QUEUE                                 of insert: to the front of that queue

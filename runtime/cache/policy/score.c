@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Scores: an expression or a callback gives each entry a number, and the lowest leaves first.
  *
- * One array holds all entries that are not refused. With a heap it is one, of four children: each access
- * scores its entry anew. With a sample its order says nothing: at eviction, N places are drawn and
- * scored. Once lru has taken over it is a heap in either case, in which all scores are 0, so that the
- * last access decides. */
+ * One array holds all entries that are not refused. With a heap it is one, of four children: each
+ * access scores its entry anew. With a sample its order says nothing: at eviction, N places are
+ * drawn and scored. Once lru has taken over it is a heap in either case, in which all scores are 0,
+ * so that the last access decides. */
 #include <math.h>
 #include <stdio.h>
 
@@ -31,7 +31,7 @@ static struct score *score_of(struct script *s) {
   return lethe_container_of(s, struct score, script);
 }
 
-/* ---- the heap ----------------------------------------------------------------------------------- */
+/* ---- the heap -------------------------------------------------------------------------------- */
 
 static bool before(const struct scored *a, const struct scored *b) {
   return a->score != b->score ? a->score < b->score : a->last < b->last;
@@ -103,7 +103,7 @@ static void take_out(struct score *p, uint32_t slot) {
     put(p, i, &last);
 }
 
-/* ---- scoring ------------------------------------------------------------------------------------ */
+/* ---- scoring --------------------------------------------------------------------------------- */
 
 enum { ARGS = LETHE_EVICT_L + 1 };
 
@@ -144,8 +144,8 @@ static bool score_now(struct score *p, const struct script_node *n, double *valu
   return score_of_fields(p, fields, value);
 }
 
-/* An entry that could not be scored has the score of the last victim: neither kept for good nor the first
- * to go. */
+/* An entry that could not be scored has the score of the last victim: neither kept for good nor the
+ * first to go. */
 static int insert(struct script *s, uint32_t slot, const struct lethe_evict_request *r) {
   struct score *p = score_of(s);
   const struct script_node *n = script_at(s, slot);
@@ -209,7 +209,7 @@ static void offer(struct script *s, uint32_t slot) {
   enter(score_of(s), slot, n->score, n->last);
 }
 
-/* ---- lru ---------------------------------------------------------------------------------------- */
+/* ---- lru ------------------------------------------------------------------------------------- */
 
 /* All that is there has a place, but for an entry that is being inserted. */
 static void take_over(struct script *s) {
@@ -226,7 +226,7 @@ static void lru_insert(struct script *s, uint32_t slot) {
   enter(score_of(s), slot, 0, script_at(s, slot)->last);
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 /* A heap's order, which is about that of its scores. */
 static void each(struct lethe_evict *e, void (*fn)(void *ud, uint32_t slot), void *ud) {
@@ -254,7 +254,7 @@ static int check(const struct lethe_evict *e, char *why, size_t n) {
   return wrong ? LETHE_EBROKEN : LETHE_OK;
 }
 
-/* ---- succession --------------------------------------------------------------------------------- */
+/* ---- succession ------------------------------------------------------------------------------ */
 
 /* Callbacks cannot be compared: what replaces one is taken for its newer version. */
 static bool keeps_scores(const struct score *p, const struct score *from) {
@@ -262,7 +262,8 @@ static bool keeps_scores(const struct score *p, const struct score *from) {
          lethe_expr_same(p->expr, from->expr);
 }
 
-/* Where scores differ they are computed first, to be seen to go well: nothing has changed until then. */
+/* Where scores differ they are computed first, to be seen to go well: nothing has changed until
+ * then. */
 static int prepare(struct script *s, struct script *from) {
   struct score *p = score_of(s), *old = score_of(from);
   bool keep = p->sample || keeps_scores(p, old);
@@ -287,7 +288,7 @@ static void inherit(struct script *s, struct script *from) {
 
 static void emptied(struct script *s) { score_of(s)->n = 0; }
 
-/* ---- making one --------------------------------------------------------------------------------- */
+/* ---- making one ------------------------------------------------------------------------------ */
 
 static const struct script_form form = {.insert = insert,
                                         .hit = hit,

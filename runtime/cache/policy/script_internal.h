@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * What scripted policies have in common: what is known of an entry, how a script failed, and the lru that
- * stands in for it.
+ * What scripted policies have in common: what is known of an entry, how a script failed, and the
+ * lru that stands in for it.
  *
  * I1 Whatever a script does, victim gives a node that is there and not refused, if there is one.
- * I2 After a failure the next victim is lru's; after LETHE_EVICT_STRIKES all are, and nothing of the
- *    script runs again. Neither takes memory.
+ * I2 After a failure the next victim is lru's; after LETHE_EVICT_STRIKES all are, and nothing of
+ *    the script runs again. Neither takes memory.
  * I3 Nodes of all forms are struct script_node: entries can pass from one to another. */
 #ifndef LETHE_CACHE_SCRIPT_INTERNAL_H
 #define LETHE_CACHE_SCRIPT_INTERNAL_H
@@ -36,8 +36,8 @@ struct script_form {
   void (*leave)(struct script *s, uint32_t slot, bool evicted);
   void (*refuse)(struct script *s, uint32_t slot);
   void (*offer)(struct script *s, uint32_t slot);
-  /* From now on all that is there stands in the order of lru, and hit, victim, leave, refuse and offer
-   * are those of it. */
+  /* From now on all that is there stands in the order of lru, and hit, victim, leave, refuse and
+   * offer are those of it. */
   void (*take_over)(struct script *s);
   void (*lru_insert)(struct script *s, uint32_t slot);
   /* `from` is of this form: sees to what its entries need, while they are still there. */
@@ -96,7 +96,7 @@ __attribute__((format(printf, 3, 4))) void script_fail(struct script *s, const c
 /* The arguments of the call that may fail now. */
 void script_args(struct script *s, unsigned n, const double *args);
 
-/* ---- lists -------------------------------------------------------------------------------------- */
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 /* Into the chain and the counts, out of both. */
 static inline void script_push(struct script *s, struct list *l, uint32_t slot) {
@@ -114,13 +114,14 @@ void script_list_each(struct script *s, const struct list *l, void (*fn)(void *u
                       void *ud);
 /* The chain is whole, and it and those that are refused make the counts: else what is wrong. */
 const char *script_list_check(const struct script *s, const struct list *l, uint8_t queue);
-/* The lru of forms with queues: one list, made by sorting, whose nodes say that it is their queue. */
+/* The lru of forms with queues: one list, made by sorting, whose nodes say that it is their
+ * queue. */
 enum { SCRIPT_LRU = 1 };
 void script_take_over(struct script *s);
 void script_lru_insert(struct script *s, uint32_t slot);
 int script_lru_check(const struct script *s, char *why, size_t n);
 
-/* ---- for ops tables ------------------------------------------------------------------------------- */
+/* ---- for ops tables -------------------------------------------------------------------------- */
 
 int script_init(struct script *s, const struct script_form *form,
                 const struct lethe_evict_script *config, char *why, size_t n);
@@ -134,7 +135,7 @@ void script_leave(struct lethe_evict *e, uint32_t slot, bool evicted);
 void script_refuse(struct lethe_evict *e, uint32_t slot);
 void script_offer(struct lethe_evict *e, uint32_t slot);
 
-/* ---- making one ------------------------------------------------------------------------------- */
+/* ---- making one ------------------------------------------------------------------------------ */
 
 /* What an `init` is given: the form's own config, and where it may say what is wrong with it. */
 struct script_making {

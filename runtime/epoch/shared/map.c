@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The map's calls. An entry dies when its value becomes NULL, and that is the moment of its deletion;
- * then it is marked and unlinked, by whoever comes by. Changing a value is one swap of a counted
- * pointer, so that an update knows whether another came first. */
+ * The map's calls. An entry dies when its value becomes NULL, and that is the moment of its
+ * deletion; then it is marked and unlinked, by whoever comes by. Changing a value is one swap of a
+ * counted pointer, so that an update knows whether another came first. */
 #include <string.h>
 
 #include "map_internal.h"
@@ -14,7 +14,7 @@ static void counted(struct lethe_map *map, int64_t by) {
                                             memory_order_acq_rel, memory_order_acquire);
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* The value link of a node, and a copy of what it leads to; LETHE_ENOTFOUND if it is dead. */
 static int read_value(struct lethe_map *map, struct lethe_epoch_rec *r, struct node *node,
@@ -46,7 +46,7 @@ int lethe_map_get(struct lethe_map *map, struct lethe_epoch_rec *r, const void *
   return rc;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 struct update {
   const struct place *p;
@@ -69,7 +69,8 @@ static int bury(struct lethe_map *map, struct lethe_epoch_rec *r, struct node *n
   return map_find(map, r, p, &spot);
 }
 
-/* Puts `made` (NULL: nothing) in the place of the value that `link` named. 1: done; 0: it had changed. */
+/* Puts `made` (NULL: nothing) in the place of the value that `link` named. 1: done; 0: it had
+ * changed. */
 static int swap_value(struct lethe_epoch_rec *r, struct node *node, link_t link,
                       struct block *made) {
   if (!lethe_epoch_read_begin(r, node)) return LETHE_ENEUTRALIZED;
@@ -158,7 +159,7 @@ int lethe_map_update(struct lethe_map *map, struct lethe_epoch_rec *r, const voi
   return rc == 1 ? LETHE_OK : rc;
 }
 
-/* ---- walking ---------------------------------------------------------------------------------- */
+/* ---- walking --------------------------------------------------------------------------------- */
 
 /* Copies a node's key; LETHE_ENOTFOUND for a dummy. */
 static int copy_key(struct lethe_map *map, struct lethe_epoch_rec *r, const struct node *node,
@@ -215,7 +216,7 @@ int lethe_map_next(struct lethe_map *map, struct lethe_epoch_rec *r, struct leth
   return rc;
 }
 
-/* ---- the map itself ---------------------------------------------------------------------------- */
+/* ---- the map itself -------------------------------------------------------------------------- */
 
 int lethe_map_new(struct lethe_map **out, const struct lethe_alloc *a, struct lethe_epoch *m) {
   struct lethe_map *map = lethe_zalloc(a, sizeof *map);

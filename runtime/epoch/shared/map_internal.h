@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The map's list: its nodes, and finding a place in it (map_list.c), for the map's calls (map.c). */
+ * The map's list: its nodes, and finding a place in it (map_list.c), for the map's calls
+ * (map.c). */
 #ifndef LETHE_MAP_INTERNAL_H
 #define LETHE_MAP_INTERNAL_H
 

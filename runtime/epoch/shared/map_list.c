@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * The map's list: all entries sorted by reversed hash and then by key, and shortcuts into it.
  *
- * A bucket is a pointer to a dummy node that stands in the list before all entries of its part of the
- * hash range; dummies never leave. Doubling the number of buckets moves nothing: a new bucket's
- * dummy is put in when it is first used. A marked node is out of the list for everybody; whoever comes
- * by unlinks it. */
+ * A bucket is a pointer to a dummy node that stands in the list before all entries of its part of
+ * the hash range; dummies never leave. Doubling the number of buckets moves nothing: a new bucket's
+ * dummy is put in when it is first used. A marked node is out of the list for everybody; whoever
+ * comes by unlinks it. */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -12,7 +12,7 @@
 
 #include "map_internal.h"
 
-/* ---- order ------------------------------------------------------------------------------------ */
+/* ---- order ----------------------------------------------------------------------------------- */
 
 static uint64_t reversed(uint64_t x) {
   x = (x >> 1 & 0x5555555555555555) | (x & 0x5555555555555555) << 1;
@@ -33,7 +33,7 @@ int map_compare(const struct node *node, const struct place *p) {
   return memcmp(node->key, p->key, p->n);
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------ */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 static size_t node_bytes(size_t n) { return sizeof(struct node) + n; }
 
@@ -52,7 +52,7 @@ void map_node_free(const struct lethe_alloc *a, struct node *node) {
 
 static void node_retired(void *object, void *ud) { map_node_free(ud, object); }
 
-/* ---- finding ---------------------------------------------------------------------------------- */
+/* ---- finding --------------------------------------------------------------------------------- */
 
 /* One node is read: its link, and how it compares. */
 static bool look(struct lethe_epoch_rec *r, const struct node *node, const struct place *p,
@@ -118,7 +118,7 @@ int map_find(struct lethe_map *map, struct lethe_epoch_rec *r, const struct plac
   return rc;
 }
 
-/* ---- buckets ---------------------------------------------------------------------------------- */
+/* ---- buckets --------------------------------------------------------------------------------- */
 
 unsigned map_segment_of(uint64_t bucket) {
   return bucket < FIRST ? 0 : (unsigned)(64 - __builtin_clzll(bucket)) - 3;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The queue: a linked list with a dummy in front; the node behind the dummy holds the next value. Nodes
- * are numbered, so that how many there are is the distance between two of them. */
+ * The queue: a linked list with a dummy in front; the node behind the dummy holds the next value.
+ * Nodes are numbered, so that how many there are is the distance between two of them. */
 #include "shared_internal.h"
 
 struct node {

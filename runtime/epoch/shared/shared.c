@@ -8,7 +8,7 @@
 void (*_Atomic lethe_shared_pause)(int point);
 #endif
 
-/* ---- blocks ----------------------------------------------------------------------------------- */
+/* ---- blocks ---------------------------------------------------------------------------------- */
 
 size_t block_size(const struct block *b) { return sizeof *b + b->n; }
 
@@ -30,7 +30,7 @@ void block_retired(void *object, void *ud) {
   block_free(object);
 }
 
-/* ---- buffers ---------------------------------------------------------------------------------- */
+/* ---- buffers --------------------------------------------------------------------------------- */
 
 int buffer_room(struct lethe_buffer *b, const struct lethe_alloc *a, size_t n) {
   void *p = b->p;
@@ -53,7 +53,8 @@ void lethe_buffer_free(struct lethe_buffer *b) {
   *b = (struct lethe_buffer){0};
 }
 
-/* The size is read under one guard; if the buffer has no room for it, the bytes under a second one. */
+/* The size is read under one guard; if the buffer has no room for it, the bytes under a second
+ * one. */
 int block_copy(struct lethe_epoch_rec *r, const struct block *b, const struct lethe_alloc *a,
                struct lethe_buffer *out) {
   for (;;) {
@@ -89,7 +90,7 @@ void buffer_take(struct lethe_buffer *b, const struct lethe_alloc *a, unsigned c
   *b = (struct lethe_buffer){a, bytes, n, room_for(n)};
 }
 
-/* ---- pins ------------------------------------------------------------------------------------- */
+/* ---- pins ------------------------------------------------------------------------------------ */
 
 /* Nothing that a call unlinks may be left over for want of a bag. */
 int shared_begin(struct lethe_epoch_rec *r) {

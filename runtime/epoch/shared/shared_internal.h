@@ -48,7 +48,8 @@ void buffer_take(struct lethe_buffer *b, const struct lethe_alloc *a, unsigned c
 
 /* Pins, and makes sure that the call can retire what it unlinks. */
 int shared_begin(struct lethe_epoch_rec *r);
-/* An ejection struck: true if the call may begin anew (the pin was its own), and it is pinned afresh. */
+/* An ejection struck: true if the call may begin anew (the pin was its own), and it is pinned
+ * afresh. */
 bool shared_again(struct lethe_epoch_rec *r);
 void shared_end(struct lethe_epoch_rec *r);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The stack: a linked list whose top is a counted pointer (S1), so that a node that left and came back
- * is not taken for one that never left. */
+ * The stack: a linked list whose top is a counted pointer (S1), so that a node that left and came
+ * back is not taken for one that never left. */
 #include "shared_internal.h"
 
 struct node {

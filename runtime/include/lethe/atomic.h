@@ -40,8 +40,8 @@
 _Static_assert(ATOMIC_POINTER_LOCK_FREE == 2, "pointers must be lock-free");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit words must be lock-free");
 
-/* True once lethe_fence_init found membarrier(2), which is before any engine exists, and as long as the
- * kernel does not refuse it. */
+/* True once lethe_fence_init found membarrier(2), which is before any engine exists, and as long as
+ * the kernel does not refuse it. */
 LETHE_API extern _Atomic bool lethe_fence_asymmetric;
 /* Idempotent; every engine that uses the pair calls it when it is made. */
 LETHE_API void lethe_fence_init(void);

@@ -84,8 +84,8 @@ LETHE_API void lethe_backend_value_free(struct lethe_backend_op *op);
 LETHE_API struct lethe_backend *lethe_backend_get(struct lethe_backend *b);
 LETHE_API void lethe_backend_put(struct lethe_backend *b);
 
-/* As what a cache asks: a backend with one reference, which holds b. Loaded values are bytes; a value
- * without bytes cannot be flushed. Nothing is done when a value is evicted. */
+/* As what a cache asks: a backend with one reference, which holds b. Loaded values are bytes; a
+ * value without bytes cannot be flushed. Nothing is done when a value is evicted. */
 LETHE_API int lethe_backend_for_cache(struct lethe_cache_backend **out, struct lethe_backend *b);
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -106,11 +106,11 @@ struct lethe_file_config {
 };
 
 /* Loading a block past the end finds nothing; of a block that the end cuts off the rest is zeros. A
- * barrier is an fdatasync, the first one of a file that was made also makes its name durable. Once a
- * barrier has failed all later ones do: the system may have dropped what it could not write, and
+ * barrier is an fdatasync, the first one of a file that was made also makes its name durable. Once
+ * a barrier has failed all later ones do: the system may have dropped what it could not write, and
  * would not say so again.
- * LETHE_EINVAL (a block of 0 bytes), LETHE_ENOTFOUND, LETHE_EUNWRITABLE, LETHE_ESYSTEM, LETHE_ENOMEM.
- * The pool must outlive the file and its operations. */
+ * LETHE_EINVAL (a block of 0 bytes), LETHE_ENOTFOUND, LETHE_EUNWRITABLE, LETHE_ESYSTEM,
+ * LETHE_ENOMEM. The pool must outlive the file and its operations. */
 LETHE_API int lethe_file_new(struct lethe_backend **out, const struct lethe_alloc *a,
                              struct lethe_pool *pool, const struct lethe_file_config *config);
 
@@ -126,11 +126,11 @@ struct lethe_redis_config {
 };
 
 /* Connects with the first operation, and again whenever the connection was lost. All commands go
- * down one connection (of a cluster: one to each node), none waiting for the answer to another, each
- * with a timer of its own. What was under way when a connection is lost is sent once more on the
- * next; LETHE_EUNAVAILABLE where there is none. A slow answer ends its own operation alone, with
- * LETHE_ETIMEOUT: the connection stays, for what was written on it could otherwise happen after
- * what is written on the next. MOVED and ASK are followed.
+ * down one connection (of a cluster: one to each node), none waiting for the answer to another,
+ * each with a timer of its own. What was under way when a connection is lost is sent once more on
+ * the next; LETHE_EUNAVAILABLE where there is none. A slow answer ends its own operation alone,
+ * with LETHE_ETIMEOUT: the connection stays, for what was written on it could otherwise happen
+ * after what is written on the next. MOVED and ASK are followed.
  * `loop` is any of the thread's; the connections end with it. */
 LETHE_API int lethe_redis_new(struct lethe_backend **out, const struct lethe_alloc *a,
                               struct lethe_loop *loop, const struct lethe_redis_config *config);

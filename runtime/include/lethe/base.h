@@ -111,8 +111,8 @@ bool lethe_fault(enum lethe_fault point);
 void lethe_fault_arm(enum lethe_fault point, uint64_t n);
 /* How often the point was passed since it was armed last. */
 uint64_t lethe_fault_passed(enum lethe_fault point);
-/* While it is forbidden, this thread traps where it would allocate, lock or pass a fault point: it is
- * in code that may be cut off anywhere (lethe/epoch_restart.h). */
+/* While it is forbidden, this thread traps where it would allocate, lock or pass a fault point: it
+ * is in code that may be cut off anywhere (lethe/epoch_restart.h). */
 void lethe_fault_forbid(bool forbid);
 void lethe_fault_check(void);
 static inline void lethe_fault_allowed(void) { lethe_fault_check(); }

@@ -13,8 +13,8 @@
  *   lethe_cache_shutdown or lethe_cache_close, lethe_cache_put
  *
  * An entry is absent, loading (or waiting for room: first its value, then its place), clean, dirty,
- * being written, being written and dirty again, failed (an error that is remembered for a while), or
- * dying (removed while the backend is at work with it; its key is free again when that ends).
+ * being written, being written and dirty again, failed (an error that is remembered for a while),
+ * or dying (removed while the backend is at work with it; its key is free again when that ends).
  *
  * Invariants:
  *   I1  A key has one entry, and an entry at most one call of the backend under way.
@@ -117,8 +117,8 @@ enum lethe_cache_reason {
 struct lethe_cache_hooks {
   /* Bytes of a value, at least 0. Without it: value->size. */
   int64_t (*weigh)(void *ud, const struct lethe_cache_key *key, struct lethe_cache_value *value);
-  /* A loaded value of the backend's making becomes one of the embedder's: takes the reference, gives
-   * another; NULL without memory. */
+  /* A loaded value of the backend's making becomes one of the embedder's: takes the reference,
+   * gives another; NULL without memory. */
   struct lethe_cache_value *(*adopt)(void *ud, struct lethe_cache_value *value);
   /* After the fact. */
   void (*evicted)(void *ud, const struct lethe_cache_key *key, struct lethe_cache_value *value,
@@ -131,8 +131,8 @@ struct lethe_cache_hooks {
    * evict and try again, any other passes to whoever wanted the room. */
   int (*claim)(void *ud, int64_t n);
   void (*release)(void *ud, int64_t n);
-  /* Every access, for recorders and shadows: a get, a hold or an insert; a miss once it is known how large
-   * it is (0: the load failed). It may not call the cache. */
+  /* Every access, for recorders and shadows: a get, a hold or an insert; a miss once it is known
+   * how large it is (0: the load failed). It may not call the cache. */
   void (*seen)(void *ud, const struct lethe_cache_key *key, int64_t size, bool hit);
   /* The last reference was put. */
   void (*gone)(void *ud);
@@ -156,11 +156,11 @@ LETHE_API int lethe_cache_new(struct lethe_cache **out, const struct lethe_alloc
                               const struct lethe_cache_config *config);
 LETHE_API struct lethe_cache *lethe_cache_get_ref(struct lethe_cache *c);
 LETHE_API void lethe_cache_put(struct lethe_cache *c);
-/* Ends it now: who waits gets LETHE_ECLOSED, what is dirty is dropped and told to `dropped`; calls of
- * the backend under way end by themselves. Idempotent. */
+/* Ends it now: who waits gets LETHE_ECLOSED, what is dirty is dropped and told to `dropped`; calls
+ * of the backend under way end by themselves. Idempotent. */
 LETHE_API void lethe_cache_close(struct lethe_cache *c);
-/* The caller forgets it: what is dirty is written, then it closes. What cannot be written is dropped
- * as close does. Holds a reference meanwhile. */
+/* The caller forgets it: what is dirty is written, then it closes. What cannot be written is
+ * dropped as close does. Holds a reference meanwhile. */
 LETHE_API void lethe_cache_abandon(struct lethe_cache *c);
 LETHE_API bool lethe_cache_is_closed(const struct lethe_cache *c);
 
@@ -192,12 +192,12 @@ struct lethe_cache_wait {
 enum { LETHE_CACHE_WAITS = 1 };
 
 /* The value of a key: LETHE_OK, or LETHE_ELOAD, LETHE_ENOTFOUND, LETHE_EFLUSH (it is here, but what
- * should make room for it cannot be written), LETHE_EALLINUSE, LETHE_ECLOSED, LETHE_ENOMEM, or what a
- * claim was refused with. */
+ * should make room for it cannot be written), LETHE_EALLINUSE, LETHE_ECLOSED, LETHE_ENOMEM, or what
+ * a claim was refused with. */
 LETHE_API int lethe_cache_get(struct lethe_cache *c, const struct lethe_cache_key *key,
                               struct lethe_cache_wait *w);
-/* The same for what is there: the value, borrowed until the next call, or NULL where get would have to
- * look further; then nothing is counted. */
+/* The same for what is there: the value, borrowed until the next call, or NULL where get would have
+ * to look further; then nothing is counted. */
 LETHE_API struct lethe_cache_value *lethe_cache_hit(struct lethe_cache *c,
                                                     const struct lethe_cache_key *key);
 /* As get, and the entry is in use until lethe_cache_release(w->held). */
@@ -208,19 +208,22 @@ LETHE_API int lethe_cache_hold(struct lethe_cache *c, const struct lethe_cache_k
 LETHE_API int lethe_cache_insert(struct lethe_cache *c, const struct lethe_cache_key *key,
                                  struct lethe_cache_value *value, bool clean,
                                  struct lethe_cache_wait *w);
-/* Writes what is dirty now (key NULL), or one entry. LETHE_EFLUSH: not all of it; each was tried. */
+/* Writes what is dirty now (key NULL), or one entry. LETHE_EFLUSH: not all of it; each was
+ * tried. */
 LETHE_API int lethe_cache_flush(struct lethe_cache *c, const struct lethe_cache_key *key,
                                 struct lethe_cache_wait *w);
-/* Nothing of c is written before what is dirty in `other` was, and its barrier has passed. LETHE_EFLUSH
- * where a cycle had to be flushed and could not be. */
+/* Nothing of c is written before what is dirty in `other` was, and its barrier has passed.
+ * LETHE_EFLUSH where a cycle had to be flushed and could not be. */
 LETHE_API int lethe_cache_depend_on(struct lethe_cache *c, struct lethe_cache *other,
                                     struct lethe_cache_wait *w);
 /* Writes what is dirty, until nothing is; a barrier; closes. On a failure it stays open. */
 LETHE_API int lethe_cache_shutdown(struct lethe_cache *c, struct lethe_cache_wait *w);
-/* Gives back `goal` bytes, clean entries first; LETHE_OK when it has tried; `freed` adds up there. */
+/* Gives back `goal` bytes, clean entries first; LETHE_OK when it has tried; `freed` adds up
+ * there. */
 LETHE_API int lethe_cache_reclaim(struct lethe_cache *c, int64_t goal, struct lethe_cache_wait *w,
                                   int64_t *freed);
-/* Ends the wait without done: what it waited for goes on. Of a wait that is over it does nothing. */
+/* Ends the wait without done: what it waited for goes on. Of a wait that is over it does
+ * nothing. */
 LETHE_API void lethe_cache_cancel(struct lethe_cache_wait *w);
 
 /* ---- holds ----------------------------------------------------------------------------------- */
@@ -239,20 +242,23 @@ LETHE_API void lethe_cache_release(struct lethe_cache *c, struct lethe_cache_ent
 /* Borrowed until the next call, or NULL; touches nothing. */
 LETHE_API struct lethe_cache_value *lethe_cache_peek(struct lethe_cache *c,
                                                      const struct lethe_cache_key *key);
-/* Drops an entry without writing it; LETHE_OK also when there is none. LETHE_EINUSE, LETHE_ECLOSED. */
+/* Drops an entry without writing it; LETHE_OK also when there is none. LETHE_EINUSE,
+ * LETHE_ECLOSED. */
 LETHE_API int lethe_cache_remove(struct lethe_cache *c, const struct lethe_cache_key *key);
-/* Drops all that is not in use, without writing it; LETHE_EINUSE if some was, with in_use called for
- * each. */
+/* Drops all that is not in use, without writing it; LETHE_EINUSE if some was, with in_use called
+ * for each. */
 LETHE_API int lethe_cache_invalidate(struct lethe_cache *c,
                                      void (*in_use)(void *ud, const struct lethe_cache_key *key),
                                      void *ud);
-/* Other limits; -1 leaves one as it is. What is too much leaves now, or once it is written or free. */
+/* Other limits; -1 leaves one as it is. What is too much leaves now, or once it is written or
+ * free. */
 LETHE_API void lethe_cache_resize(struct lethe_cache *c, int64_t limit, int64_t bytes);
-/* Another policy, empty, takes over all entries: as they stand, if it is a script of the form of the one
- * before (lethe_evict_script_inherit), else the likeliest victims first. The one before is given back.
- * `moved`, optional, is called when it has them; another code than LETHE_OK undoes it. On failure all
- * is as it was, but that the new policy may have been asked about entries: LETHE_ENOMEM, LETHE_EPOLICY
- * (a script that failed at once), LETHE_EINVAL (from within a policy), LETHE_ECLOSED. */
+/* Another policy, empty, takes over all entries: as they stand, if it is a script of the form of
+ * the one before (lethe_evict_script_inherit), else the likeliest victims first. The one before is
+ * given back. `moved`, optional, is called when it has them; another code than LETHE_OK undoes it.
+ * On failure all is as it was, but that the new policy may have been asked about entries:
+ * LETHE_ENOMEM, LETHE_EPOLICY (a script that failed at once), LETHE_EINVAL (from within a policy),
+ * LETHE_ECLOSED. */
 LETHE_API int lethe_cache_swap_policy(struct lethe_cache *c, struct lethe_evict *policy,
                                       int (*moved)(void *ud), void *ud,
                                       struct lethe_evict **before);

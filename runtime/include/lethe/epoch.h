@@ -299,10 +299,10 @@ LETHE_API bool lethe_epoch_poll(struct lethe_epoch *m, uint64_t cookie);
 LETHE_API bool lethe_epoch_barrier_step(struct lethe_epoch *m, struct lethe_epoch_rec *r,
                                         uint64_t cookie);
 
-/* A destructor may leave its work to another thread. It calls away, which holds the manager; whoever
- * has done the work calls back with the answer, unless that is -1: the manager ends. A barrier whose
- * steps are through waits for that as well, by turns from *turn = 0: true once all that was away is
- * back, whatever goes away since. */
+/* A destructor may leave its work to another thread. It calls away, which holds the manager;
+ * whoever has done the work calls back with the answer, unless that is -1: the manager ends. A
+ * barrier whose steps are through waits for that as well, by turns from *turn = 0: true once all
+ * that was away is back, whatever goes away since. */
 LETHE_API int lethe_epoch_away(struct lethe_epoch *m);
 LETHE_API void lethe_epoch_back(struct lethe_epoch *m, int side);
 LETHE_API bool lethe_epoch_barrier_turn(struct lethe_epoch *m, uint64_t *turn);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * Scripted eviction policies: the three forms in which a user writes one, and what keeps the cache whole
- * where it is wrong. Each is a struct lethe_evict like any other.
+ * Scripted eviction policies: the three forms in which a user writes one, and what keeps the cache
+ * whole where it is wrong. Each is a struct lethe_evict like any other.
  *
- *   score   an expression or a callback gives each entry a number; the lowest leaves first, of equal
- *           ones the entry whose last access is older. A heap scores at each access, a sample of N
- *           entries at eviction.
+ *   score   an expression or a callback gives each entry a number; the lowest leaves first, of
+ *           equal ones the entry whose last access is older. A heap scores at each access, a sample
+ *           of N entries at eviction.
  *   queues  declared queues, and rules that run in C:
  *
- *     rule      = choice { "or" choice }              the first choice whose conditions hold decides
+ *     rule      = choice { "or" choice }              the first whose conditions hold decides
  *     choice    = { condition "and" } outcome
  *     outcome   = action | "(" rule ")"
  *     action    = QUEUE                               of insert: to the front of that queue
@@ -17,14 +17,15 @@
  *     freq      = "freq" "=" expression               from now on it counts as used that often
  *     condition = an expression (lethe/expr.h) with no "and", "or" outside of parentheses
  *
- *           Where no choice holds, insert does not store, on_hit leaves the entry where it is, on_evict
- *           drops it. Eviction asks the largest queue if it is over its share or the others are empty,
- *           else the smallest, until one entry drops.
+ *           Where no choice holds, insert does not store, on_hit leaves the entry where it is,
+ *           on_evict drops it. Eviction asks the largest queue if it is over its share or the
+ *           others are empty, else the smallest, until one entry drops.
  *   hooks   callbacks over handles, and the queues, marks and ghost lists of lethe/evict_hooks.h.
  *
- * A policy that fails (a callback says so, a score is no number, a victim is none, a rule never drops)
- * has a strike, and the next victim is the least recently used entry. LETHE_EVICT_STRIKES of them, and
- * it stays so: nothing of the policy is called again. What happened is kept, and takes no memory.
+ * A policy that fails (a callback says so, a score is no number, a victim is none, a rule never
+ * drops) has a strike, and the next victim is the least recently used entry. LETHE_EVICT_STRIKES of
+ * them, and it stays so: nothing of the policy is called again. What happened is kept, and takes no
+ * memory.
  *
  * Synchronization: none, as for all of lethe/evict.h. Callbacks may call what this header and
  * evict_hooks.h say of reading, nothing else of the policy. */
@@ -35,9 +36,9 @@
 
 enum { LETHE_EVICT_STRIKES = 3, LETHE_EVICT_QUEUES = 16, LETHE_EVICT_EVENTS = 64 };
 
-/* What expressions name, in this order: freq age since size cost L used limit len; in admit and insert
- * also ghost, a boolean. freq is 1 at insert, in rules 0. Ages are in accesses; since, at an access,
- * is the distance to the one before. */
+/* What expressions name, in this order: freq age since size cost L used limit len; in admit and
+ * insert also ghost, a boolean. freq is 1 at insert, in rules 0. Ages are in accesses; since, at an
+ * access, is the distance to the one before. */
 enum lethe_evict_field {
   LETHE_EVICT_FREQ,
   LETHE_EVICT_AGE,
@@ -52,7 +53,7 @@ enum lethe_evict_field {
   LETHE_EVICT_FIELDS
 };
 
-/* ---- what went wrong ---------------------------------------------------------------------------- */
+/* ---- what went wrong ------------------------------------------------------------------------- */
 
 struct lethe_evict_failure {
   const char *call; /* "score", "on_evict", ... */
@@ -78,10 +79,10 @@ struct lethe_evict_event {
   uint64_t at, handle, key;
 };
 
-/* ---- making one --------------------------------------------------------------------------------- */
+/* ---- making one ------------------------------------------------------------------------------ */
 
-/* What all forms are given. Callbacks return LETHE_OK, or a code after they have filled message, trace,
- * spent and budget of lethe_evict_script_failing. */
+/* What all forms are given. Callbacks return LETHE_OK, or a code after they have filled message,
+ * trace, spent and budget of lethe_evict_script_failing. */
 struct lethe_evict_script {
   const char *admit; /* an expression, true or any number: yes. NULL: all that fits */
   int (*admits)(void *ud, double size, bool ghost, bool *yes); /* instead; may be NULL */
@@ -90,8 +91,8 @@ struct lethe_evict_script {
   void *ud;
 };
 
-/* `why`, of n bytes, gets what is wrong with a text: LETHE_EPOLICY. LETHE_ENOMEM. On failure `end` is not
- * called. Texts are not kept. */
+/* `why`, of n bytes, gets what is wrong with a text: LETHE_EPOLICY. LETHE_ENOMEM. On failure `end`
+ * is not called. Texts are not kept. */
 struct lethe_evict_score {
   struct lethe_evict_script script;
   const char *text; /* an expression, or NULL */
@@ -117,7 +118,7 @@ LETHE_API int lethe_evict_new_queues(struct lethe_evict **out, const struct leth
                                      const struct lethe_evict_queues *config, int64_t limit,
                                      uint64_t seed, char *why, size_t n);
 
-/* ---- about one ---------------------------------------------------------------------------------- */
+/* ---- about one ------------------------------------------------------------------------------- */
 
 /* NULL for a policy that is no script. */
 LETHE_API struct lethe_evict_script *lethe_evict_script_of(struct lethe_evict *e);
@@ -130,10 +131,11 @@ LETHE_API struct lethe_evict_failure *lethe_evict_script_failing(struct lethe_ev
 /* Copies the last events, oldest first; how many. */
 LETHE_API unsigned lethe_evict_script_events(const struct lethe_evict *e,
                                              struct lethe_evict_event *out);
-/* Takes over the entries of another script of the same form, which is empty then: handles stay, queues
- * of the same name keep their order and their ghosts, scores stay where they are computed alike. Only
- * into a policy that has no entries. LETHE_ENOMEM; LETHE_EPOLICY: a score failed, which is noted as a
- * strike; LETHE_EINVAL: of another form, or not empty. On failure nothing has moved. */
+/* Takes over the entries of another script of the same form, which is empty then: handles stay,
+ * queues of the same name keep their order and their ghosts, scores stay where they are computed
+ * alike. Only into a policy that has no entries. LETHE_ENOMEM; LETHE_EPOLICY: a score failed, which
+ * is noted as a strike; LETHE_EINVAL: of another form, or not empty. On failure nothing has
+ * moved. */
 LETHE_API int lethe_evict_script_inherit(struct lethe_evict *e, struct lethe_evict *from);
 /* Undoes that, before any entry has come or gone. Cannot fail. */
 LETHE_API void lethe_evict_script_give_back(struct lethe_evict *e, struct lethe_evict *to);

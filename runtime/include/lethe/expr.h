@@ -48,7 +48,8 @@ LETHE_API int lethe_expr_compile_with(struct lethe_expr **out, const struct leth
                                       uint64_t booleans, char *why, size_t n);
 /* NULL is allowed. Cannot fail. */
 LETHE_API void lethe_expr_delete(struct lethe_expr *e);
-/* Both compute the same, from texts that differ in no more than blanks and parentheses. NULL is allowed. */
+/* Both compute the same, from texts that differ in no more than blanks and parentheses. NULL is
+ * allowed. */
 LETHE_API bool lethe_expr_same(const struct lethe_expr *a, const struct lethe_expr *b);
 /* Evaluates; values[i] is the field i. A NUMBER sets *result, NaN included; an ERROR sets *why to a
  * static text. Allocates nothing. */

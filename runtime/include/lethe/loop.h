@@ -49,8 +49,8 @@ LETHE_API bool lethe_loop_post(struct lethe_loop *loop, struct lethe_message *m)
 LETHE_API void lethe_loop_hold(struct lethe_loop *loop);
 LETHE_API void lethe_loop_release(struct lethe_loop *loop);
 
-/* Sockets that write from within the loop's turns (libevent's, hiredis') come, by > 0, and go: while
- * there are any, a peer that has closed makes no SIGPIPE there. On the loop's thread; of a
+/* Sockets that write from within the loop's turns (libevent's, hiredis') come, by > 0, and go:
+ * while there are any, a peer that has closed makes no SIGPIPE there. On the loop's thread; of a
  * closed loop it does nothing. */
 LETHE_API void lethe_loop_sockets(struct lethe_loop *loop, int by);
 
@@ -91,7 +91,7 @@ LETHE_API int lethe_signal_start(struct lethe_loop *loop, struct lethe_signal *s
                                  void (*fire)(struct lethe_signal *s));
 LETHE_API void lethe_signal_stop(struct lethe_signal *s);
 
-/* ---- others' events --------------------------------------------------------------------------- */
+/* ---- others' events -------------------------------------------------------------------------- */
 
 struct event_base;
 /* The libevent base of an open loop, for what brings events of its own. Turning and blocking both

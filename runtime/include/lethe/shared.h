@@ -3,23 +3,25 @@
  *
  * Keys and values are blocks of bytes, copied in and out. A read never blocks and takes no lock. A
  * writer that stops anywhere stops nobody: every step that others need is finished by whoever comes
- * across it. Each call takes the caller's record and pins on it by itself; inside a pin of the caller's
- * that was ejected it answers LETHE_ENEUTRALIZED, else an ejection only makes it begin anew.
+ * across it. Each call takes the caller's record and pins on it by itself; inside a pin of the
+ * caller's that was ejected it answers LETHE_ENEUTRALIZED, else an ejection only makes it begin
+ * anew.
  *
  * Map: O. Shalev, N. Shavit, Split-Ordered Lists (JACM 2006), on M. Michael's list (SPAA 2002): all
- * entries are one list sorted by reversed hash; growing adds shortcuts into it and moves nothing, so
- * a walk in list order sees every key that stays exactly once. Queue: M. Michael, M. Scott (PODC 1996).
- * Stack: R. K. Treiber (1986).
+ * entries are one list sorted by reversed hash; growing adds shortcuts into it and moves nothing,
+ * so a walk in list order sees every key that stays exactly once. Queue: M. Michael, M. Scott (PODC
+ * 1996). Stack: R. K. Treiber (1986).
  *
  * Invariants:
- *   S1  A pointer field that is compared-and-swapped carries a counter that grows with every change, so
- *       a block that was freed and used again in the same place is never mistaken for the old one.
+ *   S1  A pointer field that is compared-and-swapped carries a counter that grows with every
+ *       change, so a block that was freed and used again in the same place is never mistaken for
+ *       the old one.
  *   S2  A node is touched, and its fields are swapped, only inside a guarded read of it.
  *   S3  Whoever unlinks a node, and nobody else, retires it.
  *
- * Synchronization: every call may be made from any number of threads at once, each with its own record.
- * Progress: lock-free; get and the step of a walk are wait-free but for ejections and other writers'
- * deletions in the same place. */
+ * Synchronization: every call may be made from any number of threads at once, each with its own
+ * record. Progress: lock-free; get and the step of a walk are wait-free but for ejections and other
+ * writers' deletions in the same place. */
 #ifndef LETHE_SHARED_H
 #define LETHE_SHARED_H
 
@@ -34,7 +36,7 @@ struct lethe_buffer {
 };
 LETHE_API void lethe_buffer_free(struct lethe_buffer *b);
 
-/* ---- map --------------------------------------------------------------------------------------- */
+/* ---- map ------------------------------------------------------------------------------------- */
 
 struct lethe_map;
 
@@ -52,9 +54,10 @@ LETHE_API int lethe_map_get(struct lethe_map *map, struct lethe_epoch_rec *r, co
                             size_t n, struct lethe_buffer *value);
 
 enum lethe_map_verdict { LETHE_MAP_KEEP, LETHE_MAP_REPLACE, LETHE_MAP_DELETE };
-/* Decides what becomes of an entry: `old` is a copy of its value, NULL if there is none; for REPLACE
- * *value and *n are the new one (REPLACE without an old one adds). May be asked again when another
- * writer was first. A negative LETHE_E* code ends the update with it. Outside guarded reads. */
+/* Decides what becomes of an entry: `old` is a copy of its value, NULL if there is none; for
+ * REPLACE *value and *n are the new one (REPLACE without an old one adds). May be asked again when
+ * another writer was first. A negative LETHE_E* code ends the update with it. Outside guarded
+ * reads. */
 typedef int lethe_map_decide(void *ud, const struct lethe_buffer *old, const void **value,
                              size_t *n);
 LETHE_API int lethe_map_update(struct lethe_map *map, struct lethe_epoch_rec *r, const void *key,
@@ -65,7 +68,7 @@ LETHE_API int lethe_map_update(struct lethe_map *map, struct lethe_epoch_rec *r,
 LETHE_API int lethe_map_next(struct lethe_map *map, struct lethe_epoch_rec *r,
                              struct lethe_buffer *key, struct lethe_buffer *value);
 
-/* ---- queue and stack ---------------------------------------------------------------------------- */
+/* ---- queue and stack ------------------------------------------------------------------------- */
 
 struct lethe_queue;
 struct lethe_stack;

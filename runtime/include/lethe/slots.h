@@ -27,8 +27,8 @@
  * be late, reordered or lost, and there may be several for one slot. Comparing generations in the
  * callback instead would be wrong; they are compared in the note alone.
  *
- * A name is kept alive by its body, by stored data that mentions it (vdata), or, if the vat made it,
- * by the kernel. A name that nothing keeps is dropped; it is retired once no recognizer (a weak
+ * A name is kept alive by its body, by stored data that mentions it (vdata), or, if the vat made
+ * it, by the kernel. A name that nothing keeps is dropped; it is retired once no recognizer (a weak
  * collection that uses it as a key) is left either.
  *
  * I1 a slot exists as long as anything is known of its name: a body, a body that was not yet heard
@@ -44,7 +44,7 @@
 
 #include "lethe/base.h"
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 enum { LETHE_VREF_MAX = 48 }; /* bytes of a name as text, with its end */
 
@@ -66,7 +66,7 @@ LETHE_API int lethe_vref_parse(const char *text, size_t n, struct lethe_vref *v)
 /* Its length; buf has LETHE_VREF_MAX bytes. */
 LETHE_API size_t lethe_vref_text(const struct lethe_vref *v, char *buf);
 
-/* ---- slots ------------------------------------------------------------------------------------ */
+/* ---- slots ----------------------------------------------------------------------------------- */
 
 enum lethe_slot_bits {
   LETHE_SLOT_USED = 1,
@@ -116,7 +116,7 @@ LETHE_API void lethe_slots_name(const struct lethe_slots *t, uint32_t slot, stru
 LETHE_API void lethe_slots_settle(struct lethe_slots *t, uint32_t slot);
 LETHE_API enum lethe_slot_state lethe_slots_state(const struct lethe_slots *t, uint32_t slot);
 
-/* ---- bodies ----------------------------------------------------------------------------------- */
+/* ---- bodies ---------------------------------------------------------------------------------- */
 
 /* The slot has a new body, whose generation is told. LETHE_ENOMEM, and then nothing has changed. */
 LETHE_API int lethe_slots_enter(struct lethe_slots *t, uint32_t slot, uint32_t *generation);
@@ -126,12 +126,13 @@ LETHE_API void lethe_slots_note(struct lethe_slots *t, uint32_t slot, uint32_t g
 LETHE_API uint32_t lethe_slots_queued(const struct lethe_slots *t);
 /* The slot of the i-th of them, from 0, the oldest first. */
 LETHE_API uint32_t lethe_slots_peek(const struct lethe_slots *t, uint32_t i);
-/* Puts the callbacks from the i-th on in the byte order of their names: for whoever shows the queue. */
+/* Puts the callbacks from the i-th on in the byte order of their names: for whoever shows the
+ * queue. */
 LETHE_API void lethe_slots_order(struct lethe_slots *t, uint32_t from);
 /* Runs it: true if the slot became FINALIZED by it, which adds it to the dead-set. */
 LETHE_API bool lethe_slots_run(struct lethe_slots *t, uint32_t i);
 
-/* ---- what else keeps a name ------------------------------------------------------------------- */
+/* ---- what else keeps a name ------------------------------------------------------------------ */
 
 /* The kernel delivered the name, or got it: reachable and recognizable from now on. */
 LETHE_API void lethe_slots_deliver(struct lethe_slots *t, uint32_t slot);
@@ -147,20 +148,21 @@ LETHE_API int lethe_slots_drop_export(struct lethe_slots *t, uint32_t slot);
 LETHE_API int lethe_slots_retire_export(struct lethe_slots *t, uint32_t slot);
 LETHE_API int lethe_slots_retire_import(struct lethe_slots *t, uint32_t slot);
 
-/* ---- bringing out the dead -------------------------------------------------------------------- */
+/* ---- bringing out the dead ------------------------------------------------------------------- */
 
 enum lethe_verdict {
-  LETHE_VERDICT_NONE =
-      0, /* it was delivered again, or retired by the kernel, since it was judged */
+  LETHE_VERDICT_NONE = 0, /* delivered again, or retired by the kernel, since it was judged */
   LETHE_VERDICT_DROP = 1,
   LETHE_VERDICT_RETIRE = 2,
   LETHE_VERDICT_RETIRE_OWN = 4
 };
 
-/* Looks at the dead-set: imports that nothing keeps are to be dropped. Dead objects of the vat's own
- * stay in it for the owner, who lets go of what they recognized or stored, and then buries them. */
+/* Looks at the dead-set: imports that nothing keeps are to be dropped. Dead objects of the vat's
+ * own stay in it for the owner, who lets go of what they recognized or stored, and then buries
+ * them. */
 LETHE_API void lethe_slots_judge(struct lethe_slots *t);
-/* The next dead object of the vat's own after that one, 0 = from the first; 0 when there is none. */
+/* The next dead object of the vat's own after that one, 0 = from the first; 0 when there is
+ * none. */
 LETHE_API uint32_t lethe_slots_dead_own(const struct lethe_slots *t, uint32_t after);
 LETHE_API void lethe_slots_bury(struct lethe_slots *t, uint32_t slot);
 
@@ -172,8 +174,8 @@ LETHE_API size_t lethe_slots_backlog(const struct lethe_slots *t);
 LETHE_API unsigned lethe_slots_verdict(const struct lethe_slots *t, size_t i, uint32_t *slot);
 /* Carries out the first n verdicts. Cannot fail. */
 LETHE_API void lethe_slots_commit(struct lethe_slots *t, size_t n);
-/* Memory that is no longer needed goes back. Cannot fail. True if there are far fewer slots now than
- * there were: what the owner has by slot may be made anew. */
+/* Memory that is no longer needed goes back. Cannot fail. True if there are far fewer slots now
+ * than there were: what the owner has by slot may be made anew. */
 LETHE_API bool lethe_slots_trim(struct lethe_slots *t);
 
 /* Every slot in use, in no order. */

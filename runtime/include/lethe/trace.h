@@ -14,11 +14,11 @@
  *   lethe_trace_put(t)
  *
  * Formats. Integers of binary ones are little-endian.
- *   oraclegeneral  records of 24 bytes: u32 seconds, u64 id, u32 size, i64 next: 1 + the index of the
- *                  record with the same id, -1: none, 0: not known (all are found anew then)
+ *   oraclegeneral  records of 24 bytes: u32 seconds, u64 id, u32 size, i64 next: 1 + the index of
+ *                  the record with the same id, -1: none, 0: not known (all are found anew then)
  *   recorded       the same, as a recorder leaves it also where it was cut off: next is found anew
- *   vscsi          records of 32 bytes, or of 40 in version 2, of SCSI commands: a block's number is
- *                  the id, the bytes transferred are the size
+ *   vscsi          records of 32 bytes, or of 40 in version 2, of SCSI commands: a block's number
+ *                  is the id, the bytes transferred are the size
  *   csv            lines of fields, RFC 4180, separated by commas, semicolons, tabs or bars
  *   plain          an id per line
  * Records of size 0 are skipped. Ids of texts that are no integers are hashes of them.
@@ -103,7 +103,7 @@ LETHE_API int lethe_trace_save(const struct lethe_trace *t, const char *path);
 LETHE_API uint64_t lethe_trace_id(const char *text, size_t n);
 LETHE_API uint64_t lethe_trace_hash(const void *bytes, size_t n);
 
-/* ---- synthetic ones ------------------------------------------------------------------------------ */
+/* ---- synthetic ones -------------------------------------------------------------------------- */
 
 enum lethe_synthetic_kind {
   LETHE_SYNTHETIC_ZIPF,
@@ -125,13 +125,13 @@ struct lethe_synthetic {
 LETHE_API int lethe_trace_synthetic(struct lethe_trace **out, const struct lethe_alloc *a,
                                     const struct lethe_synthetic *s);
 
-/* ---- recorders --------------------------------------------------------------------------------- */
+/* ---- recorders ------------------------------------------------------------------------------- */
 
 /* A new file, or one in the place of what is there. LETHE_EUNWRITABLE, LETHE_ENOMEM. */
 LETHE_API int lethe_recorder_open(struct lethe_recorder **out, const struct lethe_alloc *a,
                                   const char *path);
-/* seconds: below 0 is 0. A size below 1 is 1, one that does not fit into 32 bits the most that does.
- * What cannot be written is told by close. */
+/* seconds: below 0 is 0. A size below 1 is 1, one that does not fit into 32 bits the most that
+ * does. What cannot be written is told by close. */
 LETHE_API void lethe_recorder_add(struct lethe_recorder *r, double seconds, uint64_t id,
                                   int64_t size);
 LETHE_API uint64_t lethe_recorder_count(const struct lethe_recorder *r);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * What backends are measured against: threads that do nothing but pread and pwrite blocks of a file,
- * and hiredis on an event base of its own, on the connection of a redis-server that is started here
- * and ends with the bench. */
+ * What backends are measured against: threads that do nothing but pread and pwrite blocks of a
+ * file, and hiredis on an event base of its own, on the connection of a redis-server that is
+ * started here and ends with the bench. */
 #ifndef SPEC_BENCH_BACKEND_PEERS_H
 #define SPEC_BENCH_BACKEND_PEERS_H
 

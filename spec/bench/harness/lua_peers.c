@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * What lua_shared.lua measures against: a Lua table behind a pthread mutex, with the least that a C
  * function can do (no check of its object, no copy of the value, nobody else at the lock), and a
- * message handed to a second thread and back through two condition variables. The bench compiles it. */
+ * message handed to a second thread and back through two condition variables. The bench compiles
+ * it. */
 #include <lauxlib.h>
 #include <pthread.h>
 #include <stdbool.h>

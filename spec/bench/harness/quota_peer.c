@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What lua_quota.lua measures against: methods of a userdata that check their self as luaL_checkudata
- * does, and do nothing. The bench compiles it. */
+ * What lua_quota.lua measures against: methods of a userdata that check their self as
+ * luaL_checkudata does, and do nothing. The bench compiles it. */
 #include <lauxlib.h>
 
 #define PEER "peer.Empty"

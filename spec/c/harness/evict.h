@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * An eviction policy under random calls in any order: entries of all sizes come, are hit, refused, offered,
- * weighed and removed, limits change, memory runs out. After each call the policy is audited, and its
- * victim is one that is there and was not refused. SEED= repeats a run, LETHE_WORK multiplies its
- * length. */
+ * An eviction policy under random calls in any order: entries of all sizes come, are hit, refused,
+ * offered, weighed and removed, limits change, memory runs out. After each call the policy is
+ * audited, and its victim is one that is there and was not refused. SEED= repeats a run, LETHE_WORK
+ * multiplies its length. */
 #ifndef SPEC_HARNESS_EVICT_H
 #define SPEC_HARNESS_EVICT_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Lua states in C tests: the libraries, the engines' modules that a test names, and the Lua files of
- * this checkout, unless LUA_PATH says others. */
+ * Lua states in C tests: the libraries, the engines' modules that a test names, and the Lua files
+ * of this checkout, unless LUA_PATH says others. */
 #ifndef SPEC_HARNESS_LUA_H
 #define SPEC_HARNESS_LUA_H
 
@@ -30,8 +30,8 @@ static inline void test_run_lua(lua_State *L, const char *code) {
     fail_msg("%s", lua_tostring(L, -1));
 }
 
-/* What the Lua function `say` was given since test_listen, a line each: a state may say things while
- * it closes. */
+/* What the Lua function `say` was given since test_listen, a line each: a state may say things
+ * while it closes. */
 enum { TEST_HEARD = 1000 };
 
 static inline char *test_heard(void) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Redis servers that a test plays, in the thread of its loop: what a command was, and what is answered
- * to it. */
+ * Redis servers that a test plays, in the thread of its loop: what a command was, and what is
+ * answered to it. */
 #ifndef SPEC_HARNESS_REDIS_H
 #define SPEC_HARNESS_REDIS_H
 
@@ -13,7 +13,7 @@
 
 #include "backend.h"
 
-/* ---- a server --------------------------------------------------------------------------------- */
+/* ---- a server -------------------------------------------------------------------------------- */
 
 struct server {
   int listens, fd; /* fd: the connection, -1 without */
@@ -42,7 +42,7 @@ static inline void close_server(struct server *s) {
   s->listens = -1;
 }
 
-/* ---- a place ---------------------------------------------------------------------------------- */
+/* ---- a place --------------------------------------------------------------------------------- */
 
 enum { SERVERS = 3 };
 
