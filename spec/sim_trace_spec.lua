@@ -71,6 +71,20 @@ describe("sim.open", function()
       (opened(unknown, { format = "recorded" })))
   end)
 
+  it("finds it too where a file says of what comes again that it never does", function()
+    local none <const> = record(1, 5, 10, -1) .. record(2, 6, 20, -1) .. record(3, 5, 10, -1)
+    assert.are.equal("1:5:10:3:1 2:6:20:-1:1 3:5:10:-1:1", (opened(none)))
+    local part <const> = record(1, 5, 10, 3) .. record(2, 6, 20, 9) .. record(3, 5, 10, -1)
+    assert.are.equal("1:5:10:3:1 2:6:20:9:1 3:5:10:-1:1", (opened(part)))
+    local text <const> = {}
+    for i = 1, 60 do
+      text[i] = record(i, i % 3, 1, -1)
+    end
+    local trace <close> = assert(sim.open(file(table.concat(text))))
+    local results <const> = sim.run{ trace = trace, policies = { "belady", "lru" }, sizes = { 2 } }
+    assert.is_true(results[1].misses < results[2].misses)
+  end)
+
   it("skips records of size 0", function()
     local trace <close> = assert(sim.open(file(record(1, 5, 0, 3) .. record(2, 6, 20, -1)
       .. record(3, 5, 10, -1))))

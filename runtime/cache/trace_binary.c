@@ -28,8 +28,11 @@ static const char *record_flaw(const char *record, uint64_t i, unsigned *at) {
   return NULL;
 }
 
+/* Where more requests say that theirs is the last of an object than there are objects, -1 was
+ * written for want of anything better. */
 int trace_read_oracle(struct lethe_trace *t, struct trace_seen *seen, struct trace_stream *s,
                       bool *again) {
+  uint64_t last = 0;
   bool recorded = t->info.format == LETHE_TRACE_RECORDED, unknown = false;
   const char *record;
   for (uint64_t i = 0; (record = trace_stream_take(s, TRACE_RECORD)) != NULL; i++) {
@@ -47,8 +50,11 @@ int trace_read_oracle(struct lethe_trace *t, struct trace_seen *seen, struct tra
       return LETHE_OK;
     }
     if (trace_add(t, seen, &r) != LETHE_OK) return LETHE_ENOMEM;
+    last += r.next == -1 && r.size > 0;
   }
   int rc = cut_off(s, TRACE_RECORD);
+  unknown = unknown || last > t->info.objects;
+  *again = unknown && t->fd >= 0;
   if (rc != LETHE_OK || t->fd >= 0) return rc;
   if (!unknown && !recorded) return LETHE_OK; /* a pipe, that knows */
   return lethe_replay_fill_next(t->requests, (size_t)t->info.len, t->alloc);

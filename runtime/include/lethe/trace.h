@@ -15,7 +15,8 @@
  *
  * Formats. Integers of binary ones are little-endian.
  *   oraclegeneral  records of 24 bytes: u32 seconds, u64 id, u32 size, i64 next: 1 + the index of
- *                  the record with the same id, -1: none, 0: not known (all are found anew then)
+ *                  the record with the same id, -1: none, 0: not known (all are found anew then,
+ *                  and where -1 is said of what comes again)
  *   recorded       the same, as a recorder leaves it also where it was cut off: next is found anew
  *   vscsi          records of 32 bytes, or of 40 in version 2, of SCSI commands: a block's number
  *                  is the id, the bytes transferred are the size
