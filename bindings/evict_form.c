@@ -85,17 +85,27 @@ static const char *read_text(lua_State *L, struct evict_form *f, const char *fie
 
 /* ---- scores ---------------------------------------------------------------------------------- */
 
-/* "heap" or "sample:16" */
+/* How many "sample:16" or "cells:16" are; 0 for anything else. */
+static unsigned drawn(const char *s, const char *kind) {
+  size_t n = strlen(kind);
+  char *end = NULL;
+  if (strncmp(s, kind, n) != 0 || s[n] < '0' || s[n] > '9') return 0;
+  long many = strtol(s + n, &end, 10);
+  return *end || many > 1024 ? 0 : (unsigned)many;
+}
+
 static void read_index(lua_State *L, struct evict_form *f) {
   int type = lua_getfield(L, VALUE, "index");
   if (type == LUA_TSTRING) {
     const char *s = text(L, f, "index");
-    char *end = NULL;
-    long n =
-        strncmp(s, "sample:", 7) == 0 && s[7] >= '0' && s[7] <= '9' ? strtol(s + 7, &end, 10) : 0;
-    if (strcmp(s, "heap") != 0 && (!end || *end || n < 1 || n > 1024))
-      refuse(L, f, "index must be \"heap\" or \"sample:1\" to \"sample:1024\" (got \"%s\")", s);
-    f->score.sample = (unsigned)n;
+    unsigned cells = drawn(s, "cells:");
+    f->score.cells = cells > 0;
+    f->score.sample = cells ? cells : drawn(s, "sample:");
+    if (strcmp(s, "heap") != 0 && !f->score.sample)
+      refuse(L, f,
+             "index must be \"heap\" or \"sample:1\" to \"sample:1024\", or \"cells:1\" to "
+             "\"cells:1024\" (got \"%s\")",
+             s);
   } else if (type != LUA_TNIL) {
     luaL_error(L, "index must be a string (got %s)", lua_typename(L, type));
   }

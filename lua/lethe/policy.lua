@@ -13,6 +13,10 @@
 --
 --   { score = "L + freq * cost / size" }              the lowest leaves first; or a function of
 --                                                     freq, age, since, size, cost, L
+--   { score = ..., index = "heap" }                   the default: scored at each access;
+--                                                     "sample:16": 16 entries are drawn and scored
+--                                                     at eviction; "cells:16": likewise, but what
+--                                                     came last hides some of what is older
 --   { queues = { small = 0.1, main = 0.9 }, ghost = { small = 0.9 }, rules = {
 --       insert = "ghost and main or small",
 --       on_evict = { small = "freq >= 2 and move(main, freq = 0) or drop(ghost)",

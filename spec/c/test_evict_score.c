@@ -108,7 +108,7 @@ static void end(void *ud) {
   u.ended++;
 }
 
-enum form { HEAP, SAMPLE, CALLED, QUEUES, HOOKS, FORMS };
+enum form { HEAP, SAMPLE, CELLS, CALLED, QUEUES, HOOKS, FORMS };
 
 static const struct lethe_evict_queues queues = {
     .count = 2,
@@ -121,7 +121,7 @@ static const struct lethe_evict_queues queues = {
 static struct lethe_evict *make(enum form form, const char *text) {
   struct lethe_evict *e = NULL;
   struct lethe_evict_script script = {.failed = failed, .end = end};
-  struct lethe_evict_score scored = {script, text, NULL, form == SAMPLE ? 8 : 0};
+  struct lethe_evict_score scored = {script, text, NULL, 0, form == CELLS};
   struct lethe_evict_queues declared = queues;
   struct lethe_evict_hooks hooked = {script, on_insert, on_hit, on_remove, on_evict, NULL};
   const struct lethe_alloc *a = &m.alloc.alloc;
@@ -131,6 +131,7 @@ static struct lethe_evict *make(enum form form, const char *text) {
     scored.text = NULL;
     scored.score = score;
   }
+  if (form == SAMPLE || form == CELLS) scored.sample = 8;
   declared.script = script;
   scored.script.admit = form == HEAP ? "ghost or size < 35" : NULL;
   if (form == HOOKS || form == CALLED) hooked.script.admits = scored.script.admits = admits;
@@ -155,6 +156,7 @@ static const char *const gdsf = "L + freq * 1e6 / (size + 1)";
 /* Another policy takes over, or gives back what it took. Names of entries stay what they are. */
 static void exchange(enum form form) {
   static const char *const texts[] = {gdsf, "freq", "-age", "size > 3 and freq or nil"};
+  if ((form == SAMPLE || form == CELLS) && below(3) == 0) form = form == CELLS ? SAMPLE : CELLS;
   struct lethe_evict *before = m.e, *after = make(form, texts[below(4)]);
   if (!after) return;
   lethe_evict_resize(after, before->limit);
@@ -290,8 +292,8 @@ static void a_strike_is_told_with_its_call_and_events(void **state) {
 /* ---- heirs ----------------------------------------------------------------------------------- */
 
 static void heirs_go_on_as_if_nothing_had_happened(void **state) {
-  static const enum form forms[] = {HEAP, CALLED,
-                                    QUEUES}; /* those without dice, and a hand of their own */
+  static const enum form forms[] = {HEAP, SAMPLE, CELLS, CALLED,
+                                    QUEUES}; /* those without a hand of their own */
   (void)state;
   m.random = test_seed("heirs");
   for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {

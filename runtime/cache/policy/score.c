@@ -3,11 +3,13 @@
  *
  * One array holds all entries that are not refused. With a heap it is one, of four children: each
  * access scores its entry anew. With a sample its order says nothing: at eviction, N places are
- * drawn and scored. Once lru has taken over it is a heap in either case, in which all scores are 0,
- * so that the last access decides. */
+ * drawn and scored; with cells, as many entries as are drawn out of these. Once lru has taken over
+ * it is a heap in either case, in which all scores are 0, so that the last access decides; the
+ * cells are empty then. */
 #include <math.h>
 #include <stdio.h>
 
+#include "cells.h"
 #include "script_internal.h"
 
 enum { CHILDREN = 4, SAMPLES = 1024 };
@@ -25,6 +27,8 @@ struct score {
   struct lethe_expr *expr;
   int (*call)(void *ud, const double *fields, double *score);
   unsigned sample; /* 0: a heap */
+  bool in_cells;   /* the sample is drawn out of them */
+  struct cells cells;
 };
 
 static struct score *score_of(struct script *s) {
@@ -74,10 +78,13 @@ static void sift(struct score *p, size_t i, struct scored item) {
 
 static bool is_heap(const struct score *p) { return !p->sample || script_is_out(&p->script); }
 
+static bool has_cells(const struct score *p) { return p->in_cells && !is_heap(p); }
+
 /* There is room: reserve has seen to it. */
 static void enter(struct score *p, uint32_t slot, double value, uint64_t last) {
   struct scored item = {value, last, slot};
   p->n++;
+  if (has_cells(p)) cells_add(&p->cells, &p->script.evict, slot);
   if (is_heap(p))
     sift_up(p, p->n, item);
   else
@@ -96,6 +103,7 @@ static void change(struct score *p, uint32_t slot, double value) {
 static void take_out(struct score *p, uint32_t slot) {
   size_t i = script_at(&p->script, slot)->node.next;
   struct scored last = p->heap[p->n--];
+  if (has_cells(p)) cells_take(&p->cells, slot);
   if (i > p->n) return;
   if (is_heap(p))
     sift(p, i, last);
@@ -171,11 +179,18 @@ static void hit(struct script *s, uint32_t slot) {
     change(p, slot, p->heap[n->node.next].score);
 }
 
+/* Built-in policies draw likewise: with the same seed they meet the same entries. */
+static size_t draw(struct score *p) {
+  struct lethe_evict *e = &p->script.evict;
+  if (!p->in_cells) return 1 + (size_t)((lethe_evict_random(e) >> 32) * p->n >> 32);
+  return script_at(&p->script, cells_draw(&p->cells, e))->node.next;
+}
+
 static uint32_t least_of_sample(struct script *s) {
   struct score *p = score_of(s);
   struct scored best = {0};
   for (unsigned i = 0; i < p->sample; i++) {
-    struct scored *at = &p->heap[1 + lethe_evict_random(&s->evict) % p->n];
+    struct scored *at = &p->heap[draw(p)];
     struct scored item = *at;
     if (!score_now(p, script_at(s, item.slot), &item.score)) return 0;
     at->score = item.score;
@@ -215,6 +230,7 @@ static void offer(struct script *s, uint32_t slot) {
 static void take_over(struct script *s) {
   struct score *p = score_of(s);
   p->n = 0;
+  cells_clear(&p->cells);
   for (uint32_t slot = 1; slot <= s->evict.high; slot++) {
     struct script_node *n = script_at(s, slot);
     n->score = 0;
@@ -250,6 +266,9 @@ static int check(const struct lethe_evict *e, char *why, size_t n) {
   if (there != p->n) wrong = "there are more or fewer places than entries";
   for (size_t i = 2; i <= p->n && is_heap(p); i++)
     if (before(&p->heap[i], &p->heap[parent_of(i)])) wrong = "the heap is out of order";
+  if (!cells_check(&p->cells, e, &there) || (there != p->n && has_cells(p)) ||
+      (there && !has_cells(p)))
+    wrong = "the cells are out of order";
   if (wrong) snprintf(why, n, "score: %s", wrong);
   return wrong ? LETHE_EBROKEN : LETHE_OK;
 }
@@ -278,15 +297,29 @@ static int prepare(struct script *s, struct script *from) {
   return LETHE_OK;
 }
 
+/* Of the same nodes the same cells: what was drawn from goes on as it was. */
 static void inherit(struct script *s, struct script *from) {
   struct score *p = score_of(s), *old = score_of(from);
+  bool swap = has_cells(p) && has_cells(old);
+  if (swap) {
+    struct cells cells = p->cells;
+    p->cells = old->cells;
+    old->cells = cells;
+  }
   for (size_t i = 1; i <= old->n; i++) {
     const struct script_node *n = script_at(s, old->heap[i].slot);
-    enter(p, old->heap[i].slot, n->score, n->last);
+    struct scored item = {n->score, n->last, old->heap[i].slot};
+    if (swap)
+      put(p, ++p->n, &item);
+    else
+      enter(p, item.slot, item.score, item.last);
   }
 }
 
-static void emptied(struct script *s) { score_of(s)->n = 0; }
+static void emptied(struct script *s) {
+  score_of(s)->n = 0;
+  cells_clear(&score_of(s)->cells);
+}
 
 /* ---- making one ------------------------------------------------------------------------------ */
 
@@ -307,6 +340,7 @@ static void destroy(struct lethe_evict *e) {
   script_destroy(e);
   lethe_expr_delete(p->expr);
   lethe_free(e->alloc, p->heap, p->room * sizeof *p->heap);
+  cells_destroy(&p->cells, e);
 }
 
 static int init(struct lethe_evict *e, void *arg) {
@@ -314,6 +348,7 @@ static int init(struct lethe_evict *e, void *arg) {
   const struct lethe_evict_score *config = m->config;
   struct score *p = score_of(script_of(e));
   p->sample = config->sample < SAMPLES ? config->sample : SAMPLES;
+  p->in_cells = config->cells && p->sample;
   p->call = config->score;
   int rc = LETHE_OK;
   if (config->text)
@@ -330,7 +365,7 @@ static int reserve(struct lethe_evict *e, uint32_t room) {
   void *heap = p->heap;
   int rc = lethe_grow(e->alloc, &heap, &p->room, (size_t)room + 1, sizeof *p->heap);
   p->heap = heap;
-  return rc;
+  return rc == LETHE_OK && p->in_cells ? cells_reserve(&p->cells, e, room) : rc;
 }
 
 static const struct lethe_evict_ops ops = {

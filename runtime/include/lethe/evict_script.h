@@ -4,7 +4,8 @@
  *
  *   score   an expression or a callback gives each entry a number; the lowest leaves first, of
  *           equal ones the entry whose last access is older. A heap scores at each access, a sample
- *           of N entries at eviction.
+ *           of N entries at eviction. It may be drawn out of cells: there the entry that came last
+ *           hides others, so that some of what is old lives longer by chance.
  *   queues  declared queues, and rules that run in C:
  *
  *     rule      = choice { "or" choice }              the first whose conditions hold decides
@@ -98,6 +99,7 @@ struct lethe_evict_score {
   const char *text; /* an expression, or NULL */
   int (*score)(void *ud, const double *fields, double *score);
   unsigned sample; /* 0: a heap */
+  bool cells;      /* a sample is drawn out of cells */
 };
 LETHE_API int lethe_evict_new_score(struct lethe_evict **out, const struct lethe_alloc *a,
                                     const struct lethe_evict_score *config, int64_t limit,
