@@ -67,6 +67,14 @@ struct lethe_box {
   uint64_t id; /* its slot in the state's registry; 0 once closed or dead */
 };
 
+struct lethe_class;
+
+/* The box of a hot class names it. */
+struct lethe_hot_box {
+  struct lethe_box box;
+  const struct lethe_class *class;
+};
+
 struct lethe_class {
   const char *name; /* "lethe.quota.Tracker" */
   /* Ends what a box held: on close (closed), or at the safe point after its death. It runs no Lua.
@@ -77,6 +85,7 @@ struct lethe_class {
   bool leaks;   /* collected without close is worth a report */
   bool hidden;  /* no program sees one: the default registry does not count them */
   bool watched; /* has stats() that are worth a look: lethe.inspect shows it */
+  bool hot;     /* has methods that find their object by lethe_hot */
   const luaL_Reg *methods, *metamethods;
   /* Optional, all three, for objects that may go to other states in messages. `share` makes a
    * counted reference to `what`, NULL without memory, and `drop` gives one back, from any thread.
@@ -96,6 +105,13 @@ struct lethe_box *lethe_box_new(lua_State *L, const struct lethe_class *c, int u
 void lethe_box_hold(lua_State *L, struct lethe_box *b, void *what);
 /* The box at `arg`: raises for another type, and for a closed object. */
 struct lethe_box *lethe_check(lua_State *L, int arg, const struct lethe_class *c);
+/* For methods that must be fast: what the object at 1 holds, or NULL for all that lethe_check would take
+ * a closer look at. No metatable is compared: a userdata of this size that names the class is ours. */
+static inline void *lethe_hot(lua_State *L, const struct lethe_class *c) {
+  if (lua_rawlen(L, 1) != sizeof(struct lethe_hot_box)) return NULL;
+  const struct lethe_hot_box *b = lua_touserdata(L, 1);
+  return b && b->class == c ? b->box.what : NULL;
+}
 /* The same, but a closed object gives a box whose what is NULL; NULL for another type. */
 struct lethe_box *lethe_test(lua_State *L, int arg, const struct lethe_class *c);
 /* Ends the object now, if it is not closed already. */

@@ -2,8 +2,8 @@
  * Guards for lethe.core.epoch: pins of coroutines. A Guard is one level of a section's pins, made
  * at the first pin that deep and used again for every later one.
  *
- * pin and unpin are hot: their closures compare metatables instead of looking names up, and the
- * Guards of the first levels are the Handle's user values. */
+ * pin and unpin are hot: their objects name their class, and the Guards of the first levels are the
+ * Handle's user values. */
 #include "epoch_keys.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
@@ -24,22 +24,13 @@ static void end_guard(struct lethe_state *s, void *what, bool closed) {
   lethe_free(mem, g, sizeof *g);
 }
 
-/* The object at 1 if its metatable is upvalue 1 and it is open, else NULL. */
-static void *hot(lua_State *L) {
-  struct lethe_box *b = lua_touserdata(L, 1);
-  if (!b || !lua_getmetatable(L, 1)) return NULL;
-  bool ours = lua_rawequal(L, -1, lua_upvalueindex(1));
-  lua_pop(L, 1);
-  return ours ? b->what : NULL;
-}
-
 static struct epoch_port *hot_handle(lua_State *L) {
-  struct epoch_port *p = hot(L);
+  struct epoch_port *p = lethe_hot(L, &epoch_handle_class);
   return p ? p : lethe_check(L, 1, &epoch_handle_class)->what;
 }
 
 static struct guard *hot_guard(lua_State *L) {
-  struct guard *g = hot(L);
+  struct guard *g = lethe_hot(L, &epoch_guard_class);
   return g ? g : lethe_check(L, 1, &epoch_guard_class)->what;
 }
 
@@ -247,31 +238,21 @@ static int l_retire(lua_State *L) {
   return epoch_retire_at(L, g->section, bytes);
 }
 
-static const luaL_Reg methods[] = {{"retire", l_retire}, {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"retire", l_retire}, {"unpin", l_unpin}, {"close", l_close}, {"repin", l_repin}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__close", l_close}, {NULL, NULL}};
 
-const struct lethe_class epoch_guard_class = {
-    .name = "lethe.epoch.Guard", .end = end_guard, .methods = methods};
-
-/* With the metatable as upvalue. */
-static void set_hot(lua_State *L, const struct lethe_class *c, const luaL_Reg *hot_methods,
-                    const luaL_Reg *metamethods) {
-  luaL_getmetatable(L, c->name);
-  lua_getfield(L, -1, "__index");
-  lua_pushvalue(L, -2);
-  luaL_setfuncs(L, hot_methods, 1);
-  lua_pop(L, 1);
-  lua_pushvalue(L, -1);
-  luaL_setfuncs(L, metamethods, 1);
-  lua_pop(L, 1);
-}
+const struct lethe_class epoch_guard_class = {.name = "lethe.epoch.Guard",
+                                              .end = end_guard,
+                                              .hot = true,
+                                              .methods = methods,
+                                              .metamethods = metamethods};
 
 void epoch_open_guard(lua_State *L) {
   static const luaL_Reg handle_methods[] = {{"pin", l_pin}, {"with_pin", l_with_pin}, {NULL, NULL}};
-  static const luaL_Reg guard_methods[] = {
-      {"unpin", l_unpin}, {"close", l_close}, {"repin", l_repin}, {NULL, NULL}};
-  static const luaL_Reg guard_metamethods[] = {{"__close", l_close}, {NULL, NULL}};
-  static const luaL_Reg none[] = {{NULL, NULL}};
   lethe_class(L, &epoch_guard_class);
-  set_hot(L, &epoch_handle_class, handle_methods, none);
-  set_hot(L, &epoch_guard_class, guard_methods, guard_metamethods);
+  luaL_getmetatable(L, epoch_handle_class.name);
+  lua_getfield(L, -1, "__index");
+  luaL_setfuncs(L, handle_methods, 0);
+  lua_pop(L, 2);
 }

@@ -166,8 +166,12 @@ static const luaL_Reg handle_methods[] = {{"retire", l_retire},
                                           {"unregister", lethe_close},
                                           {NULL, NULL}};
 
-const struct lethe_class epoch_handle_class = {
-    .name = "lethe.epoch.Handle", .end = end_handle, .leaks = true, .methods = handle_methods};
+const struct lethe_class epoch_handle_class = {.name = "lethe.epoch.Handle",
+                                               .end = end_handle,
+                                               .leaks = true,
+                                               .hot = true,
+                                               .methods = handle_methods};
+
 void epoch_open_handle(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"register", l_register}, {"safe", l_safe}, {"reclaim_below", l_reclaim_below}, {NULL, NULL}};

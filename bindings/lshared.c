@@ -100,28 +100,9 @@ static void receive(lua_State *L, void *shared) {
   push_handle(L, s);
 }
 
-struct shared_handle *shared_hot(lua_State *L, const struct lethe_class *c) {
-  struct lethe_box *b = lua_touserdata(L, 1);
-  if (b && lua_getmetatable(L, 1)) {
-    bool ours = lua_rawequal(L, -1, lua_upvalueindex(1));
-    lua_pop(L, 1);
-    if (ours && b->what) return b->what;
-  }
-  return lethe_check(L, 1, c)->what;
-}
-
 struct shared_handle *shared_check(lua_State *L, const struct lethe_class *c) {
   lethe_safepoint(L);
   return shared_hot(L, c);
-}
-
-struct lethe_epoch_rec *shared_record(lua_State *L, struct shared_handle *h, bool changes,
-                                      int *rc) {
-  *rc = h->port->rec ? LETHE_OK : epoch_attend(h->port);
-  if (*rc) return NULL;
-  struct epoch_section *section = epoch_here(L, h->port);
-  if (changes) section->changes++;
-  return section->rec;
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -290,10 +271,11 @@ static int l_open(lua_State *L) {
 static const luaL_Reg queue_methods[] = {{"push", queue_push}, {"pop", queue_pop}, {NULL, NULL}};
 static const luaL_Reg stack_methods[] = {{"push", stack_push}, {"pop", stack_pop}, {NULL, NULL}};
 
-#define SHARED_CLASS(title, own_methods, meta)                                           \
-  {                                                                                      \
-    .name = "lethe.shared." title, .end = end_handle, .leaks = true, .share = share_get, \
-    .drop = share_put, .receive = receive, .methods = own_methods, .metamethods = meta   \
+#define SHARED_CLASS(title, own_methods, meta)                                         \
+  {                                                                                    \
+    .name = "lethe.shared." title, .end = end_handle, .leaks = true, .hot = true,      \
+    .share = share_get, .drop = share_put, .receive = receive, .methods = own_methods, \
+    .metamethods = meta                                                                \
   }
 const struct lethe_class shared_map_class =
     SHARED_CLASS("Map", shared_map_methods, shared_map_metamethods);
@@ -303,21 +285,11 @@ const struct lethe_class shared_stack_class = SHARED_CLASS("Stack", stack_method
 static const luaL_Reg functions[] = {
     {"map", l_map}, {"queue", l_queue}, {"stack", l_stack}, {"open", l_open}, {NULL, NULL}};
 
-/* The methods once more, with the metatable as upvalue. */
-static void open_class(lua_State *L, const struct lethe_class *c) {
-  lethe_class(L, c);
-  luaL_getmetatable(L, c->name);
-  lua_getfield(L, -1, "__index");
-  lua_pushvalue(L, -2);
-  luaL_setfuncs(L, c->methods, 1);
-  lua_pop(L, 2);
-}
-
 int luaopen_lethe_core_shared(lua_State *L) {
   luaL_checkversion(L);
-  open_class(L, &shared_map_class);
-  open_class(L, &shared_queue_class);
-  open_class(L, &shared_stack_class);
+  lethe_class(L, &shared_map_class);
+  lethe_class(L, &shared_queue_class);
+  lethe_class(L, &shared_stack_class);
   shared_open_map(L);
   luaL_newlib(L, functions);
   return 1;

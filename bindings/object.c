@@ -209,8 +209,10 @@ int lethe_watched(lua_State *L) {
 struct lethe_box *lethe_box_new(lua_State *L, const struct lethe_class *c, int uservalues) {
   struct lethe_state *s = lethe_state(L);
   if (s->ended) luaL_error(L, "the Lua state is closing");
-  struct lethe_box *b = lua_newuserdatauv(L, sizeof *b, uservalues + 1);
+  size_t size = c->hot ? sizeof(struct lethe_hot_box) : sizeof(struct lethe_box);
+  struct lethe_box *b = lua_newuserdatauv(L, size, uservalues + 1);
   *b = (struct lethe_box){0};
+  if (c->hot) ((struct lethe_hot_box *)b)->class = c;
   luaL_setmetatable(L, c->name);
   keep_young(L);
   b->id = lethe_registry_add(&s->objects, NULL, c);

@@ -38,14 +38,23 @@ extern const struct lethe_class shared_map_class, shared_queue_class, shared_sta
 extern const luaL_Reg shared_map_methods[], shared_map_metamethods[];
 void shared_open_map(lua_State *L);
 
-/* What the object at 1 holds; raises for anything else. The methods compare metatables instead of
- * looking the name up: upvalue 1 is the class's. shared_check is a safe point first, shared_hot is
- * for reads. */
-struct shared_handle *shared_hot(lua_State *L, const struct lethe_class *c);
+/* What the object at 1 holds; raises for anything else. shared_check is a safe point first,
+ * shared_hot is for reads. */
+static inline struct shared_handle *shared_hot(lua_State *L, const struct lethe_class *c) {
+  struct shared_handle *h = lethe_hot(L, c);
+  return h ? h : lethe_check(L, 1, c)->what;
+}
 struct shared_handle *shared_check(lua_State *L, const struct lethe_class *c);
 /* The record that this coroutine's calls use, its thread registered if it was not; NULL and *rc.
  * What changes something says so: a section that did is not rerun. */
-struct lethe_epoch_rec *shared_record(lua_State *L, struct shared_handle *h, bool changes, int *rc);
+static inline struct lethe_epoch_rec *shared_record(lua_State *L, struct shared_handle *h,
+                                                    bool changes, int *rc) {
+  *rc = h->port->rec ? LETHE_OK : epoch_attend(h->port);
+  if (*rc) return NULL;
+  struct epoch_section *section = epoch_here(L, h->port);
+  if (changes) section->changes++;
+  return section->rec;
+}
 
 /* A stored value: how many tables there are in it, then its bytes as in a message. */
 struct shared_value {

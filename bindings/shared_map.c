@@ -4,6 +4,7 @@
  * again. */
 #include <string.h>
 
+#include "message_parts.h"
 #include "shared.h"
 
 /* A key as bytes: strings, and integers with a tag of their own; floats with an integral value are
@@ -14,9 +15,10 @@ struct key {
   unsigned char buf[64];
 };
 
-static void check_key(lua_State *L, int arg, struct shared_handle *h, struct key *k) {
-  size_t n;
-  if (lua_type(L, arg) == LUA_TSTRING) {
+static inline void check_key(lua_State *L, int arg, struct shared_handle *h, struct key *k) {
+  int type = lua_type(L, arg), whole = 0;
+  if (type == LUA_TSTRING) {
+    size_t n;
     const char *s = lua_tolstring(L, arg, &n);
     unsigned char *to = k->buf;
     k->n = n + 1;
@@ -29,13 +31,12 @@ static void check_key(lua_State *L, int arg, struct shared_handle *h, struct key
     k->p = to;
     return;
   }
-  int whole = 0;
-  lua_Integer i = lua_type(L, arg) == LUA_TNUMBER ? lua_tointegerx(L, arg, &whole) : 0;
-  if (!whole)
+  lua_Integer i = type == LUA_TNUMBER ? lua_tointegerx(L, arg, &whole) : 0;
+  if (__builtin_expect(!whole, 0))
     luaL_argerror(L, arg,
                   lua_pushfstring(L, "a key must be a string or an integer (got %s)",
-                                  lua_type(L, arg) == LUA_TNUMBER ? lua_tostring(L, arg)
-                                                                  : luaL_typename(L, arg)));
+                                  type == LUA_TNUMBER ? lua_tostring(L, arg)
+                                                      : luaL_typename(L, arg)));
   k->buf[0] = 'i';
   memcpy(k->buf + 1, &i, sizeof i);
   k->n = 1 + sizeof i;
@@ -67,7 +68,14 @@ static int map_get(lua_State *L) {
     return 1;
   }
   if (rc) return lethe_fail(L, rc);
-  shared_push(L, h);
+  const struct shared_value *v = (void *)h->value.p;
+  if (v->tables == 0 && v->bytes[0] == INTEGER) {
+    lua_Integer i;
+    memcpy(&i, v->bytes + 1, sizeof i);
+    lua_pushinteger(L, i);
+  } else {
+    shared_push(L, h);
+  }
   return 1;
 }
 

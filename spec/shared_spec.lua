@@ -200,6 +200,25 @@ describe("shared.map", function()
     assert.is_true(m:close())
     assert.error_matches(function() m:get("k") end, "attempt to use a closed lethe.shared.Map")
   end)
+
+  it("has methods that take no other object for theirs", function()
+    local handle <close> = manager:register()
+    local guard <close> = handle:pin()
+    local queue <close> = shared.queue{ epoch = manager }
+    local get, pop, pin, unpin = map.get, queue.pop, handle.pin, guard.unpin
+    local box = ("x"):rep(24) -- as long as an object
+    for _, other in ipairs{ manager, io.stdout, box, {}, 24, true, print } do
+      assert.error_matches(function() get(other, "k") end, "lethe.shared.Map expected")
+      assert.error_matches(function() pop(other) end, "lethe.shared.Queue expected")
+      assert.error_matches(function() pin(other) end, "lethe.epoch.Handle expected")
+      assert.error_matches(function() unpin(other) end, "lethe.epoch.Guard expected")
+    end
+    assert.error_matches(function() get(queue, "k") end, "Map expected, got lethe.shared.Queue")
+    assert.error_matches(function() pop(map) end, "Queue expected, got lethe.shared.Map")
+    assert.error_matches(function() pin(guard) end, "Handle expected, got lethe.epoch.Guard")
+    assert.error_matches(function() unpin(handle) end, "Guard expected, got lethe.epoch.Handle")
+    assert.error_matches(function() get() end, "lethe.shared.Map expected, got no value")
+  end)
 end)
 
 describe("shared.queue", function()

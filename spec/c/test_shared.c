@@ -111,6 +111,30 @@ static void map_keys_are_bytes(void **state) {
   assert_value(f, "none");
 }
 
+/* Keys of nine bytes are Lua's integers: of a tag and a word, both count. */
+static void keys_of_nine_bytes_are_told_apart(void **state) {
+  struct fixture *f = *state;
+  enum { WORDS = 300 };
+  unsigned char key[9];
+  char value[24];
+  for (int round = 0; round < 2; round++)
+    for (uint64_t i = 0; i < 3 * WORDS; i++) {
+      uint64_t word = i % 3 == 0 ? i / 3 : i % 3 == 1 ? ~(i / 3) : (i / 3) << 40;
+      for (unsigned char tag = 'i'; tag <= 's'; tag += 's' - 'i') {
+        key[0] = tag;
+        memcpy(key + 1, &word, sizeof word);
+        snprintf(value, sizeof value, "%c%llx", tag, (unsigned long long)word);
+        if (round == 0) {
+          assert_int_equal(lethe_map_update(f->map, f->r, key, sizeof key, put, value), 0);
+        } else {
+          assert_int_equal(lethe_map_get(f->map, f->r, key, sizeof key, &f->value), 0);
+          assert_value(f, value);
+        }
+      }
+    }
+  assert_int_equal(lethe_map_len(f->map), 2 * (3 * WORDS - 1)); /* 0 is there twice */
+}
+
 static int refuse(void *ud, const struct lethe_buffer *old, const void **value, size_t *n) {
   (void)ud;
   (void)value;
@@ -202,10 +226,13 @@ static void an_ejected_pin_of_the_caller_answers_neutralized(void **state) {
   assert_int_equal(lethe_epoch_register(manual.m, &manual.r), 0);
   assert_int_equal(lethe_map_new(&manual.map, &f->counting.alloc, manual.m), 0);
   assert_int_equal(set(&manual, "k", "v"), 0);
+  assert_int_equal(get(&manual, "k"), 0);
   lethe_epoch_pin(manual.r);
   for (int i = 0; i < 5; i++) lethe_epoch_advance(manual.m);
   assert_int_equal(lethe_epoch_neutralize(manual.m, NULL, 2), 1);
   assert_int_equal(get(&manual, "k"), LETHE_ENEUTRALIZED);
+  for (char key[2] = "a"; key[0] <= 'z'; key[0]++) /* in empty buckets as well */
+    assert_int_equal(get(&manual, key), LETHE_ENEUTRALIZED);
   assert_int_equal(set(&manual, "k", "w"), LETHE_ENEUTRALIZED);
   assert_false(lethe_epoch_unpin(manual.r));
   assert_int_equal(get(&manual, "k"), 0);
@@ -311,6 +338,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(map_sets_gets_deletes, set_up, tear_down),
       cmocka_unit_test_setup_teardown(map_keys_are_bytes, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(keys_of_nine_bytes_are_told_apart, set_up, tear_down),
       cmocka_unit_test_setup_teardown(map_update_passes_on_what_decide_answers, set_up, tear_down),
       cmocka_unit_test_setup_teardown(map_grows, set_up, tear_down),
       cmocka_unit_test_setup_teardown(walk_sees_what_stays_exactly_once, set_up, tear_down),

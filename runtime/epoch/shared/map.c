@@ -16,34 +16,13 @@ static void counted(struct lethe_map *map, int64_t by) {
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* The value link of a node, and a copy of what it leads to; LETHE_ENOTFOUND if it is dead. */
-static int read_value(struct lethe_map *map, struct lethe_epoch_rec *r, struct node *node,
-                      link_t *link, struct lethe_buffer *value) {
+int map_read_value(struct lethe_map *map, struct lethe_epoch_rec *r, struct node *node, link_t *link,
+                   struct lethe_buffer *value) {
   if (!lethe_epoch_read_begin(r, node)) return LETHE_ENEUTRALIZED;
   *link = load_acq(&node->value);
   lethe_epoch_read_end(r);
   if (!link_to(*link)) return LETHE_ENOTFOUND;
   return block_copy(r, link_to(*link), map->alloc, value);
-}
-
-static int get_once(struct lethe_map *map, struct lethe_epoch_rec *r, const struct place *p,
-                    struct lethe_buffer *value) {
-  struct spot spot;
-  link_t link;
-  int rc = map_find(map, r, p, &spot);
-  if (rc) return rc;
-  return spot.found ? read_value(map, r, spot.at, &link, value) : LETHE_ENOTFOUND;
-}
-
-int lethe_map_get(struct lethe_map *map, struct lethe_epoch_rec *r, const void *key, size_t n,
-                  struct lethe_buffer *value) {
-  struct place p = map_place(map, key, n);
-  int rc = shared_begin(r);
-  if (rc) return rc;
-  do rc = get_once(map, r, &p, value);
-  while (rc == LETHE_ENEUTRALIZED && shared_again(r));
-  shared_end(r);
-  return rc;
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -85,7 +64,7 @@ static int change(struct lethe_map *map, struct lethe_epoch_rec *r, struct updat
   const void *bytes = NULL;
   size_t n = 0;
   link_t link;
-  int rc = read_value(map, r, node, &link, &u->old);
+  int rc = map_read_value(map, r, node, &link, &u->old);
   if (rc == LETHE_ENOTFOUND) { /* dead: out of the way with it, and look again */
     rc = bury(map, r, node, u->p);
     return rc ? rc : 0;
@@ -195,7 +174,7 @@ static int next_once(struct lethe_map *map, struct lethe_epoch_rec *r, const str
     lethe_epoch_read_end(r);
     if (self || link_marked(next)) continue;
     rc = copy_key(map, r, node, scratch);
-    if (rc == LETHE_OK) rc = read_value(map, r, node, &link, value);
+    if (rc == LETHE_OK) rc = map_read_value(map, r, node, &link, value);
     if (rc == LETHE_ENOTFOUND) continue;
     return rc ? rc : buffer_set(key, map->alloc, scratch->p, scratch->n);
   }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The map's list: its nodes, and finding a place in it (map_list.c), for the map's calls
- * (map.c). */
+ * The map's list: its nodes, and finding a place in it (map_list.c), for the map's calls (map.c,
+ * map_get.c). */
 #ifndef LETHE_MAP_INTERNAL_H
 #define LETHE_MAP_INTERNAL_H
 
@@ -47,6 +47,8 @@ struct spot {
   bool found;
 };
 
+/* What buckets and dummies stand in the order of. */
+uint64_t map_reversed(uint64_t hash);
 struct place map_place(const struct lethe_map *map, const void *key, size_t n);
 /* Below 0: the node comes before the place. The node is being read. */
 int map_compare(const struct node *node, const struct place *p);
@@ -55,7 +57,19 @@ void map_node_free(const struct lethe_alloc *a, struct node *node);
 /* Finds a place; takes dead nodes out on the way. LETHE_ENEUTRALIZED: begin anew. */
 int map_find(struct lethe_map *map, struct lethe_epoch_rec *r, const struct place *p,
              struct spot *out);
-unsigned map_segment_of(uint64_t bucket);
-uint64_t map_segment_size(unsigned segment);
+/* The value link of a node, and a copy of what it leads to; LETHE_ENOTFOUND if it is dead. */
+int map_read_value(struct lethe_map *map, struct lethe_epoch_rec *r, struct node *node, link_t *link,
+                   struct lethe_buffer *value);
+
+/* Where a bucket lies: in which segment, and at which place there. */
+static inline unsigned map_segment_of(uint64_t bucket) {
+  return (unsigned)(61 - __builtin_clzll(bucket | FIRST / 2));
+}
+static inline uint64_t map_segment_size(unsigned segment) {
+  return segment == 0 ? FIRST : (uint64_t)FIRST << (segment - 1);
+}
+static inline uint64_t map_segment_place(uint64_t bucket, unsigned segment) {
+  return bucket & (map_segment_size(segment) - 1);
+}
 
 #endif

@@ -5,26 +5,11 @@
  * the hash range; dummies never leave. Doubling the number of buckets moves nothing: a new bucket's
  * dummy is put in when it is first used. A marked node is out of the list for everybody; whoever
  * comes by unlinks it. */
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include <string.h>
 
 #include "map_internal.h"
 
 /* ---- order ----------------------------------------------------------------------------------- */
-
-static uint64_t reversed(uint64_t x) {
-  x = (x >> 1 & 0x5555555555555555) | (x & 0x5555555555555555) << 1;
-  x = (x >> 2 & 0x3333333333333333) | (x & 0x3333333333333333) << 2;
-  x = (x >> 4 & 0x0f0f0f0f0f0f0f0f) | (x & 0x0f0f0f0f0f0f0f0f) << 4;
-  return __builtin_bswap64(x);
-}
-
-struct place map_place(const struct lethe_map *map, const void *key, size_t n) {
-  uint64_t hash = XXH3_64bits_withSeed(key, n, map->seed);
-  return (struct place){reversed(hash) | 1, hash, key, n};
-}
 
 int map_compare(const struct node *node, const struct place *p) {
   if (node->order != p->order) return node->order < p->order ? -1 : 1;
@@ -120,14 +105,6 @@ int map_find(struct lethe_map *map, struct lethe_epoch_rec *r, const struct plac
 
 /* ---- buckets --------------------------------------------------------------------------------- */
 
-unsigned map_segment_of(uint64_t bucket) {
-  return bucket < FIRST ? 0 : (unsigned)(64 - __builtin_clzll(bucket)) - 3;
-}
-
-uint64_t map_segment_size(unsigned segment) {
-  return segment == 0 ? FIRST : (uint64_t)FIRST << (segment - 1);
-}
-
 static bucket_t *bucket_at(struct lethe_map *map, uint64_t bucket) {
   unsigned s = map_segment_of(bucket);
   bucket_t *array = load_acq(&map->segments[s]);
@@ -143,7 +120,7 @@ static bucket_t *bucket_at(struct lethe_map *map, uint64_t bucket) {
       array = none;
     }
   }
-  return &array[s == 0 ? bucket : bucket - map_segment_size(s)];
+  return &array[map_segment_place(bucket, s)];
 }
 
 /* The bucket that this one was split off from: its highest bit cleared. */
@@ -154,7 +131,7 @@ static uint64_t parent_of(uint64_t bucket) {
 /* Puts a dummy into the list behind its parent's, or finds the one that another put there. */
 static int put_dummy(struct lethe_map *map, struct lethe_epoch_rec *r, struct node *parent,
                      uint64_t bucket, struct node **out) {
-  struct place p = {.order = reversed(bucket)};
+  struct place p = {.order = map_reversed(bucket)};
   struct node *made = map_node_new(map->alloc, &p);
   struct spot spot;
   if (!made) return LETHE_ENOMEM;

@@ -16,7 +16,8 @@
  *   S1  A pointer field that is compared-and-swapped carries a counter that grows with every
  *       change, so a block that was freed and used again in the same place is never mistaken for
  *       the old one.
- *   S2  A node is touched, and its fields are swapped, only inside a guarded read of it.
+ *   S2  A node is touched, and its fields are swapped, only inside a guarded read of it; but what a
+ *       dummy, which never leaves, points to may be read without.
  *   S3  Whoever unlinks a node, and nobody else, retires it.
  *
  * Synchronization: every call may be made from any number of threads at once, each with its own
