@@ -16,8 +16,8 @@ static void counted(struct lethe_map *map, int64_t by) {
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-int map_read_value(struct lethe_map *map, struct lethe_epoch_rec *r, struct node *node, link_t *link,
-                   struct lethe_buffer *value) {
+int map_read_value(struct lethe_map *map, struct lethe_epoch_rec *r, struct node *node,
+                   link_t *link, struct lethe_buffer *value) {
   if (!lethe_epoch_read_begin(r, node)) return LETHE_ENEUTRALIZED;
   *link = load_acq(&node->value);
   lethe_epoch_read_end(r);

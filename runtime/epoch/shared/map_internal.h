@@ -58,8 +58,8 @@ void map_node_free(const struct lethe_alloc *a, struct node *node);
 int map_find(struct lethe_map *map, struct lethe_epoch_rec *r, const struct place *p,
              struct spot *out);
 /* The value link of a node, and a copy of what it leads to; LETHE_ENOTFOUND if it is dead. */
-int map_read_value(struct lethe_map *map, struct lethe_epoch_rec *r, struct node *node, link_t *link,
-                   struct lethe_buffer *value);
+int map_read_value(struct lethe_map *map, struct lethe_epoch_rec *r, struct node *node,
+                   link_t *link, struct lethe_buffer *value);
 
 /* Where a bucket lies: in which segment, and at which place there. */
 static inline unsigned map_segment_of(uint64_t bucket) {
