@@ -105,8 +105,9 @@ struct lethe_box *lethe_box_new(lua_State *L, const struct lethe_class *c, int u
 void lethe_box_hold(lua_State *L, struct lethe_box *b, void *what);
 /* The box at `arg`: raises for another type, and for a closed object. */
 struct lethe_box *lethe_check(lua_State *L, int arg, const struct lethe_class *c);
-/* For methods that must be fast: what the object at 1 holds, or NULL for all that lethe_check would take
- * a closer look at. No metatable is compared: a userdata of this size that names the class is ours. */
+/* For methods that must be fast: what the object at 1 holds, or NULL for all that lethe_check would
+ * take a closer look at. No metatable is compared: a userdata of this size that names the class is
+ * ours. */
 static inline void *lethe_hot(lua_State *L, const struct lethe_class *c) {
   if (lua_rawlen(L, 1) != sizeof(struct lethe_hot_box)) return NULL;
   const struct lethe_hot_box *b = lua_touserdata(L, 1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Messages: what the bytes of a block are made of, for the two files that write and read them, and for
- * shared maps, which read numbers by themselves. */
+ * Messages: what the bytes of a block are made of, for the two files that write and read them, and
+ * for shared maps, which read numbers by themselves. */
 #ifndef LETHE_BINDINGS_MESSAGE_PARTS_H
 #define LETHE_BINDINGS_MESSAGE_PARTS_H
 

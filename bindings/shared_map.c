@@ -32,11 +32,10 @@ static inline void check_key(lua_State *L, int arg, struct shared_handle *h, str
     return;
   }
   lua_Integer i = type == LUA_TNUMBER ? lua_tointegerx(L, arg, &whole) : 0;
-  if (__builtin_expect(!whole, 0))
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L, "a key must be a string or an integer (got %s)",
-                                  type == LUA_TNUMBER ? lua_tostring(L, arg)
-                                                      : luaL_typename(L, arg)));
+  if (__builtin_expect(!whole, 0)) {
+    const char *got = type == LUA_TNUMBER ? lua_tostring(L, arg) : luaL_typename(L, arg);
+    luaL_argerror(L, arg, lua_pushfstring(L, "a key must be a string or an integer (got %s)", got));
+  }
   k->buf[0] = 'i';
   memcpy(k->buf + 1, &i, sizeof i);
   k->n = 1 + sizeof i;

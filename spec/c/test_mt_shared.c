@@ -161,7 +161,8 @@ static void nothing_is_lost_or_made_up(void **state) {
   for (long i = 0; i < n; i++) pthread_create(&threads[i], NULL, busy, (void *)(i + 1));
   for (int i = 0; i < n; i++) pthread_join(threads[i], NULL);
   struct lethe_epoch_rec *r = join();
-  for (; load_rlx(&ejected) == 0; more++) map_ops(r, more % KEYS, 0, &b); /* it had no turn before */
+  for (; load_rlx(&ejected) == 0; more++)
+    map_ops(r, more % KEYS, 0, &b); /* it had no turn before */
   store_rel(&over, true);
   pthread_join(asleep, NULL);
   assert_int_equal(lethe_map_get(map, r, &key, sizeof key, &b), 0);

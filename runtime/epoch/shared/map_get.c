@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Reading the map. Nearly always a short way serves: from the bucket's dummy along links that are not
- * marked to the key's entry, which changes nothing and so needs no bag. Where a shortcut is missing, a
- * dead node is in the way, the buffer has no room or an ejection struck, the long way is gone. */
+ * Reading the map. Nearly always a short way serves: from the bucket's dummy along links that are
+ * not marked to the key's entry, which changes nothing and so needs no bag. Where a shortcut is
+ * missing, a dead node is in the way, the buffer has no room or an ejection struck, the long way is
+ * gone. */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -9,10 +10,10 @@
 
 #include "map_internal.h"
 
-/* ---- hashes ----------------------------------------------------------------------------------- */
+/* ---- hashes ---------------------------------------------------------------------------------- */
 
-/* Lua's integers are keys of a tag and eight bytes. They are hashed in registers, as two words that were
- * written as such: what was just written is slow to read in other pieces. */
+/* Lua's integers are keys of a tag and eight bytes. They are hashed in registers, as two words that
+ * were written as such: what was just written is slow to read in other pieces. */
 enum { NUMBER = 9 };
 
 static inline uint64_t last_eight(const unsigned char *key) {
@@ -48,7 +49,7 @@ struct place map_place(const struct lethe_map *map, const void *key, size_t n) {
   return place_of(map, key, n);
 }
 
-/* ---- the short way ---------------------------------------------------------------------------- */
+/* ---- the short way --------------------------------------------------------------------------- */
 
 enum { GO_ON = 1 }; /* by the long way */
 
@@ -113,7 +114,7 @@ static inline int get_shortly(const struct lethe_map *map, struct lethe_epoch_re
   return fits ? LETHE_OK : GO_ON;
 }
 
-/* ---- the long way ----------------------------------------------------------------------------- */
+/* ---- the long way ---------------------------------------------------------------------------- */
 
 static int get_once(struct lethe_map *map, struct lethe_epoch_rec *r, const struct place *p,
                     struct lethe_buffer *value) {
