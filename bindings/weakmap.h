@@ -117,13 +117,22 @@ void weak_pool_give(struct weak_home *h, struct weak_ref *r);
 /* The first living Ref with that slot or a higher one, or NULL. */
 struct weak_ref *weak_pool_next(const struct weak_home *h, uint32_t slot);
 
+/* Where in its memory a block is: at the place that the memory's number says. */
+static inline uintptr_t weak_block_at(const struct weak_ref *r) {
+  return (uintptr_t)r / WEAK_BLOCK % WEAK_PLACES * sizeof *r;
+}
 static inline struct weak_block *weak_block_of(const struct weak_ref *r) {
-  return (struct weak_block *)(void *)((char *)(uintptr_t)r - (uintptr_t)r % WEAK_BLOCK);
+  const char *memory = (const char *)r - (uintptr_t)r % WEAK_BLOCK;
+  return (struct weak_block *)(uintptr_t)(memory + weak_block_at(r));
+}
+/* Its number, counted from the block's own on. */
+static inline uint32_t weak_place_of(const struct weak_ref *r) {
+  return (uint32_t)(((uintptr_t)r - weak_block_at(r)) % WEAK_BLOCK / sizeof *r);
 }
 /* The slot of what a weak map has, which is not touched. */
 static inline uint32_t weak_slot(struct lethe_counted *c) {
   const struct weak_ref *r = weak_ref(c);
-  return weak_block_of(r)->first + (uint32_t)((uintptr_t)r % WEAK_BLOCK / sizeof *r);
+  return weak_block_of(r)->first + weak_place_of(r);
 }
 
 /* ---- lweakmap.c ------------------------------------------------------------------------------ */

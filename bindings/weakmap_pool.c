@@ -2,8 +2,11 @@
  * Where Refs are: in blocks that begin at a multiple of their size, so that a Ref's address leads
  * to its block, and its slot to where it stands there. A look-up comes by a Ref's address and wants
  * its slot; so it need not touch the Ref, which is one of many, but its block, which is one of few.
+ * Addresses that are a multiple of something large have one set of a cache for them all: so each
+ * block stands at another distance from its memory's beginning, in the midst of its places, which
+ * are counted from it on and go round.
  *
- * Invariants: P1  blocks[n] has the slots from n * WEAK_PLACES on; its own place, the first, is
+ * Invariants: P1  blocks[n] has the slots from n * WEAK_PLACES on; its own place, number 0, is
  * nobody's slot. P2  a place is in use until its Ref's memory goes. P3  `spare` has the blocks with
  * places to give. P4  only living Refs are in a block's `living`. */
 #include <string.h>
@@ -22,12 +25,11 @@ static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 _Static_assert(sizeof(struct weak_block) <= sizeof(struct weak_ref), "a block fits its own place");
 _Static_assert(WEAK_PLACES % 64 == 0, "whole words of bits");
 
-static struct weak_ref *place_at(struct weak_block *b, uint32_t i) {
-  return (struct weak_ref *)(void *)b + i;
-}
+static char *beginning(struct weak_block *b) { return (char *)b - (uintptr_t)b % WEAK_BLOCK; }
 
-static uint32_t place_of(const struct weak_ref *r) {
-  return (uint32_t)((uintptr_t)r % WEAK_BLOCK / sizeof *r);
+static struct weak_ref *place_at(struct weak_block *b, uint32_t i) {
+  return (struct weak_ref *)(void *)(beginning(b) +
+                                     ((uintptr_t)b + i * sizeof(struct weak_ref)) % WEAK_BLOCK);
 }
 
 /* The least number that no block has. */
@@ -48,20 +50,22 @@ static int add_block(struct weak_home *h) {
   char *memory = lethe_malloc(mem, 2 * WEAK_BLOCK);
   if (!memory) return LETHE_ENOMEM;
   uintptr_t behind = (WEAK_BLOCK - (uintptr_t)memory % WEAK_BLOCK) % WEAK_BLOCK;
-  struct weak_block *b = (struct weak_block *)(void *)(memory + behind);
+  ASAN_POISON_MEMORY_REGION(memory + behind, WEAK_BLOCK);
+  struct weak_block *b = weak_block_of((struct weak_ref *)(void *)(memory + behind));
+  ASAN_UNPOISON_MEMORY_REGION(b, sizeof *b);
   *b = (struct weak_block){.behind = (uint16_t)behind, .high = 1};
   b->first = (uint32_t)(number * WEAK_PLACES);
   lethe_list_push(&h->spare, &b->spare);
   h->blocks[number] = b;
-  ASAN_POISON_MEMORY_REGION(place_at(b, 1), (WEAK_PLACES - 1) * sizeof(struct weak_ref));
   return LETHE_OK;
 }
 
 static void free_block(struct weak_home *h, struct weak_block *b) {
   h->blocks[b->first / WEAK_PLACES] = NULL;
   lethe_list_remove(&b->spare);
-  ASAN_UNPOISON_MEMORY_REGION(b, WEAK_BLOCK);
-  lethe_free(mem, (char *)b - b->behind, 2 * WEAK_BLOCK);
+  char *memory = beginning(b) - b->behind;
+  ASAN_UNPOISON_MEMORY_REGION(beginning(b), WEAK_BLOCK);
+  lethe_free(mem, memory, 2 * WEAK_BLOCK);
 }
 
 void weak_pool_init(struct weak_home *h) { lethe_list_init(&h->spare); }
@@ -86,7 +90,7 @@ struct weak_ref *weak_pool_take(struct weak_home *h) {
 }
 
 void weak_pool_died(struct weak_ref *r) {
-  uint32_t i = place_of(r);
+  uint32_t i = weak_place_of(r);
   weak_block_of(r)->living[i / 64] &= ~(UINT64_C(1) << i % 64);
 }
 
@@ -95,7 +99,7 @@ void weak_pool_give(struct weak_home *h, struct weak_ref *r) {
   struct weak_block *b = weak_block_of(r);
   if (b->used-- == WEAK_PLACES - 1) lethe_list_push(&h->spare, &b->spare);
   r->slot = b->free;
-  b->free = (uint16_t)place_of(r);
+  b->free = (uint16_t)weak_place_of(r);
   ASAN_POISON_MEMORY_REGION(r, sizeof *r);
   if (b->used == 0 && h->spare.next != h->spare.prev) free_block(h, b);
 }

@@ -55,11 +55,18 @@ uint64_t weak_bytes_rank(const void *p, size_t n) {
 
 bool weak_float_is_whole(double d) { return d >= -TWO_63 && d < TWO_63 && floor(d) == d; }
 
+/* splitmix64's last step: every bit of the number shows in every bit, and none is lost. */
+uint64_t weak_mixed(uint64_t z) {
+  z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+  z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+  return z ^ (z >> 31);
+}
+
 uint64_t weak_other_hash(const struct lethe_weak_key *k, uint64_t seed) {
   if (k->kind == LETHE_WEAK_BYTES) return XXH3_64bits_withSeed(k->bytes, k->u.n, seed);
   if (weak_float_is_whole(k->u.number))
-    return lethe_weak_mixed((uint64_t)(int64_t)k->u.number ^ seed);
+    return lethe_weak_hash((uint64_t)(int64_t)k->u.number, seed);
   uint64_t word;
   memcpy(&word, &k->u.number, sizeof word);
-  return lethe_weak_mixed(word ^ ~seed);
+  return weak_mixed(word ^ seed);
 }

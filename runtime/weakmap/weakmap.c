@@ -89,7 +89,7 @@ int lethe_weakmap_new(struct lethe_weakmap **out, const struct lethe_alloc *a,
   m->options = *o;
   m->index = o->ordered ? &weak_btree : &weak_hash;
   /* Differs from map to map and from run to run: nobody can aim at one bucket. */
-  if (!o->ordered) m->quick.seed = (uint64_t)(uintptr_t)m * UINT64_C(0x9e3779b97f4a7c15);
+  m->quick.seed = weak_mixed((uint64_t)(uintptr_t)m);
   m->dead_end = &m->dead;
   lethe_ref_init(&m->refs);
   lethe_ref_init(&m->holds);

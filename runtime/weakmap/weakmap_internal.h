@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * What the files of the weak map share: weakref.c has deaths, weakmap.c the calls, whole.c those on
- * whole maps, walk.c walks; btree.c and hash.c are the two indexes.
+ * whole maps, walk.c walks; btree.c and hash.c are the two indexes, lines.c their memory.
  *
  * Invariants:
  *   W1  An entry of a weak map is in its object's list, and its map's lock and its object's lock
@@ -71,6 +71,7 @@ struct lethe_weakmap {
     } tree;
     struct {
       size_t room; /* of segments */
+      size_t low;  /* the power of 2 at or below the number of buckets */
       size_t odd;  /* numbers that are not whole */
       bool small;  /* the only segment is shorter than others */
     } hash;
@@ -126,11 +127,12 @@ static inline bool weak_key_is_exact(const struct lethe_weak_key *k) {
   return k->kind == LETHE_WEAK_FLOAT && k->u.number < most && k->u.number > -most;
 }
 
+uint64_t weak_mixed(uint64_t z);
 uint64_t weak_other_hash(const struct lethe_weak_key *k, uint64_t seed);
 /* Equal numbers have equal hashes: a float that is a whole number has that of the integer. Whole
  * numbers that differ have hashes that differ. */
 static inline uint64_t weak_key_hash(const struct lethe_weak_key *k, uint64_t seed) {
-  if (k->kind == LETHE_WEAK_INTEGER) return lethe_weak_mixed((uint64_t)k->u.integer ^ seed);
+  if (k->kind == LETHE_WEAK_INTEGER) return lethe_weak_hash((uint64_t)k->u.integer, seed);
   return weak_other_hash(k, seed);
 }
 /* An integer, or a float that is equal to one. */
@@ -142,6 +144,13 @@ static inline bool weak_key_is_whole(const struct lethe_weak_key *k) {
 static inline bool weak_key_is_nan(const struct lethe_weak_key *k) {
   return k->kind == LETHE_WEAK_FLOAT && k->u.number != k->u.number;
 }
+
+/* ---- lines.c --------------------------------------------------------------------------------- */
+
+enum { WEAK_LINE = 64 };
+/* Memory that begins with a cache line, or NULL. */
+void *weak_lines_new(const struct lethe_alloc *a, size_t bytes);
+void weak_lines_free(const struct lethe_alloc *a, void *lines, size_t bytes);
 
 /* ---- weakmap.c ------------------------------------------------------------------------------- */
 

@@ -511,28 +511,6 @@ static void numbers_compare_exactly(void **state) {
   }
 }
 
-/* Places of the hash index that are not in use have hash 0: so has one key, that of the map's own
- * seed. */
-static void a_key_may_have_the_hash_of_a_free_place(void **state) {
-  (void)state;
-  struct lethe_weakmap *m = map_of(&forms[1]);
-  int64_t none = (int64_t)((uint64_t)(uintptr_t)m * UINT64_C(0x9e3779b97f4a7c15));
-  struct lethe_counted *c = thing();
-  for (int round = 0; round < 2; round++) {
-    for (int i = 0; i < 100; i++) {
-      assert_null(look(m, none));
-      put(m, none, c);
-      assert_ptr_equal(look(m, none), c);
-      assert_true(lethe_weakmap_is_valid(m));
-      struct lethe_weak_key k = key(none);
-      assert_true(lethe_weakmap_remove(m, &k, NULL));
-      put(m, i, c);
-    }
-  }
-  lethe_strong_put(c);
-  lethe_weakmap_put_ref(m);
-}
-
 #define MAP_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void) {
@@ -554,7 +532,6 @@ int main(void) {
       MAP_TEST(maps_split_and_append),
       MAP_TEST(equality_is_symmetric),
       MAP_TEST(numbers_compare_exactly),
-      MAP_TEST(a_key_may_have_the_hash_of_a_free_place),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
