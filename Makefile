@@ -53,7 +53,7 @@ endif
 WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
   -Wwrite-strings -Wvla
 CORE_CFLAGS = -std=c11 -D_GNU_SOURCE $(WARNINGS) -fPIC -fvisibility=hidden -fno-common -pthread \
-  -Iruntime/include $(CPPFLAGS) $(CFLAGS) $(SANFLAGS)
+  -falign-functions=32 -Iruntime/include $(CPPFLAGS) $(CFLAGS) $(SANFLAGS)
 LUA_CFLAGS = $(CORE_CFLAGS) -I$(LUA_INCDIR)
 LIBS := -lhiredis -levent_core -levent_extra -levent_pthreads -lm -pthread
 

@@ -68,7 +68,8 @@ int evict_call(struct evict_script *s, int n, int results) {
 }
 
 /* What a function returned is wrong. */
-static int wrong(struct evict_script *s, const char *format, const char *what) {
+__attribute__((cold, noinline)) static int wrong(struct evict_script *s, const char *format,
+                                                 const char *what) {
   char message[200];
   snprintf(message, sizeof message, format, what);
   lua_settop(s->L, EVICT_HANDLER);

@@ -290,8 +290,9 @@ int lethe_meter_settle(lua_State *L) {
   return lua_gettop(L);
 }
 
-/* The hook stays set, and with its interval but where the meter was spent: it costs nothing while
- * nothing runs. A script may have set one of its own. */
+/* The hook stays set: it costs nothing while nothing runs. Its count begins anew, so that a call which
+ * is over within the interval that it has paid for comes to no hook, and each costs what it costs by
+ * itself. */
 int lethe_meter_run(lua_State *L, int handler, int nargs, int nresults, struct lethe_meter *m) {
   struct lethe_meter *outer = active;
   int status;
@@ -299,10 +300,9 @@ int lethe_meter_run(lua_State *L, int handler, int nargs, int nresults, struct l
   take(m, INTERVAL);
   active = m;
   m->base = L;
-  if (lua_gethook(L) != hook) set_interval(L, INTERVAL);
+  lua_sethook(L, hook, m->charged ? LUA_MASKCOUNT : MASK, INTERVAL);
   status = lua_pcall(L, nargs, nresults, handler);
   m->base = NULL;
-  if (m->spent) set_interval(L, INTERVAL);
   active = outer;
   if (m->spent) status = fail_spent(L, handler, m);
   if (outer) take(outer, before - m->left);

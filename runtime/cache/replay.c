@@ -20,6 +20,13 @@ static struct lethe_replay_cell *cell_of(const struct lethe_replay *r, uint64_t 
   }
 }
 
+/* The cell of a node that is there. */
+static struct lethe_replay_cell *cell_of_slot(const struct lethe_replay *r, uint32_t slot) {
+  size_t mask = r->room - 1, i = mix(lethe_evict_at(r->policy, slot)->key) & mask;
+  while (r->cells[i].slot != slot) i = (i + 1) & mask;
+  return &r->cells[i];
+}
+
 static int rehash(struct lethe_replay *r, size_t room) {
   struct lethe_replay_cell *old = r->cells;
   size_t before = r->room;
@@ -55,9 +62,8 @@ static int make_room(struct lethe_replay *r, const struct lethe_evict_request *q
   struct lethe_evict *e = r->policy;
   while (lethe_evict_full(e, q)) {
     uint64_t h = lethe_evict_victim(e, q);
-    const struct lethe_evict_node *n = lethe_evict_get(e, h);
-    if (!n) return LETHE_EPOLICY;
-    empty(r, cell_of(r, n->key, mix(n->key)));
+    if (!lethe_evict_get(e, h)) return LETHE_EPOLICY;
+    empty(r, cell_of_slot(r, (uint32_t)h));
     lethe_evict_remove(e, h, true);
   }
   return LETHE_OK;
@@ -71,7 +77,7 @@ static int miss(struct lethe_replay *r, const struct lethe_request *request, uin
   if (!lethe_evict_admit(e, &q)) return LETHE_OK;
   int code = make_room(r, &q);
   if (code) return code;
-  if (e->len + 1 > r->room / 2 && rehash(r, r->room * 2) != LETHE_OK) return LETHE_ENOMEM;
+  if (e->len + 1 > r->room / 4 && rehash(r, r->room * 2) != LETHE_OK) return LETHE_ENOMEM;
   code = lethe_evict_insert(e, &q, &handle);
   if (code) return code == LETHE_ELIMIT ? LETHE_OK : code;
   *cell_of(r, request->id, hash) = (struct lethe_replay_cell){(uint32_t)handle, hash};
