@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * hyperbolic (Blankstein, Sen and Freedman, ATC 2017): of 64 entries, drawn out of cells (cells.h)
  * with repetitions, the one with the least accesses per age leaves, age being counted in accesses
- * since it came. Such a priority falls with time, for each entry at a rate of its own, which no heap
- * could keep. Refused nodes are in no cell. */
+ * since it came. Such a priority falls with time, for each entry at a rate of its own, which no
+ * heap could keep. Refused nodes are in no cell. */
 #include <stdio.h>
 
 #include "builtin.h"
