@@ -79,7 +79,8 @@ struct walk {
 
 static int l_next(lua_State *L) {
   struct walk *w = lua_touserdata(L, lua_upvalueindex(2));
-  struct lethe_trace *t = lethe_check(L, lua_upvalueindex(1), &sim_trace_class)->what;
+  struct lethe_trace *t = lethe_test(L, lua_upvalueindex(1), &sim_trace_class)->what;
+  if (!t) return luaL_error(L, "attempt to use a closed %s", sim_trace_class.name);
   if (w->next == w->n) {
     int rc = lethe_trace_read(t, &w->at, w->buffer, &w->requests, &w->n);
     w->next = 0;

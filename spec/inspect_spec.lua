@@ -78,6 +78,9 @@ describe("a live view", function()
     assert.are.equal(405, status "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
     assert.are.equal(404, status "GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert.are.equal(200, status "GET /?query HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert.are.equal(404, status "GET //nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert.are.equal(403, status "GET http://example.org/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert.are.equal(200, status "GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
   end)
 
   it("tells what stats() tells, of trackers, managers and registries", function()
@@ -241,6 +244,10 @@ for family in parse(open(sys.argv[1]).read()):
     assert.error_matches(function() server:watch({}) end, "stats%(%)")
     assert.error_matches(function() server:watch(server) end, "inspect.Server")
     assert.error_matches(function() server:watch(epoch.new{}, 1) end, "string expected")
+    local closed = registry.new()
+    closed:close()
+    assert.are.equal("bad argument #1 to 'watch' (a closed lethe.registry.Registry)",
+      errors.at_its_line(function() server:watch(closed) end))
   end)
 
   it("may be closed by what it asks", function()

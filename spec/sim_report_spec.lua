@@ -124,6 +124,10 @@ describe("sim.report", function()
       assert.matches("/no/such/place", message, 1, true)
     end
     assert.has_error(function() sim.report(nil, path) end)
+    assert.has_error(function() sim.report({ { policy = "a", size = 7 } }, path) end,
+      "bad argument #1 to 'report' (item 1 is no result)")
+    assert.has_error(function() sim.csv({ results[1], 3 }, path) end,
+      "bad argument #1 to 'csv' (item 2 is no result)")
     assert.has_error(function() sim.csv(results, 7) end)
     assert.has_error(function() sim.report(results, path, { titel = "x" }) end)
   end)

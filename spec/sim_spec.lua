@@ -213,6 +213,18 @@ describe("sim.run on a small trace", function()
       unit = true }[1].misses, rows[5].misses)
   end)
 
+  it("calls one that is not fit by its name as well", function()
+    local rows = sim.run{ trace = trace, sizes = { 100 }, unit = true, policies = {
+      { name = "unfit", score = "frq" }, { score = "frq" }, { name = "broken",
+        on_evict = function() error("broken") end } } }
+    local names = {}
+    for i, row in ipairs(rows) do
+      assert.is_nil(row.misses)
+      names[i] = row.policy
+    end
+    assert.are.same({ "unfit", "script 2", "broken" }, names)
+  end)
+
   it("has belady, which no other policy beats", function()
     local rows = sim.run{ trace = trace, sizes = { 50 }, unit = true, policies = {
       "belady", table.unpack(policy.names()) } }

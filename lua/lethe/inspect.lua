@@ -95,6 +95,9 @@ function Server:watch(object, name)
     error(("bad argument #1 to 'watch' (an object with stats() expected, got %s)")
       :format(base.type(object) or type(object)), 2)
   end
+  if base.type(object) and not base.open(object) then
+    error(("bad argument #1 to 'watch' (a closed lethe.%s)"):format(base.type(object)), 2)
+  end
   watch.add(views[self].watched, object, name)
 end
 

@@ -211,6 +211,16 @@ local function write(path, text)
   return true
 end
 
+-- Rows may have been put together by hand.
+local function check_results(name, results, level)
+  argument(1, name, results, "table", level + 1)
+  for i, row in ipairs(results) do
+    if type(row) ~= "table" or row.policy == nil or math.type(row.capacity) ~= "integer" then
+      error(("bad argument #1 to '%s' (item %d is no result)"):format(name, i), level + 1)
+    end
+  end
+end
+
 --- Writes results as CSV (RFC 4180), a line for each after one of names.
 ---@param results lethe.sim.Result[]
 ---@param path string
@@ -218,7 +228,7 @@ end
 ---@return string? message
 ---@return string? code "unwritable"
 function M.csv(results, path)
-  argument(1, "csv", results, "table", 2)
+  check_results("csv", results, 2)
   argument(2, "csv", path, "string", 2)
   local ok, message, code = write(path, require("lethe.sim.csv").text(results))
   return ok, message, code
@@ -233,7 +243,7 @@ end
 ---@return string? message
 ---@return string? code "unwritable"
 function M.report(results, path, options)
-  argument(1, "report", results, "table", 2)
+  check_results("report", results, 2)
   argument(2, "report", path, "string", 2)
   if options == nil then options = {} end
   base.options(options, { "title" }, 2)

@@ -172,12 +172,24 @@ static bool note(struct lethe_http *h, struct evhttp_request *req, const char *p
   return true;
 }
 
+/* "GET http://here/path" names its host there too; in "GET //path" there is none, whatever
+ * libevent reads. */
+static bool is_ours(struct evhttp_request *req, const char **path) {
+  const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
+  const char *host = evhttp_uri_get_host(uri);
+  *path = evhttp_uri_get_path(uri);
+  if (host && *evhttp_request_get_uri(req) == '/')
+    *path = evhttp_request_get_uri(req);
+  else if (host && !is_here(host))
+    return false;
+  return is_here(evhttp_find_header(evhttp_request_get_input_headers(req), "Host"));
+}
+
 static void on_request(struct evhttp_request *req, void *ud) {
   struct lethe_http *h = ud;
-  struct evkeyvalq *headers = evhttp_request_get_input_headers(req);
-  const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(req));
+  const char *path;
   evhttp_connection_set_closecb(evhttp_request_get_connection(req), on_closed, h);
-  if (!is_here(evhttp_find_header(headers, "Host")))
+  if (!is_ours(req, &path))
     refuse(req, 403, "this server answers on its own machine alone\n");
   else if (evhttp_request_get_command(req) != EVHTTP_REQ_GET)
     refuse(req, 405, "only GET\n");

@@ -70,7 +70,8 @@ local function read(policy, index, level)
     error(message:format(kind(policy)), level + 1)
   end
   local made <close>, message = make.make(policy, 1024, 1, true, level + 1)
-  return { policy = policy, name = ("script %d"):format(index), apart = is_data(policy),
+  local name <const> = class == "table" and policy.name or ("script %d"):format(index)
+  return { policy = policy, name = name, apart = is_data(policy),
     failed = not made and message or nil }
 end
 
