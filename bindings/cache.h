@@ -81,7 +81,7 @@ static inline void lcache_leave(struct lcache *k, lua_State *outer) {
   if (--k->entered > 0 || !k->ended) return;
   k->ended = false;
   lethe_cache_close(k->c); /* what its policy closed while it was asked is still there */
-  lethe_cache_put(k->c);
+  lethe_cache_put_ref(k->c);
 }
 
 /* ---- cache_value.c --------------------------------------------------------------------------- */

@@ -46,7 +46,7 @@ static int l_answer(lua_State *L) {
   lua_State *outer = lcache_enter(L, k);
   lethe_cache_answer(take_call(L, b), code, message, value);
   lcache_leave(k, outer);
-  lethe_cache_put(c);
+  lethe_cache_put_ref(c);
   lethe_settle(L);
   return 0;
 }

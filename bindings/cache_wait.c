@@ -43,7 +43,7 @@ static void free_wait(struct wait *t) {
   if (t->w.held) lethe_cache_release(t->c, t->w.held);
   lethe_cache_value_put(t->w.value);
   lethe_cache_value_put(t->said);
-  lethe_cache_put(t->c);
+  lethe_cache_put_ref(t->c);
   lethe_free(mem, t, sizeof *t);
 }
 
@@ -378,7 +378,7 @@ static int l_set(lua_State *L) {
   lua_State *outer = lcache_enter(L, k);
   int code = lethe_cache_set(c, h->held, value);
   lcache_leave(k, outer);
-  lethe_cache_put(c);
+  lethe_cache_put_ref(c);
   return done_or_closed(L, code);
 }
 

@@ -41,7 +41,7 @@ static void end_cache(struct lethe_state *s, void *what, bool closed) {
     lethe_cache_close(k->c);
   else
     lethe_cache_abandon(k->c);
-  if (!k->ended) lethe_cache_put(k->c);
+  if (!k->ended) lethe_cache_put_ref(k->c);
 }
 
 static void label_cache(void *what, char *buf, size_t n) {

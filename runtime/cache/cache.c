@@ -69,7 +69,7 @@ void cache_unref(struct lethe_cache *c) {
   if (--c->refs == 0) destroy(c);
 }
 
-void lethe_cache_put(struct lethe_cache *c) {
+void lethe_cache_put_ref(struct lethe_cache *c) {
   if (c->refs == 1) lethe_cache_close(c);
   cache_unref(c);
 }

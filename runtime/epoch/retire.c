@@ -129,7 +129,7 @@ int lethe_epoch_retire(struct lethe_epoch_rec *r, void *object, lethe_epoch_free
 
 /* ---- several at once ------------------------------------------------------------------------ */
 
-static int append_all(struct lethe_epoch_limbo *l, const struct lethe_epoch_pair_of *objects,
+static int append_all(struct lethe_epoch_limbo *l, const struct lethe_epoch_garbage *objects,
                       size_t n) {
   struct lethe_epoch *m = l->rec->manager;
   uint64_t now = now_for(m);
@@ -143,7 +143,7 @@ static int append_all(struct lethe_epoch_limbo *l, const struct lethe_epoch_pair
   return LETHE_OK;
 }
 
-int lethe_epoch_retire_batch(struct lethe_epoch_rec *r, const struct lethe_epoch_pair_of *objects,
+int lethe_epoch_retire_batch(struct lethe_epoch_rec *r, const struct lethe_epoch_garbage *objects,
                              size_t n) {
   struct lethe_epoch_limbo *l = r->limbo;
   epoch_enter(l);

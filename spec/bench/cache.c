@@ -152,7 +152,7 @@ static void set_up(struct setting *s, const char *policy, long n) {
 
 static void tear_down(struct setting *s) {
   lethe_cache_close(s->c);
-  lethe_cache_put(s->c);
+  lethe_cache_put_ref(s->c);
   lethe_loop_close(s->loop);
   lethe_loop_put(s->loop);
   plain_tear_down(s);

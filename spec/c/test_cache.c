@@ -17,7 +17,7 @@ static int teardown(void **state) {
 static void end(struct lethe_cache *c) {
   check_cache(c);
   lethe_cache_close(c);
-  lethe_cache_put(c);
+  lethe_cache_put_ref(c);
 }
 
 /* ---- loading --------------------------------------------------------------------------------- */
@@ -287,7 +287,7 @@ static void a_shutdown_writes_and_closes(void **state) {
   assert_int_equal(ask_shutdown(c, &a), LETHE_OK);
   assert_true(lethe_cache_is_closed(c));
   assert_int_equal(ask_get(c, 1, &a), LETHE_ECLOSED);
-  lethe_cache_put(c);
+  lethe_cache_put_ref(c);
 }
 
 static void an_abandoned_cache_writes_what_is_dirty(void **state) {
@@ -297,7 +297,7 @@ static void an_abandoned_cache_writes_what_is_dirty(void **state) {
   ask_insert(&w, c, 1, 5, &a);
   w.disk.gated[ON_FLUSH] = true;
   lethe_cache_abandon(c);
-  lethe_cache_put(c);
+  lethe_cache_put_ref(c);
   disk_answer(&w.disk, 0);
   assert_int_equal(w.disk.stored[1], 5);
 }

@@ -219,8 +219,8 @@ static void close_run(struct run *r) {
   }
   while (ask(r, a, lethe_cache_shutdown(r->counts, &a.wait)) != LETHE_OK) {
   }
-  lethe_cache_put(r->refs);
-  lethe_cache_put(r->counts);
+  lethe_cache_put_ref(r->refs);
+  lethe_cache_put_ref(r->counts);
   lethe_cache_backend_put(r->bridge);
   for (int k = 0; k < BLOCKS; k++) {
     size_t size = 0;

@@ -98,8 +98,8 @@ static uint64_t run(struct run *r, const char *policy) {
     int64_t n = r->accepted[0][k] ? r->accepted[0][k] : r->accepted[1][k];
     if (n) assert_true(w.disk.stored[k] == n || w.disk.stored[k] == r->accepted[1][k]);
   }
-  if (r->x) lethe_cache_put(r->x);
-  if (r->y) lethe_cache_put(r->y);
+  if (r->x) lethe_cache_put_ref(r->x);
+  if (r->y) lethe_cache_put_ref(r->y);
   assert_int_equal(w.alloc.blocks, 0);
   return failed;
 }

@@ -312,7 +312,7 @@ static void agrees_with_the_reference(void **state) {
   for (int i = 0; i < HELD; i++)
     if (m.held[i]) lethe_cache_release(m.c, m.held[i]);
   lethe_cache_close(m.c);
-  lethe_cache_put(m.c);
+  lethe_cache_put_ref(m.c);
   world_close(&m.w);
 }
 

@@ -547,7 +547,7 @@ static void schedule(void) {
   for (int i = 0; i < s.n; i++) check_place(&s.p[i]);
   for (int i = 0; i < s.n; i++) shut_down(&s.p[i]);
   answer_everything(); /* evictions, of which nobody waits for the end */
-  for (int i = 0; i < s.n; i++) lethe_cache_put(s.p[i].c);
+  for (int i = 0; i < s.n; i++) lethe_cache_put_ref(s.p[i].c);
   assert_int_equal(s.alloc.blocks, 0);
   lethe_loop_close(s.loop);
   lethe_loop_put(s.loop);

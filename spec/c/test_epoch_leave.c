@@ -160,14 +160,14 @@ static void the_manager_outlives_a_destructor_that_leaves_it_last(void **state) 
 static int use_manager(struct test_alloc *alloc, _Atomic uint64_t *freed, uint64_t *retired) {
   struct lethe_epoch *m;
   struct lethe_epoch_rec *r = NULL, *extra = NULL;
-  struct lethe_epoch_pair_of batch[600];
+  struct lethe_epoch_garbage batch[600];
   _Atomic(void *) cell = NULL;
   void *expected = NULL;
   int failures = 0, dummy = 0;
   if (lethe_epoch_new(&m, &alloc->alloc, &(struct lethe_epoch_config){0}) != LETHE_OK) return 1;
   failures += lethe_epoch_register(m, &r) != LETHE_OK;
   failures += lethe_epoch_register_extra(m, &extra) != LETHE_OK;
-  for (int i = 0; i < 600; i++) batch[i] = (struct lethe_epoch_pair_of){&dummy, count_one};
+  for (int i = 0; i < 600; i++) batch[i] = (struct lethe_epoch_garbage){&dummy, count_one};
   if (r) {
     lethe_epoch_pin(r);
     for (int i = 0; i < 700; i++) {

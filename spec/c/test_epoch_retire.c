@@ -98,12 +98,12 @@ static void an_object_is_stamped_with_the_epoch_of_its_retirement(void **state) 
 static void a_batch_skips_nulls_and_counts_the_rest(void **state) {
   enum { N = 200 };
   struct place p;
-  struct lethe_epoch_pair_of batch[N];
+  struct lethe_epoch_garbage batch[N];
   int freed = 0;
   (void)state;
   open_manual(&p);
   for (int i = 0; i < N; i++)
-    batch[i] = (struct lethe_epoch_pair_of){i % 4 == 3 ? NULL : &freed, count_one};
+    batch[i] = (struct lethe_epoch_garbage){i % 4 == 3 ? NULL : &freed, count_one};
   lethe_epoch_pin(p.r);
   assert_int_equal(lethe_epoch_retire_batch(p.r, batch, N), LETHE_OK);
   assert_int_equal(lethe_epoch_retire_batch(p.r, batch, 0), LETHE_OK);

@@ -10,7 +10,7 @@
  *   lethe_cache_new
  *   lethe_cache_get   lethe_cache_hold   lethe_cache_insert   lethe_cache_mark_dirty
  *   lethe_cache_depend_on   lethe_cache_flush
- *   lethe_cache_shutdown or lethe_cache_close, lethe_cache_put
+ *   lethe_cache_shutdown or lethe_cache_close, lethe_cache_put_ref
  *
  * An entry is absent, loading (or waiting for room: first its value, then its place), clean, dirty,
  * being written, being written and dirty again, failed (an error that is remembered for a while),
@@ -155,7 +155,7 @@ struct lethe_cache_config {
 LETHE_API int lethe_cache_new(struct lethe_cache **out, const struct lethe_alloc *a,
                               const struct lethe_cache_config *config);
 LETHE_API struct lethe_cache *lethe_cache_get_ref(struct lethe_cache *c);
-LETHE_API void lethe_cache_put(struct lethe_cache *c);
+LETHE_API void lethe_cache_put_ref(struct lethe_cache *c);
 /* Ends it now: who waits gets LETHE_ECLOSED, what is dirty is dropped and told to `dropped`; calls
  * of the backend under way end by themselves. Idempotent. */
 LETHE_API void lethe_cache_close(struct lethe_cache *c);

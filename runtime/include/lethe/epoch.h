@@ -249,13 +249,13 @@ LETHE_API int lethe_epoch_retire(struct lethe_epoch_rec *r, void *object, lethe_
                                  void *ud, size_t bytes);
 /* Makes the next n retires on r unable to fail, those of destructors included. LETHE_ENOMEM. */
 LETHE_API int lethe_epoch_reserve(struct lethe_epoch_rec *r, size_t n);
-struct lethe_epoch_pair_of {
+struct lethe_epoch_garbage {
   void *object;
   lethe_epoch_free *fn;
 };
 /* Retires n objects in one go, NULLs skipped: all or none. */
 LETHE_API int lethe_epoch_retire_batch(struct lethe_epoch_rec *r,
-                                       const struct lethe_epoch_pair_of *objects, size_t n);
+                                       const struct lethe_epoch_garbage *objects, size_t n);
 /* Compare-and-swap of *cell; on success what it displaced is retired, unless it is NULL. 1:
  * swapped; 0: not, and *expected is what is there; LETHE_ENOMEM: not tried. */
 LETHE_API int lethe_epoch_retire_on_cas(struct lethe_epoch_rec *r, _Atomic(void *) *cell,

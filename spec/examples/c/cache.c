@@ -109,7 +109,7 @@ int main(void) {
 
   bool good = served == READERS && store.loads == 1 && changed == KEYS - 2 &&
               store.writes == changed && stats.entries <= PAGES;
-  lethe_cache_put(cache);
+  lethe_cache_put_ref(cache);
   lethe_loop_close(config.loop);
   lethe_loop_put(config.loop);
   return good ? 0 : 1;
