@@ -8,6 +8,14 @@
  * thread share one event_base (their host's): a thread has one place to block, whichever loop it
  * waits for.
  *
+ *   lethe_loop_new(&loop, alloc, LETHE_CLOCK_REAL, NULL)
+ *   lethe_timer_start(loop, &timer, 60.0, 0, fire)      lethe_loop_post(loop, &message)
+ *   while (lethe_loop_alive(loop)) {
+ *     if (lethe_loop_turn(loop) == 0) lethe_loop_block(&loop, 1);
+ *   }
+ *   lethe_loop_close(loop)
+ *   lethe_loop_put(loop)
+ *
  * Turns nest: what a turn calls back may turn the same loop, or another, until something happens.
  *
  * Synchronization: post, hold, release, get and put may be called from any thread, interrupt from
@@ -45,7 +53,7 @@ struct lethe_message {
 
 /* From any thread, in order of posting. False when the loop is closed; then run is not called. */
 LETHE_API bool lethe_loop_post(struct lethe_loop *loop, struct lethe_message *m);
-/* Answers to come from elsewhere (another thread's work) keep lethe_loop_run going. */
+/* While an answer is to come from elsewhere (another thread's work) the loop is alive. */
 LETHE_API void lethe_loop_hold(struct lethe_loop *loop);
 LETHE_API void lethe_loop_release(struct lethe_loop *loop);
 

@@ -5,6 +5,11 @@
  * threads as jobs come, up to its size; they end with it. Jobs start in order of submission, on
  * whichever thread is free. Pool threads take no signals.
  *
+ *   lethe_pool_new(&pool, alloc, 4)
+ *   lethe_pool_submit(pool, loop, &job, work, done)     work(&job) in a thread of the pool's, then
+ *                                                       done(&job, false) in a turn of the loop
+ *   lethe_pool_delete(pool)
+ *
  * A loop does not wait for its jobs when it closes: whoever submits keeps a job's memory valid
  * until done has run, past the loop's end if need be. So a job that outlived its loop ends in the
  * pool's thread, with done(job, closed = true), which may then only give back its memory. */

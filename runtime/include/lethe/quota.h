@@ -366,7 +366,7 @@ struct lethe_quota_policy {
 };
 
 /* "oldest" "largest" "oldest_weighted" "fair_share" "priority": a reference, or NULL if it has
- * another name. *names is the NULL-ended list of them. LETHE_ENOMEM makes it NULL too. */
+ * another name, or without memory. lethe_quota_policy_names is the NULL-ended list of them. */
 LETHE_API struct lethe_quota_policy *lethe_quota_policy_builtin(const struct lethe_alloc *a,
                                                                 const char *name,
                                                                 struct lethe_quota *t);
