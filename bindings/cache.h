@@ -121,10 +121,14 @@ void lcache_set_policy(struct lcache *k, struct lethe_evict *policy);
 void lcache_open_policy(lua_State *L);
 void lcache_open_shadow(lua_State *L);
 
+/* cache_hold.c: a Hold, which takes the entry out of *held. May raise, and then has not. */
+int lcache_push_hold(lua_State *L, struct lcache *k, struct lethe_cache_entry **held);
+
 /* Each adds what it has to the module's table on top. */
 void lcache_open_value(lua_State *L);
 void lcache_open_backend(lua_State *L);
 void lcache_open_wait(lua_State *L);
+void lcache_open_hold(lua_State *L);
 void lcache_open_hooks(lua_State *L);
 
 #endif

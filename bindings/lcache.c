@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * lethe.core.cache: caches. Keys and values are in cache_value.c, what waits and holds in
- * cache_wait.c, backends in Lua in cache_backend.c, what the core asks and tells in cache_hooks.c.
- * What waits, and what checks options, is in lua/lethe/cache.lua. */
+ * lethe.core.cache: caches. Keys and values are in cache_value.c, calls that wait in cache_wait.c,
+ * holds in cache_hold.c, backends in Lua in cache_backend.c, what the core asks and tells in
+ * cache_hooks.c. What waits, and what checks options, is in lua/lethe/cache.lua. */
 #include <stdio.h>
 #include <string.h>
 
@@ -368,6 +368,7 @@ int luaopen_lethe_core_cache(lua_State *L) {
   lcache_open_value(L);
   lcache_open_backend(L);
   lcache_open_wait(L);
+  lcache_open_hold(L);
   lcache_open_hooks(L);
   lcache_open_policy(L);
   lcache_open_shadow(L);
