@@ -16,8 +16,8 @@ struct shape {
 };
 
 /* Packing goes over values at the bottom of a stack of its own. Above them a table numbers what is
- * met: numbers[table] = 1.. and numbers[-number] = table; objects are numbered on their own. A table
- * has a larger number than the first table in which it was met. */
+ * met: numbers[table] = 1.. and numbers[-number] = table; objects are numbered on their own. A
+ * table has a larger number than the first table in which it was met. */
 struct message_walk {
   lua_State *L;
   int values, value; /* how many, and which one is being packed */

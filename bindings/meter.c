@@ -290,9 +290,9 @@ int lethe_meter_settle(lua_State *L) {
   return lua_gettop(L);
 }
 
-/* The hook stays set: it costs nothing while nothing runs. Its count begins anew, so that a call which
- * is over within the interval that it has paid for comes to no hook, and each costs what it costs by
- * itself. */
+/* The hook stays set: it costs nothing while nothing runs. Its count begins anew, so that a call
+ * which is over within the interval that it has paid for comes to no hook, and each costs what it
+ * costs by itself. */
 int lethe_meter_run(lua_State *L, int handler, int nargs, int nresults, struct lethe_meter *m) {
   struct lethe_meter *outer = active;
   int status;
