@@ -244,10 +244,10 @@ for family in parse(open(sys.argv[1]).read()):
     assert.error_matches(function() server:watch({}) end, "stats%(%)")
     assert.error_matches(function() server:watch(server) end, "inspect.Server")
     assert.error_matches(function() server:watch(epoch.new{}, 1) end, "string expected")
-    local closed = registry.new()
-    closed:close()
+    local dead = registry.new()
+    dead:close()
     assert.are.equal("bad argument #1 to 'watch' (a closed lethe.registry.Registry)",
-      errors.at_its_line(function() server:watch(closed) end))
+      errors.at_its_line(function() server:watch(dead) end))
   end)
 
   it("may be closed by what it asks", function()
