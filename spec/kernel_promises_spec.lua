@@ -239,3 +239,70 @@ describe("a promise of the kernel", function()
     })
   end)
 end)
+
+describe("a promise that was fulfilled with a promise", function()
+  local k, raw, held
+
+  before_each(function()
+    k = vat.kernel{}
+    local syscall
+    raw = k:raw_vat("raw", function(given)
+      syscall, held = given, {}
+      return { deliver = function(_, method, args, result)
+        if method == "hold" then
+          held[#held + 1] = result
+        elseif method == "pass" then
+          syscall.resolve{ { held[#held], false, { slots = { result } } } }
+          held[#held] = result
+        elseif method == "finish" then
+          syscall.resolve{ { held[#held], false, args }, { result, false, {} } }
+        elseif method == "reject" then
+          syscall.resolve{ { held[#held], true, args }, { result, false, {} } }
+        elseif method == "close" then
+          syscall.resolve{
+            { held[#held], false, { slots = { result } } }, { result, false, { slots = held } },
+          }
+        end
+      end }
+    end)
+  end)
+
+  after_each(function()
+    assert.is_true(k:check())
+    k:close()
+  end)
+
+  it("stands as that one does, through however many", function()
+    local first = k:send(raw, "hold")
+    k:run()
+    for _ = 1, 3 do k:send(raw, "pass") end
+    k:run()
+    assert.are.same({ "pending", nil, n = 2 }, table.pack(first:state(), first:value()))
+    assert.matches("%(pending%)$", tostring(first))
+    assert.are.same({ nil, "stalled" }, { k:await(first), (select(3, k:await(first))) })
+    k:send(raw, "finish", 7)
+    assert.are.equal(7, k:await(first))
+    assert.are.same({ "fulfilled", 7 }, { first:state(), first:value() })
+  end)
+
+  it("is rejected as that one is", function()
+    local first = k:send(raw, "hold")
+    k:run()
+    k:send(raw, "pass")
+    k:send(raw, "reject", "why")
+    assert.are.same({ nil, "why", "rejected", n = 3 }, table.pack(k:await(first)))
+    assert.are.same({ "rejected", "why" }, { first:state(), first:value() })
+  end)
+
+  it("is rejected where they stand for each other", function()
+    local first = k:send(raw, "hold")
+    k:run()
+    local second = k:send(raw, "close")
+    for _, each in ipairs{ first, second } do
+      local value, message, code = k:await(each)
+      assert.are.same({ nil, "rejected", "rejected" }, { value, code, each:state() })
+      assert.are.same({ message, message },
+        { "promises that stand for each other", each:value() })
+    end
+  end)
+end)

@@ -172,6 +172,47 @@ describe("a kernel", function()
     assert.are.equal("Kernel:run cannot be called inside a crank", messages[1])
   end)
 
+  it("may be closed from inside a crank, which ends with it", function()
+    local function closing(how)
+      local it <close> = vat.kernel{}
+      local ping = it:vat("ping", "return { ping = function() return 1 end }")
+      local raw = it:raw_vat("raw", function(syscall)
+        return { deliver = function(_, _, args, result)
+          if how == "deliver" then it:close() end
+          pcall(syscall.resolve, { { result, false, args } })
+        end }
+      end)
+      if how == "schedule" then it:gc_schedule(function() it:close() end) end
+      local last = it:send(ping, "ping")
+      if how == "deliver" then it:send(raw, "close") end
+      it:send(ping, "ping")
+      local ok, message, code = it:await(how == "schedule" and last or it:send(raw, "more"))
+      assert.are.same({ nil, "the kernel was closed", "closed" }, { ok, message, code })
+      for _, call in ipairs{ "run", "await", "step", "reap", "transcript", "stats" } do
+        assert.are.equal("attempt to use a closed lethe.vat.Kernel",
+          errors.at_its_line(function() it[call](it, last) end))
+      end
+    end
+    closing("deliver")
+    closing("schedule")
+  end)
+
+  it("looks again once a setup is over", function()
+    local it = vat.kernel{}
+    local function twice()
+      it:raw_vat("twice", echo)
+      return {}
+    end
+    assert.are.equal('the vat name "twice" is in use',
+      errors.at_its_line(function() it:raw_vat("twice", twice) end))
+    local function closing()
+      it:close()
+      return {}
+    end
+    assert.are.equal("attempt to use a closed lethe.vat.Kernel",
+      errors.at_its_line(function() it:raw_vat("closing", closing) end))
+  end)
+
   it("knows its vats by name", function()
     assert.are.equal('the vat name "echo" is in use',
       errors.at_its_line(function() k:raw_vat("echo", echo) end))

@@ -8,6 +8,7 @@
 local base = require "lethe.core.base"
 local gc_actions = require "lethe.vat.gc_actions"
 local marshal = require "lethe.vat.marshal"
+local promises = require "lethe.vat.promises"
 
 local M = {}
 
@@ -137,7 +138,7 @@ end
 
 local function promise(handle)
   if handle.k.closed then error("attempt to use a closed lethe.vat.Kernel", 3) end
-  return handle.k.counts.promises[handle.kref], handle.k
+  return promises.last(handle.k, handle.k.counts.promises[handle.kref]), handle.k
 end
 
 --- How it stands.
@@ -159,7 +160,7 @@ function Promise:__tostring()
   if not base.open(self) then return "lethe.vat.Promise (closed)" end
   local handle = promise_of(self)
   local it = handle.k.counts.promises[handle.kref]
-  return ("lethe.vat.Promise: %s (%s)"):format(handle.kref, it and it.state or "over")
+  return ("lethe.vat.Promise: %s (%s)"):format(handle.kref, it and promises.last(handle.k, it).state or "over")
 end
 
 function Presence:__tostring()

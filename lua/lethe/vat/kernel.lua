@@ -66,7 +66,17 @@ local function idle(k, name)
   return k
 end
 
+-- What is under a closed kernel goes once no crank runs in it.
+local function let_go(k)
+  for _, vat in ipairs(k.living) do
+    vat.driver:close()
+  end
+  k.living = {}
+  k.transcript:close()
+end
+
 local function after(k, ok, ...)
+  if k.closed then let_go(k) end
   if ok then return ... end
   k.broken, k.crank = tostring((...)), nil
   error((...), 0)
@@ -133,7 +143,9 @@ function Kernel:raw_vat(name, setup)
   check_name(k, name, "raw_vat")
   if type(setup) ~= "function" then bad_argument(2, "raw_vat", "function", setup, 2) end
   local vat = new_vat(name)
-  return whole(k, join, vat, raw.new(setup, crank.syscalls(k, vat), 2), { name = name })
+  local driver = raw.new(setup, crank.syscalls(k, vat), 2)
+  check_name(idle(insides(self), "raw_vat"), name, "raw_vat") -- setup may have done anything
+  return whole(k, join, vat, driver, { name = name })
 end
 
 -- A bound of a vat: a positive integer, nil where there is none.
@@ -254,13 +266,15 @@ function Kernel:await(promise)
   local kref = host.kref(k, promise, "p")
   if not kref then bad_argument(1, "await", "promise of this kernel", promise, 2) end
   note(k, "await", promise)
-  local it, quiet = k.counts.promises[kref], 0
-  while it.state == "pending" do
+  local own, quiet = k.counts.promises[kref], 0
+  local it = promises.last(k, own)
+  while it.state == "pending" and not k.closed do
     local ran = 0
     while ran < BATCH and it.state == "pending" and whole(k, work.step) do
       ran = ran + 1
     end
-    if it.state == "pending" then
+    it = promises.last(k, own)
+    if it.state == "pending" and not k.closed then
       quiet = ran == 0 and quiet + 1 or 0
       if quiet == 2 then
         return nil, "nothing is left to run that could settle this promise", "stalled"
@@ -269,9 +283,9 @@ function Kernel:await(promise)
         core.send(k.loop, core.message(function() wake(true) end))
       end)
       if not ok then return nil, message, code end
-      if k.closed then return nil, "the kernel was closed", "closed" end
     end
   end
+  if k.closed then return nil, "the kernel was closed", "closed" end
   return answer(k, it)
 end
 
@@ -405,10 +419,7 @@ end
 new_kernel, insides = base.class("vat.Kernel", Kernel, function(k)
   k.closed = true
   k.handles.kept = nil
-  for _, vat in ipairs(k.living) do
-    vat.driver:close()
-  end
-  k.transcript:close()
+  if not k.crank then let_go(k) end
 end, true, true, true)
 
 --- The state of a kernel, for the files beside this one.

@@ -11,6 +11,8 @@ local marshal = require "lethe.vat.marshal"
 
 local M = {}
 
+local CIRCLE <const> = "promises that stand for each other"
+
 --- Settles a promise. `args` has krefs as slots.
 ---@param kref string
 ---@param rejected boolean
@@ -132,13 +134,30 @@ function M.route(k, message)
       local vat = object and object.owner and k.vats[object.owner]
       if vat then return vat end
       M.reject(k, message.result, object and "the vat of this object has ended"
-        or "promises that stand for each other")
+        or CIRCLE)
       M.release(k, message)
       return nil
     end
     seen[target] = true
     target = onward(k, message, k.counts.promises[target])
   end
+end
+
+local in_circle = { state = "rejected", args = capdata.new(marshal.text(CIRCLE), {}) }
+
+--- The promise that this one stands for, at the end of those that were fulfilled with one another.
+---@param promise table
+---@return table
+function M.last(k, promise)
+  local seen = {}
+  while promise.state == "fulfilled" do
+    local slot = marshal.reference(promise.args)
+    local other = slot and k.counts.promises[slot]
+    if not other then return promise end
+    if seen[other] then return in_circle end
+    seen[promise], promise = true, other
+  end
+  return promise
 end
 
 --- The settled promises that news of `kref` brings to a vat: itself, then what it was settled with,

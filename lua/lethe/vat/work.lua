@@ -12,6 +12,7 @@ local ROUNDS <const> = 200 -- of vats that never come to rest
 --- A crank that tells a vat of collections elsewhere, if one is due.
 ---@return table? record
 function M.collect(k)
+  if k.closed then return nil end
   local vat, kind, entries = gc_actions.next(k)
   return vat and crank.collected(k, vat, kind, entries)
 end
@@ -41,7 +42,7 @@ end
 --- The next crank; nil when nothing is left to do.
 ---@return table? record
 function M.step(k)
-  while true do
+  while not k.closed do
     local record = M.collect(k) or reap(k)
     if record then return record end
     local item = k.queue:pop()
@@ -56,6 +57,7 @@ end
 local function reap_each(k, vats, fn)
   for _, vat in ipairs(vats) do
     while M.collect(k) do end
+    if k.closed then return end
     if not vat.ended then fn(crank.bring_out_your_dead(k, vat)) end
   end
 end
