@@ -237,6 +237,8 @@ describe("a replay", function()
     local none, message, code = vat.replay("/nowhere/at/all", {})
     assert.are.same({ nil, "not_found" }, { none, code })
     assert.matches("/nowhere", message)
+    none, message, code = vat.replay("spec", {})
+    assert.are.same({ nil, "spec: Is a directory", "not_found" }, { none, message, code })
     for _, records in ipairs{
       {}, { { vats = { {} } } }, { { vats = {} }, {} }, { { vats = {} }, { vat = "v" } },
       { { vats = {} }, { vat = "v", delivery = { "dance" }, syscalls = {} } },

@@ -112,6 +112,31 @@ describe("vat.run_script", function()
     end
   end)
 
+  it("wants what an operation cannot do without", function()
+    for op, message in pairs{
+      ['{"op":"deliver","args":["o-1"]}'] = "into must be a list",
+      ['{"op":"deliver","into":["a"]}'] = "args must be a list",
+      ['{"op":"drop","regs":"a"}'] = "regs must be a list",
+      ['{"op":"make","into":"a"}'] = "fields must be a list",
+      ['{"op":"setField","obj":"a","value":"b"}'] = "index must be a number",
+      ['{"op":"getField","obj":"a","index":null,"into":"b"}'] = "index must be a number",
+      ['{"op":"send","target":"a"}'] = "args must be a list",
+      ['{"op":"call","value":"a"}'] = "result must be a string",
+      ['{"op":"notify"}'] = "resolutions must be a list",
+      ['{"op":"notify","resolutions":[1]}'] = "a resolution is an object",
+      ['{"op":"notify","resolutions":[{"slots":[]}]}'] = "p must be a string",
+      ['{"op":"notify","resolutions":[{"p":"p-1"}]}'] = "slots must be a list",
+      ['{"op":"dropExports"}'] = "vrefs must be a list",
+      ['{"op":"retireExports"}'] = "vrefs must be a list",
+      ['{"op":"retireImports","vrefs":"o-1"}'] = "vrefs must be a list",
+      ['{"op":"collect"}'] = "objs must be a list",
+    } do
+      local log, got, code = run(HEADER .. '{"op":"gc"}\n' .. op .. "\n")
+      assert.are.same({ nil, "bad_format" }, { log, code })
+      assert.matches("operation 1: " .. message, got, 1, true)
+    end
+  end)
+
   it("takes the options that there are", function()
     assert.are.equal('unknown option "engin" (did you mean "engine"?)',
       errors.at_its_line(function() vat.run_script("x", { engin = "lua" }) end))
@@ -201,6 +226,7 @@ describe("lethe vat", function()
       ["--schedule x a"] = { 'bad value "x" of option "--schedule" (an integer expected)', 2 },
       ["--engine x a"] = { "(lua or manual expected)", 2 },
       ["no.jsonl"] = { "lethe vat: cannot open no.jsonl", 1 },
+      ["spec"] = { "lethe vat: spec: Is a directory", 1 },
       ["--html no/dir/out spec/data/vat/scripts/devices.jsonl"] = { "no/dir/out", 1 },
     } do
       local out, err, code = program.run("lethe vat " .. arguments)

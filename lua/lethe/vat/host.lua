@@ -160,7 +160,8 @@ function Promise:__tostring()
   if not base.open(self) then return "lethe.vat.Promise (closed)" end
   local handle = promise_of(self)
   local it = handle.k.counts.promises[handle.kref]
-  return ("lethe.vat.Promise: %s (%s)"):format(handle.kref, it and promises.last(handle.k, it).state or "over")
+  local state = it and promises.last(handle.k, it).state or "over"
+  return ("lethe.vat.Promise: %s (%s)"):format(handle.kref, state)
 end
 
 function Presence:__tostring()

@@ -26,12 +26,39 @@ local function check_header(header)
   end
 end
 
+-- What an operation cannot be run without.
+local NEEDS <const> = {
+  deliver = { args = "table", into = "table" }, drop = { regs = "table" },
+  make = { fields = "table" }, setField = { index = "number" }, getField = { index = "number" },
+  send = { args = "table" }, call = { result = "string" }, notify = { resolutions = "table" },
+  dropExports = { vrefs = "table" }, retireExports = { vrefs = "table" },
+  retireImports = { vrefs = "table" }, collect = { objs = "table" },
+}
+
+local KINDS <const> = { table = "a list", number = "a number", string = "a string" }
+
+local function check_fields(fields, needs)
+  for name, kind in pairs(needs) do
+    if type(fields[name]) ~= kind then return ("%s must be %s"):format(name, KINDS[kind]) end
+  end
+end
+
+local function check_resolutions(list)
+  for _, each in ipairs(list) do
+    local message = type(each) ~= "table" and "a resolution is an object"
+      or check_fields(each, { p = "string", slots = "table" })
+    if message then return message end
+  end
+end
+
 local function check_op(op)
   local name = type(op) == "table" and op.op
   if type(name) ~= "string" then return "an operation expected" end
   if not script_ops.ops[name] and not script_ops.engine[name] then
     return ("unknown operation %q"):format(name)
   end
+  local message = check_fields(op, NEEDS[name] or {})
+  return message or name == "notify" and check_resolutions(op.resolutions) or nil
 end
 
 --- A script as its header and its operations; nil, message, code.
@@ -42,7 +69,9 @@ end
 function M.read(path)
   local file <close> = io.open(path)
   if not file then return nil, ("cannot open %s"):format(path), "not_found" end
-  local list, message, line = json.decode_lines(file:read("a"))
+  local text, why = file:read("a")
+  if not text then return nil, ("%s: %s"):format(path, why), "not_found" end
+  local list, message, line = json.decode_lines(text)
   if not list then return nil, ("%s:%d: %s"):format(path, line, message), "bad_format" end
   local header = table.remove(list, 1)
   message = check_header(header)

@@ -37,8 +37,9 @@ end
 local function read_file(path)
   local file, message = io.open(path, "rb")
   if not file then return nil, message end
-  local text <close> = file
-  return text:read("a")
+  local closing <close> = file
+  local text, why = closing:read("a")
+  return text, why and ("%s: %s"):format(path, why)
 end
 
 local function read_named(how, level)

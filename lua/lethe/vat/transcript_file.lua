@@ -154,6 +154,8 @@ end
 function M.read(path)
   local file <close>, why = io.open(path, "rb")
   if not file then return nil, why, "not_found" end
+  local _, unreadable = file:read(0)
+  if unreadable then return nil, ("%s: %s"):format(path, unreadable), "not_found" end
   local records, n = { { vats = {} } }, 0
   for line in file:lines() do
     n = n + 1
