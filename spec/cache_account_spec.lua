@@ -154,6 +154,22 @@ describe("a cache with an account", function()
     assert.are.equal(64 * KIB, out[1])
   end))
 
+  it("keeps the account, until it is closed itself", scenario(function(s)
+    local tracker = s:quota{ max = "10M" }
+    local c = s:cache{ backend = caches.store(), limit = 9, weigh = function() return 1000 end,
+      account = tracker:account{ name = "pages" } }
+    s:collect()
+    caches.start(s.loop, function() c:insert(1, "one") end)
+    s:collect()
+    assert.are.equal(1, tracker:stats().accounts)
+    assert.is_true(tracker:used() >= 1000)
+    assert.are.equal("one", c:peek(1))
+    c:remove(1)
+    c:close()
+    s:collect()
+    assert.are.same({ 0, 0 }, { tracker:stats().accounts, tracker:used() })
+  end))
+
   it("refuses what is no account, and one that has ended", scenario(function(s)
     local tracker = s:quota{ max = "10M" }
     local account = tracker:account()

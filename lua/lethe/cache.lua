@@ -295,7 +295,7 @@ end
 ---@field bytes (integer|string)?
 ---@field policy string|table|function|lethe.policy.Text|nil "lru"
 ---@field weigh (fun(key: string|integer, value: any): number)? bytes; strings weigh their length
----@field account lethe.quota.Account? the cache is a participant of it
+---@field account lethe.quota.Account? the cache is a participant of it, and keeps it
 ---@field ttl number? seconds
 ---@field idle number? seconds since the last access
 ---@field error_ttl number? seconds that a failure is remembered
@@ -317,7 +317,10 @@ function M.new(options)
   if not policy then return nil, why, reason end
   local _ <close> = policy -- what the cache has not taken
   local account = check.object(options, "account", "quota.Account", 2)
-  if account then own.holder = require("lethe.cache.account").holder() end
+  if account then
+    own.holder = require("lethe.cache.account").holder()
+    own.account = account -- which would end where nobody keeps it
+  end
   local cache, message, code = core.new(own, own.loop, evicts, bars, policy, account)
   if not cache then return nil, message, code end
   if account then own.holder[1].kept.cache = cache end
