@@ -18,13 +18,13 @@ local audit = require "lethe.vat.audit"
 local base = require "lethe.core.base"
 local build = require "lethe.vat.build"
 local capdata = require "lethe.vat.capdata"
-local clist = require "lethe.vat.clist"
 local core = require "lethe.core.loop"
 local crank = require "lethe.vat.crank"
 local cycles = require "lethe.vat.cycles"
 local figures = require "lethe.vat.figures"
 local gc_actions = require "lethe.vat.gc_actions"
 local host = require "lethe.vat.host"
+local joining = require "lethe.vat.joining"
 local loop = require "lethe.loop"
 local order = require "lethe.vat.order"
 local promises = require "lethe.vat.promises"
@@ -109,30 +109,6 @@ local function check_name(k, name, call)
   if k.names[name] then error(("the vat name %q is in use"):format(name), 3) end
 end
 
-local function new_vat(name)
-  return {
-    name = name, clist = clist.new(), driver = nil, root = nil, ended = nil, doomed = nil,
-    due = false, -- waits for its bringOutYourDead
-    deliveries = 0, gc_krefs = 0, -- since its last one
-  }
-end
-
--- The vat joins with its root, o+0, which the kernel itself holds. The root's handle.
-local function join(k, vat, driver, bounds)
-  vat.driver = driver
-  vat.root = k.counts:new_object(vat.name)
-  vat.clist:export("o+0", vat.root)
-  k.counts:add(vat.root)
-  k.names[vat.name] = true
-  k.vats[vat.name] = vat
-  table.insert(k.living, vat)
-  if driver.pending then k.queue:push{ start = vat } end
-  k.transcript:vat(bounds)
-  local root = host.handle(k, vat.root)
-  crank.end_doomed(k)
-  return root
-end
-
 --- A vat of the program's own making, without lethe's books: `setup(syscall)` returns its
 --- callbacks.
 ---@param name string
@@ -142,22 +118,10 @@ function Kernel:raw_vat(name, setup)
   local k = idle(insides(self), "raw_vat")
   check_name(k, name, "raw_vat")
   if type(setup) ~= "function" then bad_argument(2, "raw_vat", "function", setup, 2) end
-  local vat = new_vat(name)
+  local vat = joining.record(name)
   local driver = raw.new(setup, crank.syscalls(k, vat), 2)
   check_name(idle(insides(self), "raw_vat"), name, "raw_vat") -- setup may have done anything
-  return whole(k, join, vat, driver, { name = name })
-end
-
--- A bound of a vat: a positive integer, nil where there is none.
-local function bound(given, name, read)
-  local value = given[name]
-  if value == nil then return nil end
-  if read then return (read(value, name, 3)) end
-  local n = type(value) == "number" and math.tointeger(value)
-  if not n or n < 1 then
-    error(("%s must be a positive integer (got %s)"):format(name, tostring(value)), 3)
-  end
-  return n
+  return whole(k, joining.join, vat, driver, { name = name })
 end
 
 --- A vat: a Lua state of its own, in which `build(vat)` returns the root, a table of methods.
@@ -168,22 +132,13 @@ end
 function Kernel:vat(name, how, given)
   local k = idle(insides(self), "vat")
   check_name(k, name, "vat")
-  given = given or {}
-  base.options(given, { "account", "meter", "memory" }, 2)
-  local account = given.account
-  if account ~= nil and base.type(account) ~= "quota.Account" then
-    error(("account must be a lethe.quota.Account (got %s)"):format(base.type(account)
-      or type(account)), 2)
-  end
-  local bounds = {
-    name = name, meter = bound(given, "meter"), memory = bound(given, "memory", base.size),
-  }
-  local vat = new_vat(name)
+  local bounds, account = joining.bounds(name, given or {}, 2)
+  local vat = joining.record(name)
   local driver = build.driver(how, {
     name = name, meter = bounds.meter, memory = bounds.memory, output = k.output,
     account = account, now = function() return k.loop:now() end,
   }, crank.syscalls(k, vat), 2)
-  return whole(k, join, vat, driver, bounds)
+  return whole(k, joining.join, vat, driver, bounds)
 end
 
 --- Ends a vat.

@@ -9,7 +9,7 @@
 #include "lethe/nearest.h"
 #include "rules_internal.h"
 
-enum { TEXT = 4096, NEST = 100, WORD = 64 };
+enum { TEXT = 4096, NEST = 100 };
 
 enum rule_place { INSERT, ON_HIT, ON_EVICT };
 
@@ -34,8 +34,8 @@ struct reader {
 };
 
 static const char *const actions[] = {"move", "reinsert", "drop", NULL};
-static const char *const fields[] = {"freq", "age",   "since", "size",  "cost", "L",
-                                     "used", "limit", "len",   "ghost", NULL};
+const char *const rule_fields[] = {"freq", "age",   "since", "size",  "cost", "L",
+                                   "used", "limit", "len",   "ghost", NULL};
 static const char *const fields_without_ghost[] = {"freq", "age",  "since", "size", "cost",
                                                    "L",    "used", "limit", "len",  NULL};
 
@@ -92,7 +92,7 @@ static bool starve(struct reader *r) {
 }
 
 struct shown {
-  char text[WORD];
+  char text[RULE_WORD];
 };
 
 static struct shown show(const struct word *w) {
@@ -118,7 +118,7 @@ static bool expect(struct reader *r, const char *text) {
 /* A word that should be one of the names, and is none. */
 static bool refuse_name(struct reader *r, const struct word *w, const char *what,
                         const char *const *names) {
-  char text[WORD];
+  char text[RULE_WORD];
   snprintf(text, sizeof text, "%.*s", (int)w->n, w->at);
   const char *near = lethe_nearest(text, names);
   if (!near) return refuse(r, w->at, "unknown %s %s", what, show(w).text);
@@ -158,7 +158,7 @@ static bool compile(struct reader *r, struct lethe_expr **out, const char *from,
   memset(copy, ' ', start);
   memcpy(copy + start, from, end - start);
   copy[end] = '\0';
-  int rc = lethe_expr_compile_with(out, r->alloc, copy, ghost ? fields : fields_without_ghost,
+  int rc = lethe_expr_compile_with(out, r->alloc, copy, ghost ? rule_fields : fields_without_ghost,
                                    UINT64_C(1) << RULE_GHOST, r->why, r->room);
   return rc == LETHE_ENOMEM ? starve(r) : rc == LETHE_OK;
 }
@@ -362,63 +362,10 @@ static bool read_rules(struct reader *r, struct rules *rules) {
   return true;
 }
 
-static bool is_identifier(const char *name) {
-  struct word w = word_at(name);
-  return w.name && w.at == name && name[w.n] == '\0' && w.n < WORD;
-}
-
-/* Words that would mean two things in a rule. */
-static bool is_reserved(const char *name) {
-  static const char *const words[] = {"and",  "or",   "not",      "true", "false", "nil",
-                                      "min",  "max",  "log",      "sqrt", "floor", "c",
-                                      "math", "move", "reinsert", "drop"};
-  struct word w = {name, strlen(name), true};
-  for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-    if (is(&w, words[i])) return true;
-  for (size_t i = 0; fields[i]; i++)
-    if (is(&w, fields[i])) return true;
-  return false;
-}
-
-static bool check_queue(struct reader *r, unsigned i, double *sum) {
-  const struct lethe_evict_queue *q = &r->spec->queue[i];
-  if (!is_identifier(q->name) || is_reserved(q->name))
-    return (void)snprintf(r->why, r->room, "\"%.40s\" cannot name a queue%s", q->name,
-                          is_identifier(q->name) ? ": it means something in rules" : ""),
-           false;
-  if (!(q->share > 0 && q->share <= 1) || !(q->ghost >= 0 && q->ghost <= 16))
-    return (void)snprintf(r->why, r->room, "the share of %s \"%s\" must be above 0 and at most %d",
-                          q->share > 0 && q->share <= 1 ? "ghost" : "queue", q->name,
-                          q->share > 0 && q->share <= 1 ? 16 : 1),
-           false;
-  *sum += q->share;
-  return true;
-}
-
-static bool check_spec(struct reader *r) {
-  const struct lethe_evict_queues *s = r->spec;
-  double sum = 0;
-  if (s->count == 0 || s->count > LETHE_EVICT_QUEUES) {
-    snprintf(r->why, r->room, "1 to %d queues expected, got %u", LETHE_EVICT_QUEUES, s->count);
-    return false;
-  }
-  for (unsigned i = 0; i < s->count; i++)
-    if (!check_queue(r, i, &sum)) return false;
-  if (sum > 1 + 1e-9) {
-    snprintf(r->why, r->room, "the shares of the queues make %g, more than 1", sum);
-    return false;
-  }
-  if (!s->insert && s->count > 1) {
-    snprintf(r->why, r->room, "insert must say to which of the queues an entry goes");
-    return false;
-  }
-  return true;
-}
-
 int rules_compile(struct rules **out, const struct lethe_alloc *a,
                   const struct lethe_evict_queues *spec, char *why, size_t n) {
   struct reader r = {.alloc = a, .spec = spec, .why = why, .room = n};
-  if (!check_spec(&r)) return LETHE_EPOLICY;
+  if (!rules_check_queues(spec, why, n)) return LETHE_EPOLICY;
   struct rules *rules = lethe_zalloc(a, sizeof *rules);
   if (!rules) return LETHE_ENOMEM;
   rules->alloc = a;

@@ -50,6 +50,13 @@ struct rules {
 /* Fields of conditions; the last is a boolean, and in insert alone. */
 enum { RULE_GHOST = LETHE_EVICT_GHOST, RULE_FIELDS = LETHE_EVICT_FIELDS };
 
+/* Their names, NULL-ended. */
+extern const char *const rule_fields[];
+/* Names that rules look at, with their end: a queue's is shorter. */
+enum { RULE_WORD = 64 };
+
+/* What a spec says of its queues, apart from rules; else a message in `why`. */
+bool rules_check_queues(const struct lethe_evict_queues *spec, char *why, size_t n);
 /* Compiles all rules of a spec. LETHE_ENOMEM, or LETHE_EPOLICY and then a message in `why`:
  * "on_evict.small: column 7: ...". Nothing of the spec is kept. */
 int rules_compile(struct rules **out, const struct lethe_alloc *a,
