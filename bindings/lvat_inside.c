@@ -124,6 +124,7 @@ static const luaL_Reg functions[] = {{"keep_strings", l_keep_strings},
 int luaopen_lethe_core_inside(lua_State *L) {
   luaL_newlib(L, functions);
   vat_open_order(L);
+  vat_open_length(L);
   vat_open_metatables(L);
   return 1;
 }
