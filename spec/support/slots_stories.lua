@@ -11,6 +11,7 @@
 -- An operation without > below it said nothing.
 local json = require "lethe.json"
 local script = require "lethe.vat.script"
+local vat = require "lethe.vat"
 
 local M = {}
 
@@ -223,6 +224,20 @@ end
 ---@return table[] log
 function M.manual(story)
   return play("manual", "manual", story)
+end
+
+-- Slot tables that write down what they say.
+function M.slots(options)
+  local lines, calls = {}, {}
+  for _, name in ipairs{ "send", "subscribe", "resolve", "dropImports", "retireImports",
+    "retireExports" } do
+    calls[name] = function(list)
+      lines[#lines + 1] = name .. (type(list) == "table" and " " .. table.concat(list, " ") or "")
+    end
+  end
+  options = options or {}
+  options.syscall = calls
+  return vat.slots(options), lines
 end
 
 return M
