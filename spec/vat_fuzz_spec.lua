@@ -124,6 +124,45 @@ describe("vat.fuzz", function()
     assert.are.equal(6, #kinds)
   end)
 
+  it("names one of the schedules, the same in its message", function()
+    local ok, message, code, found = vat.fuzz{
+      builds = { leaky = { raw = leaky } }, seeds = 20,
+      play = function(k, roots, random)
+        for _ = 1, 12 do
+          k:send(roots.leaky, random(2) == 1 and "make" or "look")
+          if random(3.0) == 1 then k:run() end
+        end
+      end,
+    }
+    assert.are.same({ nil, "diverged" }, { ok, code })
+    assert.is_true(found.schedule >= 1 and found.schedule <= 16)
+    assert.matches(("^seed %d, schedule %d: "):format(found.seed, found.schedule), message)
+  end)
+
+  it("says at its caller's line what a play may not do, and which build fails", function()
+    local builds = { a = "return {}" }
+    local function line_of(play)
+      return errors.at_its_line(function() vat.fuzz{ builds = builds, play = play } end)
+    end
+    assert.are.equal("play must leave its kernel open", line_of(function(k) k:close() end))
+    local failing = { a = "error('why')" }
+    assert.are.equal("vat a: a:1: why",
+      errors.at_its_line(function() vat.fuzz{ builds = failing, play = print } end))
+    local seen = {}
+    assert.is_true(vat.fuzz{
+      builds = builds, seeds = 1, schedules = 1,
+      play = function(k, _, random)
+        seen[1] = errors.at_its_line(function() random(0) end)
+        seen[2] = errors.at_its_line(function() k:vat("b", builds.a) end)
+        seen[3] = errors.at_its_line(function() k:raw_vat("b", print) end)
+      end,
+    })
+    local others <const> = "what is played has the vats of the builds, and no others"
+    assert.are.same({
+      "bad argument #1 to 'random' (positive integer expected, got 0)", others, others,
+    }, seen)
+  end)
+
   it("refuses options that are none", function()
     local function refusal(given)
       return errors.at_its_line(function() vat.fuzz(given) end)

@@ -335,7 +335,8 @@ local Kernel = {}
 ---   tostring, %s, %p    numbers, given when they are first asked for
 ---   setmetatable        __gc and __mode are fields without a meaning
 ---   table.*, rawlen     find a list's end by its elements; what the operator # says of a table
----                       with holes stays Lua's, and may differ from run to run
+---                       with holes stays Lua's, and may differ from run to run where strings or
+---                       objects are keys
 ---   math.random         draws the same numbers in every vat
 ---   os, load            difftime alone; text alone
 ---@class lethe.vat.Environment

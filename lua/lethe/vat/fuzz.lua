@@ -66,10 +66,24 @@ local function run(builds, record, keep, how)
   return lines_of(kernel)
 end
 
+-- random(n) for a program.
+local function random_of(seed)
+  local draw = schedule.generator(seed)
+  return function(n)
+    local most = type(n) == "number" and math.tointeger(n)
+    if not most or most < 1 then
+      error(("bad argument #1 to 'random' (positive integer expected, got %s)"):format(
+        tostring(n)), 2)
+    end
+    return (draw(most))
+  end
+end
+
 local function play(builds, fn, seed)
   local kernel <close>, k, roots = new_kernel(builds)
   local record = recording.start(k, roots)
-  fn(kernel, roots, schedule.generator(seed))
+  fn(kernel, roots, random_of(seed))
+  if k.closed then error("play must leave its kernel open", 3) end
   k.recording = nil
   finish(kernel)
   return record, lines_of(kernel)
@@ -125,7 +139,8 @@ end
 -- with fewer calls it meets them at other moments.
 local function diverging(builds, record, keep, how, others)
   local plain = run(builds, record, keep)
-  for other = how, how + others do
+  for i = 0, others do
+    local other = i == 0 and how or i < how and i or i + 1
     if first_difference(plain, run(builds, record, keep, other)) then return other end
   end
 end
@@ -155,6 +170,15 @@ local function positive(given, name, default)
   return n
 end
 
+-- Raises at `level` where a vat cannot be built.
+local function check_builds(builds, level)
+  local ok, kernel = pcall(new_kernel, builds)
+  if not ok then
+    error(type(kernel) == "string" and kernel:gsub("^[^\n]-:%d+: ", "") or kernel, level + 1)
+  end
+  kernel:close()
+end
+
 --- Plays with new kernels, seed after seed, and repeats each under several schedules.
 ---@param given lethe.vat.FuzzOptions
 ---@return true?
@@ -175,6 +199,7 @@ function M.fuzz(given)
     error(("play must be a function (got %s)"):format(type(given.play)), 2)
   end
   local schedules = positive(given, "schedules", 16)
+  check_builds(given.builds, 2)
   for seed = 1, positive(given, "seeds", 100) do
     local record, expected = play(given.builds, given.play, seed)
     for number = 1, schedules do
@@ -182,7 +207,7 @@ function M.fuzz(given)
       if at then
         local found = counterexample(given.builds, record, seed, number)
         local message = "seed %d, schedule %d: the transcripts differ at record %d; %d calls do"
-        return nil, message:format(seed, number, at, #found.sends), "diverged", found
+        return nil, message:format(seed, found.schedule, at, #found.sends), "diverged", found
       end
     end
   end

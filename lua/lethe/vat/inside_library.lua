@@ -8,7 +8,8 @@
 --   tostring, %s    give numbers in the order of asking in the place of addresses, so does %p
 --   setmetatable    takes everything, but __gc and __mode are fields like any other
 --   table.*, rawlen find a list's end by looking at elements alone; the operator # cannot be
---                   hooked: in a table with holes its answer may differ from run to run
+--                   hooked: in a table with holes, and with keys that are strings or objects, its
+--                   answer may differ from run to run; with keys that are numbers it does not
 --   os              has difftime, and nothing else
 
 local core = require "lethe.core.inside"

@@ -106,6 +106,7 @@ end
 
 local function check_name(k, name, call)
   check_string(1, call, name, 3)
+  if k.recording then error("what is played has the vats of the builds, and no others", 3) end
   if k.names[name] then error(("the vat name %q is in use"):format(name), 3) end
 end
 
