@@ -9,12 +9,14 @@
 #include <string.h>
 
 #include "sandbox.h"
+#include "sandbox_library.h"
 
 struct lethe_sandbox {
   lua_State *L;
   size_t used, cap;
   struct lethe_alloc alloc;
-  lua_CFunction more; /* see lethe_sandbox_options */
+  lua_CFunction more;              /* see lethe_sandbox_options */
+  struct sandbox_library *library; /* being noted while it is made */
 };
 
 enum {
@@ -186,6 +188,7 @@ static int build(lua_State *L) {
   const struct lethe_sandbox *sb = lua_touserdata(L, 1);
   lua_settop(L, 0);
   set_searcher(L);
+  if (!sb->more) sandbox_library_search(L, sb->library);
   lua_getglobal(L, "require");
   lua_pushliteral(L, "lethe.sandbox");
   lua_call(L, 1, 1); /* 1: the module */
@@ -219,6 +222,7 @@ static int build(lua_State *L) {
 
 static int make(lua_State *from, struct lethe_sandbox *sb) {
   lua_State *L = sb->L;
+  if (!sb->more) sb->library = sandbox_library_new();
   lua_pushcfunction(L, open_libraries);
   int status = lua_pcall(L, 0, 0, 0);
   if (status == LUA_OK) status = prepare_protected(from, L);
@@ -227,6 +231,8 @@ static int make(lua_State *from, struct lethe_sandbox *sb) {
     lua_pushlightuserdata(L, sb);
     status = lua_pcall(L, 1, 0, 0);
   }
+  (status == LUA_OK ? sandbox_library_keep : sandbox_library_drop)(sb->library);
+  sb->library = NULL;
   if (status == LUA_OK && !lua_checkstack(L, SLOTS)) status = LUA_ERRMEM;
   return status;
 }

@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -258,6 +260,59 @@ static void test_a_new_sandbox_says_why_not(void **state) {
   lua_close(from);
 }
 
+static void set_path(lua_State *from, const char *path) {
+  lua_getglobal(from, "package");
+  lua_pushstring(from, path);
+  lua_setfield(from, -2, "path");
+  lua_pop(from, 1);
+}
+
+/* The library is kept as it was compiled, but not for those that would find another. */
+static void test_another_path_has_a_library_of_its_own(void **state) {
+  char dir[] = "/tmp/lethe-sandbox-XXXXXX", path[100], file[100], err[200] = "";
+  (void)state;
+  lua_State *from = new_state(), *other = new_state();
+  lethe_sandbox_delete(new_sandbox(from, 0));
+  assert_non_null(mkdtemp(dir));
+  snprintf(path, sizeof path, "%s/?.lua", dir);
+  snprintf(file, sizeof file, "%s/lethe", dir);
+  assert_int_equal(mkdir(file, 0700), 0);
+  strcat(file, "/sandbox.lua");
+  FILE *f = fopen(file, "w");
+  assert_non_null(f);
+  fputs("error('another library')", f);
+  fclose(f);
+  set_path(other, path);
+  assert_null(lethe_sandbox_new(other, 0, err, sizeof err));
+  assert_non_null(strstr(err, "another library"));
+  lethe_sandbox_delete(new_sandbox(from, 0));
+  remove(file);
+  *strrchr(file, '/') = '\0';
+  remove(file);
+  remove(dir);
+  lua_close(other);
+  lua_close(from);
+}
+
+/* Nothing of it is left where policies run: neither the searcher nor what it has loaded. */
+static void test_the_kept_library_is_out_of_reach(void **state) {
+  static const char text[] = "return type(package) .. type(require) .. type(string.dump) .."
+                             " tostring(load('\\27Lua'))";
+  (void)state;
+  lua_State *from = new_state();
+  for (int i = 0; i < 2; i++) {
+    struct lethe_sandbox *sb = new_sandbox(from, 0);
+    lua_State *L = lethe_sandbox_state(sb);
+    assert_int_equal(lethe_sandbox_load(sb, text, sizeof text - 1, "=text", NULL), LUA_OK);
+    assert_string_equal(lua_tostring(L, -1), "nilnilnilnil");
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    assert_int_equal(lua_getfield(L, -1, "lethe.sandbox"), LUA_TNIL);
+    assert_int_equal(lua_getfield(L, -2, LUA_LOADLIBNAME), LUA_TNIL);
+    lethe_sandbox_delete(sb);
+  }
+  lua_close(from);
+}
+
 /* ---- the n-th allocation fails --------------------------------------------------------------- */
 
 /* Lua tries again after a collection: `fails` in a row are refused, from the n-th request on. */
@@ -304,14 +359,21 @@ static bool try_all(lua_State *from, struct failing *f) {
   return worked && f->n >= 0;
 }
 
-static void fail_each(long fails) {
-  lua_State *from = new_state();
+static void fail_each_on(lua_State *from, long fails) {
   long n = 0;
   for (;; n++) {
     struct failing f = {.n = n, .fails = fails};
     if (try_all(from, &f)) break;
   }
   assert_true(n > 500);
+}
+
+/* Where the library is kept, and where it is compiled anew. */
+static void fail_each(long fails) {
+  lua_State *from = new_state();
+  fail_each_on(from, fails);
+  set_path(from, "./lua/?.lua;lua/?.lua");
+  fail_each_on(from, fails);
   lua_close(from);
 }
 
@@ -327,13 +389,15 @@ static void test_all_allocations_fail_from_one_on(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_one_allocation_fails), /* while nothing is kept yet */
       cmocka_unit_test(test_hostile_policies_end),
       cmocka_unit_test(test_the_same_text_costs_the_same),
       cmocka_unit_test(test_results_are_called),
       cmocka_unit_test(test_memory_has_a_cap),
       cmocka_unit_test(test_errors_at_the_edge_of_memory),
       cmocka_unit_test(test_a_new_sandbox_says_why_not),
-      cmocka_unit_test(test_one_allocation_fails),
+      cmocka_unit_test(test_another_path_has_a_library_of_its_own),
+      cmocka_unit_test(test_the_kept_library_is_out_of_reach),
       cmocka_unit_test(test_all_allocations_fail_from_one_on),
   };
   return cmocka_run_group_tests_name("sandbox", tests, NULL, NULL);
