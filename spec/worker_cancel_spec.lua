@@ -1,0 +1,225 @@
+-- Workers that are cancelled, whatever they are doing.
+-- A worker's function takes what it needs as arguments, so their names come twice:
+-- luacheck: ignore 431 432 433
+local errors = require "spec.support.errors"
+local workers = require "spec.support.workers"
+local loop = require "lethe.loop"
+local worker = require "lethe.worker"
+
+local packed_join = workers.packed_join
+
+describe("a worker that is cancelled", function()
+  local function ready(fn, ...)
+    local w = worker.spawn(fn, ...)
+    assert.are.equal("ready", w:recv())
+    return w
+  end
+
+  local cancelled = { nil, "the worker was cancelled", "cancelled", n = 3 }
+
+  it("leaves its wait", function()
+    local waits = {
+      function()
+        local parent = require("lethe.worker").parent()
+        parent:send("ready")
+        parent:recv()
+      end,
+      function()
+        require("lethe.worker").parent():send("ready")
+        require("lethe.loop").default():sleep(100)
+      end,
+      function(c) require("lethe.worker").parent():send("ready") c:send(1) end,
+      function()
+        local m = require("lethe.worker")
+        local w = m.spawn(function() require("lethe.loop").default():sleep(100) end)
+        m.parent():send("ready")
+        w:join()
+      end,
+      function()
+        require("lethe.worker").parent():send("ready")
+        while true do coroutine.yield() end
+      end,
+    }
+    for _, wait in ipairs(waits) do
+      local w = ready(wait, worker.channel(0))
+      w:cancel()
+      w:cancel()
+      assert.are.same(cancelled, packed_join(w))
+      assert.are.same(cancelled, packed_join(w))
+    end
+  end)
+
+  it("stops at the next instruction, however often that is caught", function()
+    local loops = {
+      function() require("lethe.worker").parent():send("ready") while true do end end,
+      function()
+        require("lethe.worker").parent():send("ready")
+        while true do pcall(function() while true do pcall(error) end end) end
+      end,
+      function()
+        require("lethe.worker").parent():send("ready")
+        local function again() return xpcall(again, function() return again() end) end
+        while true do again() end
+      end,
+      function()
+        require("lethe.worker").parent():send("ready")
+        while true do
+          pcall(coroutine.wrap(function() while true do pcall(string.rep, "x", 10) end end))
+        end
+      end,
+      function()
+        require("lethe.worker").parent():send("ready")
+        while true do coroutine.resume(coroutine.create(function() while true do end end)) end
+      end,
+      function()
+        require("lethe.worker").parent():send("ready")
+        local t = {}
+        for i = 1, 500 do t[i] = i end
+        while true do
+          pcall(table.sort, t, function(a, b)
+            while pcall(function() for _ = 1, 100 do end end) do end
+            return a > b
+          end)
+        end
+      end,
+      function()
+        require("lethe.worker").parent():send("ready")
+        local function unhook() for _ = 1, 10 do debug.sethook() end end
+        while true do
+          unhook()
+          pcall(string.gsub, ("x"):rep(100), ".", unhook)
+        end
+      end,
+      function()
+        require("lethe.worker").parent():send("ready")
+        local t = setmetatable({}, {
+          __index = function() while true do pcall(pcall, pcall) end end,
+        })
+        while true do pcall(function() return t.x end) end
+      end,
+    }
+    for i, body in ipairs(loops) do
+      local w = ready(body)
+      w:cancel()
+      assert.are.same(cancelled, packed_join(w), "loop " .. i)
+    end
+  end)
+
+  it("runs what is to be closed, and holds back while it does", function()
+    local channel = worker.channel()
+    local w = ready(function(channel)
+      local function closer(name)
+        return setmetatable({}, { __close = function()
+          local n = 0
+          for i = 1, 20000 do n = n + i % 2 end
+          local co = coroutine.wrap(function()
+            for i = 1, 100 do n = n + 0 * i end
+            return n
+          end)
+          channel:send(name .. " " .. co())
+        end })
+      end
+      local _ <close> = closer("outer")
+      pcall(function()
+        local _ <close> = closer("inner")
+        coroutine.wrap(function()
+          local _ <close> = closer("innermost")
+          require("lethe.worker").parent():send("ready")
+          while true do pcall(function() while true do end end) end
+        end)()
+        channel:send("never")
+      end)
+      channel:send("never")
+    end, channel)
+    w:cancel()
+    assert.are.same(cancelled, packed_join(w))
+    channel:close()
+    local got = {}
+    for name in function() return channel:recv() end do got[#got + 1] = name end
+    assert.are.same({ "innermost 10000", "inner 10000", "outer 10000" }, got)
+  end)
+
+  it("lets a __close finish in which it is, tail calls apart, and wait", function()
+    local channel = worker.channel()
+    local w = ready(function(channel)
+      local parent = require("lethe.worker").parent()
+      do
+        local _ <close> = setmetatable({}, { __close = function()
+          parent:send("ready")
+          for _ = 1, 20 do
+            require("lethe.loop").default():sleep(0.001)
+            for _ = 1, 1000 do end
+          end
+          channel:send("closed")
+        end })
+      end
+      channel:send("never")
+    end, channel)
+    w:cancel()
+    assert.are.same(cancelled, packed_join(w))
+    channel:close()
+    assert.are.equal("closed", channel:recv())
+    assert.are.equal("closed", select(3, channel:recv()))
+  end)
+
+  it("runs what is to be closed in its other tasks, where they wait", function()
+    local channel = worker.channel()
+    local w = ready(function(channel)
+      local main = require("lethe.loop").default()
+      for i = 1, 3 do
+        main:spawn(function()
+          local _ <close> = setmetatable({}, { __close = function() channel:send(i) end })
+          main:sleep(100)
+          channel:send("never")
+        end)
+      end
+      main:sleep(0.001)
+      require("lethe.worker").parent():send("ready")
+      main:sleep(100)
+    end, channel)
+    w:cancel()
+    assert.are.same(cancelled, packed_join(w))
+    channel:close()
+    local got = {}
+    for name in function() return channel:recv() end do got[#got + 1] = name end
+    assert.are.same({ 1, 2, 3 }, got)
+  end)
+
+  it("may not have begun, or have ended", function()
+    for _ = 1, 20 do
+      local w = worker.spawn(function() while true do end end)
+      w:cancel()
+      assert.are.same(cancelled, packed_join(w))
+    end
+    local w = worker.spawn(function() return 1 end)
+    assert.are.equal(1, w:join())
+    w:cancel()
+    assert.are.equal(1, w:join())
+  end)
+
+  it("is so by close, and by a to-be-closed variable", function()
+    local channel = worker.channel(1)
+    do
+      local w <close> = ready(function(channel) -- luacheck: ignore 211
+        local _ <close> = setmetatable({}, { __close = function() channel:send("gone") end })
+        require("lethe.worker").parent():send("ready")
+        while true do end
+      end, channel)
+    end
+    assert.are.equal("gone", channel:recv())
+  end)
+
+  it("is not reported", function()
+    assert.are.same({}, errors.reported(function()
+      local w = ready(function()
+        require("lethe.worker").parent():send("ready")
+        while true do end
+      end)
+      w:cancel()
+      repeat
+        loop.default():sleep(0.002)
+      until w:send(1) == nil
+      loop.default():sleep(0.005)
+    end))
+  end)
+end)
