@@ -240,4 +240,41 @@ static inline int64_t by_hand(struct world *w, int64_t goal) {
   return h.freed;
 }
 
+/* ---- many accounts ------------------------------------------------------------------------- */
+
+enum { MANY = 8 };
+
+/* A tracker of 20 MiB, low water 15 MiB, and up to MANY accounts with one participant each. */
+struct many {
+  struct world w;
+  uint64_t a[MANY];
+  struct part p[MANY];
+  int n;
+};
+
+static inline struct part *many_add(struct many *m, double age, int64_t holds) {
+  int i = m->n++;
+  m->a[i] = account(&m->w, NULL);
+  part_holding(&m->w, &m->p[i], m->a[i], age, holds);
+  return &m->p[i];
+}
+
+static inline void many_begin(struct many *m) {
+  m->n = 0;
+  world_begin(&m->w, 20 * MIB, -1);
+}
+
+static inline void many_end(struct many *m) {
+  for (int i = 0; i < m->n; i++) {
+    part_close(&m->p[i]);
+    close_account(&m->w, m->a[i]);
+  }
+  assert_int_equal(used(&m->w), 0);
+  world_end(&m->w);
+}
+
+static inline const struct lethe_quota_event *many_stop(struct many *m, size_t k) {
+  return event_of(&m->w, LETHE_QUOTA_RECLAIM_STOP, k);
+}
+
 #endif

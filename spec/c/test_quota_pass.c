@@ -1,42 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The quota tracker without Lua: passes (rows F of its sheet), partial reclaim, deadlines,
- * reserves, passes over an account and by hand, pressure, events, and condemned bytes. */
+ * The quota tracker without Lua: passes (rows F of its sheet), partial reclaim, deadlines, reserves,
+ * and passes by hand. */
 #include "quota_world.h"
-
-enum { MANY = 8 };
-
-/* A tracker of 20 MiB, low water 15 MiB, and up to MANY accounts with one participant each. */
-struct many {
-  struct world w;
-  uint64_t a[MANY];
-  struct part p[MANY];
-  int n;
-};
-
-static struct part *add(struct many *m, double age, int64_t holds) {
-  int i = m->n++;
-  m->a[i] = account(&m->w, NULL);
-  part_holding(&m->w, &m->p[i], m->a[i], age, holds);
-  return &m->p[i];
-}
-
-static void many_begin(struct many *m) {
-  m->n = 0;
-  world_begin(&m->w, 20 * MIB, -1);
-}
-
-static void many_end(struct many *m) {
-  for (int i = 0; i < m->n; i++) {
-    part_close(&m->p[i]);
-    close_account(&m->w, m->a[i]);
-  }
-  assert_int_equal(used(&m->w), 0);
-  world_end(&m->w);
-}
-
-static const struct lethe_quota_event *stop(struct many *m, size_t k) {
-  return event_of(&m->w, LETHE_QUOTA_RECLAIM_STOP, k);
-}
 
 /* ---- F --------------------------------------------------------------------------------------- */
 
@@ -44,7 +9,7 @@ static void F1_only_claims_that_reach_the_tracker_wake(void **state) {
   struct many m;
   (void)state;
   many_begin(&m);
-  struct part *p = add(&m, 1, 20 * MIB - 16384);
+  struct part *p = many_add(&m, 1, 20 * MIB - 16384);
   assert_int_equal(used(&m.w), 20 * MIB);
   world_turn(&m.w);
   assert_int_equal(stats(&m.w).reclaims, 0); /* at max is not above it */
@@ -62,8 +27,8 @@ static void F1_registering_wakes_too(void **state) {
   struct many m;
   (void)state;
   many_begin(&m);
-  add(&m, 1, 20 * MIB - 16384);
-  add(&m, 2, 0); /* its cache is one too many */
+  many_add(&m, 1, 20 * MIB - 16384);
+  many_add(&m, 2, 0); /* its cache is one too many */
   world_turn(&m.w);
   assert_int_equal(stats(&m.w).reclaims, 1);
   many_end(&m);
@@ -73,16 +38,16 @@ static void F2_a_pass_ends_at_low_water(void **state) {
   struct many m;
   (void)state;
   many_begin(&m);
-  for (int i = 0; i < 5; i++) add(&m, i, 5 * MIB);
+  for (int i = 0; i < 5; i++) many_add(&m, i, 5 * MIB);
   world_turn(&m.w);
   assert_int_equal(used(&m.w), 15 * MIB); /* inclusive: the third stays */
   assert_false(lives(&m.w, m.a[0]));
   assert_false(lives(&m.w, m.a[1]));
   assert_true(lives(&m.w, m.a[2]));
-  assert_int_equal(stop(&m, 0)->outcome, LETHE_QUOTA_COMPLETE);
-  assert_int_equal(stop(&m, 0)->victims, 2);
-  assert_int_equal(stop(&m, 0)->bytes, 10 * MIB + 5 * 16384); /* with the caches called back */
-  claim(&m.p[3], 3 * MIB);                                    /* between the two nothing starts */
+  assert_int_equal(many_stop(&m, 0)->outcome, LETHE_QUOTA_COMPLETE);
+  assert_int_equal(many_stop(&m, 0)->victims, 2);
+  assert_int_equal(many_stop(&m, 0)->bytes, 10 * MIB + 5 * 16384); /* with the caches called back */
+  claim(&m.p[3], 3 * MIB); /* between the two nothing starts */
   world_turn(&m.w);
   assert_int_equal(stats(&m.w).reclaims, 1);
   many_end(&m);
@@ -92,9 +57,9 @@ static void F3_lost_quiet_and_lying_participants(void **state) {
   struct many m;
   (void)state;
   many_begin(&m);
-  add(&m, 1, 7 * MIB);
-  struct part *lost = add(&m, 0, 1 * MIB), *quiet = add(&m, NAN, 16384);
-  struct part *liar = add(&m, NAN, 13 * MIB);
+  many_add(&m, 1, 7 * MIB);
+  struct part *lost = many_add(&m, 0, 1 * MIB), *quiet = many_add(&m, NAN, 16384);
+  struct part *liar = many_add(&m, NAN, 13 * MIB);
   lost->says = -1;
   world_turn(&m.w);
   assert_int_equal(lost->asked, 0);
@@ -112,7 +77,7 @@ static void F3_one_cache_for_each_handle_is_plausible(void **state) {
   struct lethe_quota_handle clone;
   (void)state;
   many_begin(&m);
-  struct part *p = add(&m, NAN, 0);
+  struct part *p = many_add(&m, NAN, 0);
   lethe_quota_handle_clone(&clone, &p->h);
   claim(p, 32768);
   by_hand(&m.w, 10 * MIB);
@@ -128,7 +93,7 @@ static void F4_equal_ages_go_by_account_id(void **state) {
   struct many m;
   (void)state;
   many_begin(&m);
-  for (int i = 0; i < 5; i++) add(&m, 7, 5 * MIB);
+  for (int i = 0; i < 5; i++) many_add(&m, 7, 5 * MIB);
   world_turn(&m.w);
   for (int i = 0; i < 5; i++) assert_int_equal(lives(&m.w, m.a[i]), i >= 2);
   many_end(&m);
@@ -165,7 +130,7 @@ static void F5_the_pass_waits_for_all_answers(void **state) {
   struct many m;
   (void)state;
   many_begin(&m);
-  struct part *p = add(&m, 1, 12 * MIB), *q = add(&m, 2, 12 * MIB);
+  struct part *p = many_add(&m, 1, 12 * MIB), *q = many_add(&m, 2, 12 * MIB);
   p->manner = LATER;
   world_turn(&m.w);
   assert_non_null(p->call);
@@ -183,7 +148,7 @@ static void F6_a_collapsed_account_is_gone_whether_its_memory_is_or_not(void **s
   struct many m;
   (void)state;
   many_begin(&m);
-  struct part *p = add(&m, 1, 21 * MIB);
+  struct part *p = many_add(&m, 1, 21 * MIB);
   world_turn(&m.w);
   assert_int_equal(used(&m.w), 0);
   assert_int_equal(stats(&m.w).condemned, 21 * MIB);
@@ -214,10 +179,10 @@ static void F8_no_candidate_is_left_the_pass_is_stuck_and_the_tracker_works_on(v
   struct many m;
   (void)state;
   many_begin(&m);
-  struct part *p = add(&m, 1, 21 * MIB);
+  struct part *p = many_add(&m, 1, 21 * MIB);
   p->manner = STAYS;
   world_turn(&m.w);
-  assert_int_equal(stop(&m, 0)->outcome, LETHE_QUOTA_IS_STUCK);
+  assert_int_equal(many_stop(&m, 0)->outcome, LETHE_QUOTA_IS_STUCK);
   assert_int_equal(stats(&m.w).stuck, 1);
   assert_int_equal(events_of(&m.w, LETHE_QUOTA_STUCK), 1);
   assert_int_equal(event_of(&m.w, LETHE_QUOTA_STUCK, 0)->goal, 6 * MIB);
@@ -236,7 +201,7 @@ static void F9_claims_go_on_during_a_pass(void **state) {
   struct many m;
   (void)state;
   many_begin(&m);
-  struct part *p = add(&m, 1, 21 * MIB), *q = add(&m, 2, 1 * MIB);
+  struct part *p = many_add(&m, 1, 21 * MIB), *q = many_add(&m, 2, 1 * MIB);
   p->manner = LATER;
   world_turn(&m.w);
   claim(q, 30 * MIB);
@@ -249,10 +214,10 @@ static void F9_claims_go_on_during_a_pass(void **state) {
   assert_int_equal(q->asked, 0);
   claim(q, 1);
   assert_int_equal(q->h.cache, 12288); /* and again after it */
-  p = add(&m, 3, 21 * MIB);
+  p = many_add(&m, 3, 21 * MIB);
   p->manner = LATER;
   world_turn(&m.w);
-  assert_int_equal(add(&m, 4, 0)->h.cache, 0); /* nor by a newcomer */
+  assert_int_equal(many_add(&m, 4, 0)->h.cache, 0); /* nor by a newcomer */
   lethe_quota_answer(p->call, false);
   world_turn(&m.w);
   many_end(&m);
@@ -290,7 +255,7 @@ static void a_partial_victim_is_asked_again_only_if_it_gave_something(void **sta
   struct many m;
   (void)state;
   many_begin(&m);
-  struct part *p = add(&m, 1, 12 * MIB), *q = add(&m, 2, 12 * MIB);
+  struct part *p = many_add(&m, 1, 12 * MIB), *q = many_add(&m, 2, 12 * MIB);
   p->manner = q->manner = STAYS;
   p->gives = 1 * MIB;
   q->gives = 0;
@@ -299,7 +264,7 @@ static void a_partial_victim_is_asked_again_only_if_it_gave_something(void **sta
   assert_int_equal(p->asked, 9);
   assert_int_equal(q->asked, 0);
   assert_int_equal(used(&m.w), 15 * MIB);
-  assert_int_equal(stop(&m, 0)->victims, 9);
+  assert_int_equal(many_stop(&m, 0)->victims, 9);
   assert_int_equal(p->request.goal, 1 * MIB);
   assert_int_equal(info(&m.w, m.a[0]).reclaims, 9);
   lethe_loop_advance(m.w.loop, 10);
@@ -308,7 +273,7 @@ static void a_partial_victim_is_asked_again_only_if_it_gave_something(void **sta
   world_turn(&m.w);
   assert_int_equal(p->asked, 10);
   assert_int_equal(q->asked, 1);
-  assert_int_equal(stop(&m, 1)->outcome, LETHE_QUOTA_IS_STUCK);
+  assert_int_equal(many_stop(&m, 1)->outcome, LETHE_QUOTA_IS_STUCK);
   many_end(&m);
 }
 
@@ -316,7 +281,7 @@ static void a_partial_victim_is_ranked_anew(void **state) {
   struct many m;
   (void)state;
   many_begin(&m);
-  struct part *p = add(&m, 1, 12 * MIB), *q = add(&m, 2, 12 * MIB);
+  struct part *p = many_add(&m, 1, 12 * MIB), *q = many_add(&m, 2, 12 * MIB);
   p->manner = q->manner = STAYS;
   p->gives = q->gives = 2 * MIB;
   world_turn(&m.w);
@@ -333,7 +298,7 @@ static void the_request_says_what_may_go(void **state) {
   struct many m;
   (void)state;
   many_begin(&m);
-  struct part *p = add(&m, 1.5, 12 * MIB), *q = add(&m, 2.5, 12 * MIB);
+  struct part *p = many_add(&m, 1.5, 12 * MIB), *q = many_add(&m, 2.5, 12 * MIB);
   world_turn(&m.w);
   assert_int_equal(p->request.goal, 9 * MIB);
   assert_true(p->request.older_than == 2.5);
@@ -396,7 +361,7 @@ static void a_stuck_reclaimer_counts_as_collapsing_at_the_deadline(void **state)
   (void)state;
   many_begin(&m);
   assert_int_equal(lethe_quota_configure(m.w.t, &c, &why), 0);
-  struct part *p = add(&m, 1, 12 * MIB), *q = add(&m, 2, 12 * MIB);
+  struct part *p = many_add(&m, 1, 12 * MIB), *q = many_add(&m, 2, 12 * MIB);
   p->manner = NEVER;
   world_turn(&m.w);
   assert_true(p->request.deadline == 0.5);
@@ -418,7 +383,8 @@ static void a_late_answer_does_not_disturb_the_next_victim(void **state) {
   struct many m;
   (void)state;
   many_begin(&m);
-  struct part *p = add(&m, 1, 8 * MIB), *q = add(&m, 2, 8 * MIB), *r = add(&m, 3, 8 * MIB);
+  struct part *p = many_add(&m, 1, 8 * MIB), *q = many_add(&m, 2, 8 * MIB),
+              *r = many_add(&m, 3, 8 * MIB);
   p->manner = q->manner = NEVER;
   world_turn(&m.w);
   lethe_loop_advance(m.w.loop, 5);
@@ -470,225 +436,20 @@ static void a_reserve_protects_candidates_and_descendants(void **state) {
   world_end(&w);
 }
 
-/* ---- passes over an account ------------------------------------------------------------------ */
-
-static void a_refused_claim_starts_a_pass_over_its_tree(void **state) {
-  struct world w;
-  struct part p, q, other;
-  (void)state;
-  world_begin(&w, 20 * MIB, -1);
-  uint64_t top =
-      account_with(&w, 0, (struct lethe_quota_account_config){.name = "top", .max = 4 * MIB});
-  uint64_t a = child(&w, top), b = child(&w, top), c = account(&w, "c");
-  part_holding(&w, &other, c, 0, 5 * MIB);
-  part_holding(&w, &p, a, 1, 2 * MIB);
-  part_holding(&w, &q, b, 2, 1 * MIB);
-  assert_int_equal(lethe_quota_claim(&q.h, 2 * MIB), LETHE_ELIMIT);
-  world_turn(&w);
-  const struct lethe_quota_event *e = event_of(&w, LETHE_QUOTA_RECLAIM_START, 0);
-  assert_int_equal(e->reason, LETHE_QUOTA_BY_ACCOUNT);
-  assert_int_equal(e->account, top);
-  assert_string_equal(e->name, "top");
-  assert_int_equal(e->goal, 1 * MIB);
-  assert_int_equal(p.asked, 1);
-  assert_int_equal(p.request.reason, LETHE_QUOTA_BY_ACCOUNT);
-  assert_int_equal(p.request.goal, 1 * MIB);
-  assert_int_equal(q.asked, 0);
-  assert_int_equal(other.asked + other.ages, 0);
-  assert_int_equal(event_of(&w, LETHE_QUOTA_RECLAIM_STOP, 0)->outcome, LETHE_QUOTA_COMPLETE);
-  assert_int_equal(lethe_quota_claim(&q.h, 2 * MIB), LETHE_OK);
-  part_close(&p);
-  part_close(&q);
-  part_close(&other);
-  close_account(&w, a);
-  close_account(&w, b);
-  close_account(&w, c);
-  close_account(&w, top);
-  world_end(&w);
-}
-
-static void a_claim_above_the_max_itself_starts_none(void **state) {
-  struct world w;
-  struct part p;
-  (void)state;
-  world_begin(&w, 20 * MIB, -1);
-  uint64_t a = account_with(&w, 0, (struct lethe_quota_account_config){.max = MIB});
-  part_holding(&w, &p, a, 1, 1000);
-  assert_int_equal(lethe_quota_claim(&p.h, MIB + 1), LETHE_ELIMIT);
-  world_turn(&w);
-  assert_int_equal(stats(&w).reclaims, 0);
-  part_close(&p);
-  close_account(&w, a);
-  world_end(&w);
-}
-
-static void a_refusal_that_is_settled_meanwhile_starts_none(void **state) {
-  struct world w;
-  struct part p;
-  (void)state;
-  world_begin(&w, 20 * MIB, -1);
-  uint64_t a = account_with(&w, 0, (struct lethe_quota_account_config){.max = MIB});
-  part_holding(&w, &p, a, 1, MIB);
-  assert_int_equal(lethe_quota_claim(&p.h, 1000), LETHE_ELIMIT);
-  lethe_quota_release(&p.h, MIB);
-  world_turn(&w);
-  assert_int_equal(p.asked, 0);
-  assert_int_equal(stats(&w).reclaims, 0);
-  part_close(&p);
-  close_account(&w, a);
-  world_end(&w);
-}
-
-static void an_account_pass_can_get_stuck(void **state) {
-  struct world w;
-  struct part p;
-  (void)state;
-  world_begin(&w, 20 * MIB, -1);
-  uint64_t a = account_with(&w, 0, (struct lethe_quota_account_config){.max = MIB});
-  part_holding(&w, &p, a, 1, MIB);
-  p.manner = STAYS;
-  assert_int_equal(lethe_quota_claim(&p.h, 1000), LETHE_ELIMIT);
-  world_turn(&w);
-  assert_int_equal(event_of(&w, LETHE_QUOTA_RECLAIM_STOP, 0)->outcome, LETHE_QUOTA_IS_STUCK);
-  assert_int_equal(event_of(&w, LETHE_QUOTA_STUCK, 0)->account, a);
-  assert_int_equal(p.asked, 1);
-  assert_int_equal(lethe_quota_claim(&p.h, 1000), LETHE_ELIMIT); /* every refusal tries anew */
-  world_turn(&w);
-  assert_int_equal(p.asked, 2);
-  part_close(&p);
-  close_account(&w, a);
-  world_end(&w);
-}
-
-static void refused_claims_do_not_keep_the_tracker_from_its_own_pass(void **state) {
-  struct world w;
-  struct part p, q;
-  (void)state;
-  world_begin(&w, 20 * MIB, -1);
-  uint64_t a = account_with(&w, 0, (struct lethe_quota_account_config){.max = MIB});
-  uint64_t b = account(&w, "b");
-  part_holding(&w, &p, a, 9, MIB);
-  p.manner = LATER;
-  part_holding(&w, &q, b, 1, 18 * MIB);
-  assert_int_equal(lethe_quota_claim(&p.h, 1000), LETHE_ELIMIT);
-  world_turn(&w);
-  claim(&q, 3 * MIB);
-  assert_int_equal(lethe_quota_claim(&p.h, 1000),
-                   LETHE_ELIMIT); /* the next refusal is in already */
-  lethe_quota_answer(p.call, true);
-  world_turn(&w);
-  assert_int_equal(q.asked, 1); /* before the account's turn comes again */
-  lethe_quota_answer(p.call, true);
-  part_close(&p);
-  part_close(&q);
-  close_account(&w, a);
-  close_account(&w, b);
-  world_end(&w);
-}
-
-static void who_fell_out_of_the_scope_is_left_alone(void **state) {
-  struct world w;
-  struct part r, p, q;
-  (void)state;
-  world_begin(&w, 20 * MIB, -1);
-  uint64_t root = account_with(&w, 0, (struct lethe_quota_account_config){.max = 4 * MIB});
-  uint64_t mid = child(&w, root), leaf = child(&w, mid);
-  part_holding(&w, &r, root, 9, 2 * MIB);
-  part_holding(&w, &p, mid, 1, 1 * MIB);
-  part_holding(&w, &q, leaf, 5, 1 * MIB);
-  r.manner = q.manner = STAYS;
-  q.gives = 1000;
-  assert_int_equal(lethe_quota_claim(&r.h, 3 * MIB), LETHE_ELIMIT);
-  world_turn(&w);
-  assert_int_equal(p.asked, 1);
-  assert_int_equal(q.asked, 1); /* with mid, which was all that led from root to it */
-  assert_int_equal(r.asked, 1);
-  assert_true(lives(&w, leaf));
-  assert_int_equal(info(&w, root).children_used, 0);
-  part_close(&r);
-  part_close(&p);
-  part_close(&q);
-  close_account(&w, leaf);
-  close_account(&w, mid);
-  close_account(&w, root);
-  world_end(&w);
-}
-
-static void newcomers_enter_an_account_pass(void **state) {
-  struct world w;
-  struct part p, q;
-  (void)state;
-  world_begin(&w, 20 * MIB, -1);
-  uint64_t top = account_with(&w, 0, (struct lethe_quota_account_config){.max = 4 * MIB});
-  uint64_t a = child(&w, top);
-  part_holding(&w, &p, a, 1, 4 * MIB);
-  p.manner = LATER;
-  p.gives = 2 * MIB;
-  assert_int_equal(lethe_quota_claim(&p.h, 3 * MIB), LETHE_ELIMIT);
-  world_turn(&w);
-  uint64_t b = child(&w, top); /* it was not there when the tree was walked */
-  part_holding(&w, &q, b, 2, 2 * MIB);
-  p.manner = STAYS;
-  lethe_quota_answer(p.call, true);
-  world_turn(&w);
-  assert_int_equal(p.asked, 3); /* gave all in two, and then nothing */
-  assert_int_equal(q.asked, 1);
-  part_close(&p);
-  part_close(&q);
-  close_account(&w, a);
-  close_account(&w, b);
-  close_account(&w, top);
-  world_end(&w);
-}
-
-static struct part *others;
-
-/* The walk stands on the next one, whose record a stranger gets. */
-static void the_next_one_leaves(struct part *p) {
-  struct part *next = p - 1;
-  uint64_t a = lethe_quota_handle_account(&others[4].h);
-  part_close(next);
-  part_open(p->w, next, a, 5);
-}
-
-static void a_walk_goes_on_when_the_next_one_leaves(void **state) {
-  struct world w;
-  struct part p[5]; /* the latest comes first */
-  (void)state;
-  others = p;
-  world_begin(&w, 20 * MIB, -1);
-  uint64_t a = account_with(&w, 0, (struct lethe_quota_account_config){.max = 4 * MIB});
-  uint64_t b = account(&w, "stranger");
-  part_holding(&w, &p[4], b, 1, 1000);
-  for (int i = 0; i < 4; i++) part_holding(&w, &p[i], a, 10 + i, MIB);
-  for (int i = 0; i < 4; i++) p[i].manner = STAYS;
-  p[3].on_age = the_next_one_leaves;
-  assert_int_equal(lethe_quota_claim(&p[1].h, 2 * MIB), LETHE_ELIMIT);
-  world_turn(&w);
-  assert_int_equal(p[3].ages, 1);
-  assert_int_equal(p[2].ages + p[4].ages, 0); /* not in the scope */
-  assert_int_equal(p[1].ages, 1);
-  assert_int_equal(p[0].ages, 1);
-  for (int i = 0; i < 5; i++) part_close(&p[i]);
-  close_account(&w, a);
-  close_account(&w, b);
-  world_end(&w);
-}
-
 /* ---- by hand --------------------------------------------------------------------------------- */
 
 static void by_hand_without_a_goal_goes_down_to_low_water(void **state) {
   struct many m;
   (void)state;
   many_begin(&m);
-  for (int i = 0; i < 3; i++) add(&m, i, 6 * MIB);
+  for (int i = 0; i < 3; i++) many_add(&m, i, 6 * MIB);
   int64_t caches = 3 * 16384;
   assert_int_equal(by_hand(&m.w, 0), 6 * MIB + caches);
   assert_int_equal(used(&m.w), 12 * MIB);
-  assert_int_equal(stop(&m, 0)->outcome, LETHE_QUOTA_MANUAL);
+  assert_int_equal(many_stop(&m, 0)->outcome, LETHE_QUOTA_MANUAL);
   assert_int_equal(event_of(&m.w, LETHE_QUOTA_RECLAIM_START, 0)->reason, LETHE_QUOTA_BY_HAND);
   assert_int_equal(by_hand(&m.w, 0), 0); /* it is there */
-  assert_int_equal(stop(&m, 1)->outcome, LETHE_QUOTA_MANUAL);
+  assert_int_equal(many_stop(&m, 1)->outcome, LETHE_QUOTA_MANUAL);
   many_end(&m);
 }
 
@@ -696,7 +457,7 @@ static void by_hand_with_a_goal_ends_when_it_is_freed(void **state) {
   struct many m;
   (void)state;
   many_begin(&m);
-  for (int i = 0; i < 4; i++) add(&m, i, MIB);
+  for (int i = 0; i < 4; i++) many_add(&m, i, MIB);
   assert_int_equal(by_hand(&m.w, 1), 4 * 16384); /* caches were enough */
   assert_int_equal(by_hand(&m.w, 2 * MIB), 2 * MIB);
   assert_int_equal(used(&m.w), 2 * MIB);
@@ -706,7 +467,7 @@ static void by_hand_with_a_goal_ends_when_it_is_freed(void **state) {
   assert_int_equal(m.p[2].asked, 2);
   m.p[2].gives = 0;
   assert_int_equal(by_hand(&m.w, 150), 0);
-  assert_int_equal(stop(&m, 3)->outcome, LETHE_QUOTA_IS_STUCK);
+  assert_int_equal(many_stop(&m, 3)->outcome, LETHE_QUOTA_IS_STUCK);
   many_end(&m);
 }
 
@@ -715,7 +476,7 @@ static void several_by_hand_are_served_in_order(void **state) {
   struct by_hand h[3];
   (void)state;
   many_begin(&m);
-  for (int i = 0; i < 3; i++) add(&m, i, 5 * MIB);
+  for (int i = 0; i < 3; i++) many_add(&m, i, 5 * MIB);
   for (int i = 0; i < 3; i++) by_hand_ask(&m.w, &h[i], 4 * MIB);
   world_turn(&m.w);
   for (int i = 0; i < 3; i++) assert_true(h[i].done && h[i].freed >= 5 * MIB);
@@ -738,199 +499,6 @@ static void by_hand_without_anybody_to_ask(void **state) {
   by_hand_ask(&m.w, &h, 100);
   world_turn(&m.w);
   assert_true(h.done && h.freed == -1);
-  many_end(&m);
-}
-
-/* ---- pressure -------------------------------------------------------------------------------- */
-
-static void pressure_is_linear_and_levels_have_hysteresis(void **state) {
-  static const struct {
-    int64_t used;
-    double value;
-    enum lethe_quota_level level;
-  } steps[] = {{700, 0, LETHE_QUOTA_NORMAL},    {800, 0, LETHE_QUOTA_NORMAL},
-               {810, 0.05, LETHE_QUOTA_SOFT},   {899, 0.495, LETHE_QUOTA_SOFT},
-               {900, 0.5, LETHE_QUOTA_HIGH},    {891, 0.455, LETHE_QUOTA_HIGH},
-               {889, 0.445, LETHE_QUOTA_SOFT},  {999, 0.995, LETHE_QUOTA_HIGH},
-               {1000, 1, LETHE_QUOTA_CRITICAL}, {991, 0.955, LETHE_QUOTA_CRITICAL},
-               {989, 0.945, LETHE_QUOTA_HIGH},  {1000, 1, LETHE_QUOTA_CRITICAL},
-               {801, 0.005, LETHE_QUOTA_SOFT},  {800, 0, LETHE_QUOTA_NORMAL},
-               {1000, 1, LETHE_QUOTA_CRITICAL}, {100, 0, LETHE_QUOTA_NORMAL}};
-  struct world w;
-  struct part x = {.w = &w};
-  enum lethe_quota_level level, was = LETHE_QUOTA_NORMAL;
-  int64_t holds = 0;
-  (void)state;
-  world_begin(&w, 1000, 800);
-  uint64_t a = account(&w, "a");
-  assert_int_equal(lethe_quota_handle_open(&x.h, w.m, a, &x, true, &x.id), 0);
-  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-    if (steps[i].used > holds)
-      claim(&x, steps[i].used - holds);
-    else
-      lethe_quota_release(&x.h, holds - steps[i].used);
-    holds = steps[i].used;
-    double value = lethe_quota_pressure(w.t, &level);
-    assert_true(fabs(value - (steps[i].value > 0.05 ? (double)(holds - 800) / 200
-                                                    : steps[i].value)) < 1e-9);
-    assert_int_equal(level, steps[i].level);
-    if (level != was) {
-      const struct lethe_quota_event *e = &w.events[w.n - 1];
-      assert_int_equal(e->type, LETHE_QUOTA_PRESSURE);
-      assert_int_equal(e->level, level);
-      assert_true(e->value == value);
-      assert_int_equal(e->used, holds);
-    }
-    was = level;
-  }
-  assert_int_equal(events_of(&w, LETHE_QUOTA_PRESSURE), 11);
-  lethe_quota_handle_close(&x.h);
-  close_account(&w, a);
-  world_end(&w);
-}
-
-/* ---- events ---------------------------------------------------------------------------------- */
-
-static void events_come_in_order_with_their_fields(void **state) {
-  struct many m;
-  (void)state;
-  many_begin(&m);
-  add(&m, 4, 12 * MIB);
-  add(&m, 5, 12 * MIB);
-  m.w.n = 0;
-  world_turn(&m.w);
-  const struct lethe_quota_event *e = m.w.events;
-  assert_int_equal(m.w.n, 4);
-  assert_int_equal(e[0].type, LETHE_QUOTA_RECLAIM_START);
-  assert_int_equal(e[0].reason, LETHE_QUOTA_BY_MAX);
-  assert_int_equal(e[0].goal, 9 * MIB + 2 * 16384);
-  assert_int_equal(e[0].account, 0);
-  assert_int_equal(e[1].type, LETHE_QUOTA_PRESSURE);
-  assert_int_equal(e[1].level, LETHE_QUOTA_NORMAL);
-  assert_int_equal(e[2].type, LETHE_QUOTA_VICTIM);
-  assert_int_equal(e[2].account, m.a[0]);
-  assert_int_equal(e[2].bytes, 12 * MIB);
-  assert_int_equal(e[2].used, 12 * MIB);
-  assert_true(e[2].value == -4);
-  assert_int_equal(e[3].type, LETHE_QUOTA_RECLAIM_STOP);
-  assert_int_equal(e[3].outcome, LETHE_QUOTA_COMPLETE);
-  assert_int_equal(e[3].victims, 1);
-  assert_int_equal(e[3].bytes, 12 * MIB + 2 * 16384);
-  struct lethe_quota_stats s = stats(&m.w);
-  assert_int_equal(s.reclaims, 1);
-  assert_int_equal(s.victims, 1);
-  assert_int_equal(s.freed, 12 * MIB);
-  many_end(&m);
-}
-
-static void a_victims_name_survives_it(void **state) {
-  struct world w;
-  struct part p;
-  (void)state;
-  world_begin(&w, 20 * MIB, -1);
-  uint64_t a = account(&w, "sessions");
-  part_holding(&w, &p, a, 1, 21 * MIB);
-  world_turn(&w);
-  assert_string_equal(event_of(&w, LETHE_QUOTA_VICTIM, 0)->name, "sessions");
-  part_close(&p);
-  close_account(&w, a);
-  world_end(&w);
-}
-
-static void muted_trackers_deliver_nothing(void **state) {
-  struct many m;
-  (void)state;
-  many_begin(&m);
-  lethe_quota_mute(m.w.t);
-  add(&m, 1, 21 * MIB);
-  world_turn(&m.w);
-  assert_int_equal(m.w.n, 0);
-  assert_int_equal(used(&m.w), 0);
-  many_end(&m);
-}
-
-/* ---- condemned ------------------------------------------------------------------------------- */
-
-static void condemned_bytes_stand_until_they_are_released_or_buried(void **state) {
-  struct many m;
-  (void)state;
-  many_begin(&m);
-  struct part *p = add(&m, 1, 11 * MIB), *q = add(&m, 2, 11 * MIB);
-  by_hand(&m.w, 22 * MIB);
-  assert_int_equal(used(&m.w), 0);
-  assert_int_equal(stats(&m.w).condemned, 22 * MIB);
-  assert_true(lethe_quota_handle_condemned(&p->h));
-  lethe_quota_release(&p->h, 1 * MIB);
-  assert_int_equal(stats(&m.w).condemned, 21 * MIB);
-  lethe_quota_release(&p->h, 100 * MIB); /* clamped */
-  assert_int_equal(stats(&m.w).condemned, 11 * MIB);
-  assert_false(lethe_quota_handle_condemned(&p->h));
-  lethe_quota_buried(m.w.t, q->id);
-  assert_int_equal(stats(&m.w).condemned, 0);
-  lethe_quota_buried(m.w.t, q->id);
-  lethe_quota_buried(m.w.t, 12345);
-  world_check(&m.w);
-  lethe_loop_advance(m.w.loop, 10);
-  assert_int_equal(events_of(&m.w, LETHE_QUOTA_NOT_FREED), 0);
-  assert_false(lethe_loop_alive(m.w.loop)); /* no timer is left behind either */
-  many_end(&m);
-}
-
-static void watched_bytes_stay_condemned_without_handles(void **state) {
-  struct many m;
-  (void)state;
-  many_begin(&m);
-  struct part *p = add(&m, 1, 3 * MIB), *q = add(&m, 2, 2 * MIB), *r = add(&m, 3, 1 * MIB);
-  lethe_quota_watch(m.w.t, p->id);
-  by_hand(&m.w, 22 * MIB);
-  lethe_quota_watch(m.w.t, q->id); /* also later */
-  assert_int_equal(stats(&m.w).condemned, 6 * MIB);
-  part_close(p);
-  part_close(q);
-  part_close(r);
-  assert_int_equal(stats(&m.w).condemned, 5 * MIB);
-  world_check(&m.w);
-  lethe_loop_advance(m.w.loop, 5);
-  assert_int_equal(events_of(&m.w, LETHE_QUOTA_NOT_FREED), 2);
-  lethe_quota_buried(m.w.t, p->id);
-  lethe_quota_buried(m.w.t, q->id);
-  assert_int_equal(stats(&m.w).condemned, 0);
-  lethe_quota_watch(m.w.t, p->id);
-  many_end(&m);
-}
-
-static void destroy_of_a_condemned_one_lets_its_bytes_go(void **state) {
-  struct many m;
-  (void)state;
-  many_begin(&m);
-  struct part *p = add(&m, 1, 3 * MIB);
-  by_hand(&m.w, 22 * MIB);
-  lethe_quota_handle_destroy(&p->h);
-  assert_int_equal(stats(&m.w).condemned, 0);
-  many_end(&m);
-}
-
-static void not_freed_is_reported_one_deadline_later(void **state) {
-  struct many m;
-  (void)state;
-  many_begin(&m);
-  struct part *p = add(&m, 1, 8 * MIB), *q = add(&m, 2, 8 * MIB);
-  lethe_loop_advance(m.w.loop, 0.1);
-  by_hand(&m.w, 8 * MIB);
-  lethe_loop_advance(m.w.loop, 2);
-  by_hand(&m.w, 8 * MIB);
-  lethe_loop_advance(m.w.loop, 2.9);
-  assert_int_equal(events_of(&m.w, LETHE_QUOTA_NOT_FREED), 0);
-  lethe_quota_release(&p->h, 1);
-  lethe_loop_advance(m.w.loop, 0.2);
-  assert_int_equal(events_of(&m.w, LETHE_QUOTA_NOT_FREED), 1);
-  const struct lethe_quota_event *e = event_of(&m.w, LETHE_QUOTA_NOT_FREED, 0);
-  assert_int_equal(e->account, m.a[0]);
-  assert_int_equal(e->bytes, 8 * MIB - 1);
-  lethe_quota_handle_close(&q->h); /* its object goes in time */
-  lethe_loop_advance(m.w.loop, 10);
-  assert_int_equal(events_of(&m.w, LETHE_QUOTA_NOT_FREED), 1); /* once */
-  assert_int_equal(stats(&m.w).condemned, 8 * MIB - 1);
   many_end(&m);
 }
 
@@ -957,26 +525,10 @@ int main(void) {
       cmocka_unit_test(a_stuck_reclaimer_counts_as_collapsing_at_the_deadline),
       cmocka_unit_test(a_late_answer_does_not_disturb_the_next_victim),
       cmocka_unit_test(a_reserve_protects_candidates_and_descendants),
-      cmocka_unit_test(a_refused_claim_starts_a_pass_over_its_tree),
-      cmocka_unit_test(a_claim_above_the_max_itself_starts_none),
-      cmocka_unit_test(a_refusal_that_is_settled_meanwhile_starts_none),
-      cmocka_unit_test(an_account_pass_can_get_stuck),
-      cmocka_unit_test(refused_claims_do_not_keep_the_tracker_from_its_own_pass),
-      cmocka_unit_test(who_fell_out_of_the_scope_is_left_alone),
-      cmocka_unit_test(newcomers_enter_an_account_pass),
-      cmocka_unit_test(a_walk_goes_on_when_the_next_one_leaves),
       cmocka_unit_test(by_hand_without_a_goal_goes_down_to_low_water),
       cmocka_unit_test(by_hand_with_a_goal_ends_when_it_is_freed),
       cmocka_unit_test(several_by_hand_are_served_in_order),
       cmocka_unit_test(by_hand_without_anybody_to_ask),
-      cmocka_unit_test(pressure_is_linear_and_levels_have_hysteresis),
-      cmocka_unit_test(events_come_in_order_with_their_fields),
-      cmocka_unit_test(a_victims_name_survives_it),
-      cmocka_unit_test(muted_trackers_deliver_nothing),
-      cmocka_unit_test(condemned_bytes_stand_until_they_are_released_or_buried),
-      cmocka_unit_test(watched_bytes_stay_condemned_without_handles),
-      cmocka_unit_test(destroy_of_a_condemned_one_lets_its_bytes_go),
-      cmocka_unit_test(not_freed_is_reported_one_deadline_later),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
