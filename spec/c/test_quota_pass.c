@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The quota tracker without Lua: passes (rows F of its sheet), partial reclaim, deadlines, reserves,
- * and passes by hand. */
+ * The quota tracker without Lua: passes (rows F of its sheet), partial reclaim, deadlines,
+ * reserves, and passes by hand. */
 #include "quota_world.h"
 
 /* ---- F --------------------------------------------------------------------------------------- */
