@@ -20,11 +20,20 @@ describe("the table of figures", function()
     assert.are.same({ "true", "false", "true", "false", "nil" }, reached)
     assert.are.same({ 5, 4, 2, 5 }, { figures.sums(list) })
     local text = figures.text(list)
-    assert.matches("\n  release +0%.8  0%.7 %.%. 0%.9 +<= 0%.7 +SHORT\n", text)
+    assert.matches("\n  release +0%.8  0%.7 %.%. 0%.9 +<= 0%.7 +SHORT 3 thrown away\n", text)
     assert.matches("\n  rate +0%.96 +>= 0%.95\n", text)
+    assert.matches("\n  low +0%.9 +>= 0%.95 +SHORT 2 thrown away\n", text)
     assert.matches("\n  bytes +1%.235e%+06  1 %.%. 2\n", text)
     assert.matches("^quota%.c\n  claim [^\n]*\n  release [^\n]*\nlua_x%.lua\n", text)
     assert.matches("\n5 figures, 4 with a target, 2 of them short; 5 rounds thrown away\n$", text)
+  end)
+
+  it("shows what had no calm round as not measured, and short of its target", function()
+    local list = figures.read("x\ttwo\t0\t0\t0\t0\t>=\t0.9\t75\nx\tone\t0\t0\t0\t0\t-\t0\t75\n")
+    assert.are.same({ 2, 1, 1, 150 }, { figures.sums(list) })
+    local text = figures.text(list)
+    assert.matches("\n  two +not calm +>= 0%.9 +SHORT 75 thrown away\n", text)
+    assert.matches("\n  one +not calm +75 thrown away\n", text)
   end)
 
   it("is JSON as well", function()
@@ -48,6 +57,48 @@ describe("the table of figures", function()
     end
   end)
 
+  it("has rounds between two runs of a bare pair alone, and counts the others", function()
+    local bench = program.file[[
+      package.path = "./?.lua;" .. package.path
+      local cli = require "lethe.core.cli"
+      local now = cli.now
+      local step, clock = tonumber(arg[1]), 0
+      cli.now = function() -- each run of the pair seems to take longer, or as long
+        clock = clock * step + 1
+        return clock
+      end
+      local figures = require "spec.bench.harness.figures"
+      figures.pair_counts = 1000
+      local ran = 0
+      local as, bs = figures.calm_rounds(3, 2, function(i)
+        ran = ran + 1
+        return 6 * i, 2
+      end)
+      figures.close()
+      cli.now = now
+      print(#as, #bs, ran)
+      figures.report("of calm rounds", figures.ratio(as, bs), "<=", 6)
+      figures.report("of both, less a loop", figures.over(function(a, b) return a - b end, as, bs))
+    ]]
+    local path = program.file()
+    local function run(step)
+      local out, err, code = program.run(
+        ("env LETHE_WORK=1 LETHE_BENCH=b LETHE_FIGURES=%s lethe %s %s"):format(path, bench, step))
+      assert.are.same({ "", 0 }, { err, code })
+      return out
+    end
+    assert.matches("^3\t3\t3\nof calm rounds +6%.000 +<= 6  reached  %(3 %.%. 9%)\n"
+      .. "of both, less a loop +10%.000 +%-  %(4 %.%. 16%)\n$", run(1))
+    assert.matches("^0\t0\t15\nof calm rounds +no calm round +<= 6  missed  %(15 thrown away%)\n"
+      .. "of both, less a loop +no calm round +%-\n$", run(2))
+    local list = figures.read(program.read(path))
+    assert.are.same({ 6, 3, 9, 3, 0 }, { list[1].median, list[1].least, list[1].most,
+      list[1].rounds, list[1].thrown_away })
+    assert.are.same({ 0, 0, 15, false }, { list[3].median, list[3].rounds, list[3].thrown_away,
+      list[3].reached })
+    assert.are.same({ 0, 0 }, { list[4].rounds, list[4].thrown_away })
+  end)
+
   it("is written by benches, and read from there", function()
     local bench = program.file[[
       package.path = "./?.lua;" .. package.path
@@ -61,7 +112,8 @@ describe("the table of figures", function()
     local out, err, code = program.run(
       ("env LETHE_BENCH=b LETHE_FIGURES=%s lethe %s"):format(path, bench))
     assert.are.same({ "", 0 }, { err, code })
-    assert.matches("^of rounds +3%.000 +<= 2  missed\nalone", (out:gsub("\n +", "\n")))
+    assert.matches("^of rounds +3%.000 +<= 2  missed  %(1 %.%. 5%)\nalone",
+      (out:gsub("\n +", "\n")))
     local list = figures.read(program.read(path))
     assert.are.same({ "b", "of rounds", 3, 1, 5, 3, "<=", 2, false }, { list[1].bench, list[1].name,
       list[1].median, list[1].least, list[1].most, list[1].rounds, list[1].relation, list[1].target,

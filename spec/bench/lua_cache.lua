@@ -67,16 +67,12 @@ local function measure(n, ...)
       if round > 0 then times[i][round] = (os.clock() - began) / n * 1e9 end
     end
   end
-  local medians = {}
-  for i in ipairs(fns) do
-    medians[i] = figures.median(times[i])
-  end
-  return table.unpack(medians)
+  return table.unpack(times)
 end
 
-local function row(what, x, against, y, aim, at_least)
-  print(("%s %.1f ns, %s %.1f ns"):format(what, x, against, y))
-  figures.report(what .. " / " .. against, x / y, at_least and ">=" or "<=", aim)
+local function row(what, xs, against, ys, aim, at_least)
+  print(("%s %.1f ns, %s %.1f ns"):format(what, figures.median(xs), against, figures.median(ys)))
+  figures.report(what .. " / " .. against, figures.ratio(xs, ys), at_least and ">=" or "<=", aim)
 end
 
 local function nothing() end

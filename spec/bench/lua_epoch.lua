@@ -1,6 +1,6 @@
 -- What pinning costs from Lua. Ratios of times that are measured side by side: the two of a row
--- take turns, and the medians of their rounds are compared, so that a machine that slows down
--- meanwhile slows both.
+-- take turns, a ratio is taken in each round, and the median of these counts, so that a machine
+-- that slows down meanwhile slows both.
 --
 --   lethe spec/bench/lua_epoch.lua
 package.path = "./?.lua;" .. package.path
@@ -87,7 +87,7 @@ local function empty(n)
   end
 end
 
--- What one iteration of each takes, in nanoseconds, less the loop's own: medians.
+-- What one iteration of each takes in each round, in nanoseconds, and of an empty loop.
 local function measure(a, b)
   local times = { {}, {}, {} }
   for round = 0, ROUNDS do
@@ -97,16 +97,18 @@ local function measure(a, b)
       if round > 0 then times[i][round] = (os.clock() - began) / N * 1e9 end -- the first warms up
     end
   end
-  for i = 1, 3 do
-    times[i] = figures.median(times[i])
-  end
-  return times[2] - times[1], times[3] - times[1]
+  return times[2], times[3], times[1]
+end
+
+local function less(x, loop)
+  return x - loop
 end
 
 local function row(what, a, against, b, target)
-  local x, y = measure(a, b)
-  print(("%s %.1f ns, %s %.1f ns"):format(what, x, against, y))
-  figures.report(what .. " / " .. against, x / y, "<=", target)
+  local xs, ys, loops = measure(a, b)
+  print(("%s %.1f ns, %s %.1f ns"):format(what, figures.over(less, xs, loops), against,
+    figures.over(less, ys, loops)))
+  figures.report(what .. " / " .. against, figures.ratio(xs, ys, loops), "<=", target)
 end
 
 row("pin + unpin, cached", cached, "two empty methods, cached", two_empty, 1.2)

@@ -127,7 +127,7 @@ local function measure(slots, ours)
 end
 
 local function compare()
-  local ratios, times, bytes, naive_bytes = { {}, {}, {} }, { {}, {}, {} }, nil, nil
+  local ratios, times, bytes, naive_bytes = { {}, {}, {} }, { {}, {}, {} }, {}, {}
   for round = 1, ROUNDS do
     local ours, theirs = new_ours(), new_naive()
     local a, b
@@ -139,20 +139,20 @@ local function compare()
     for i = 1, 3 do
       ratios[i][round], times[i][round] = a[i] / b[i], a[i] / MANY
     end
-    bytes, naive_bytes = a[4], b[4]
+    bytes[round], naive_bytes[round] = a[4], b[4]
     ours:close()
   end
-  line("bytes of a live import, presence included", bytes, "bytes", 160)
-  line("  with plain Lua tables", naive_bytes, "bytes")
+  line("bytes of a live import, presence included", figures.median(bytes), "bytes", 160)
+  line("  with plain Lua tables", figures.median(naive_bytes), "bytes")
   for i, what in ipairs{ "a first import", "a re-delivery", "a drop with its retirement" } do
     line(what .. " / with plain Lua tables", figures.median(ratios[i]), "x", 1 / 3)
-    line("  time of one", figures.median(times[i]) * 1e9, "ns")
+    line("  time of one", figures.over(function(t) return t * 1e9 end, times[i]), "ns")
   end
 end
 
 -- ---- what is left ------------------------------------------------------------------------------
 
-local function residue()
+local function left_of_each()
   local slots <close> = new_ours()
   slots:bring_out_your_dead()
   full()
@@ -165,16 +165,22 @@ local function residue()
     full()
   end
   local after = collectgarbage("count") * 1024 + slots:stats().bytes
-  line("bytes left of each once all are retired", (after - before) / MANY, "bytes", 8)
+  return (after - before) / MANY
+end
+
+local function residue()
+  local left = {}
+  for round = 1, ROUNDS do left[round] = left_of_each() end
+  line("bytes left of each once all are retired", figures.median(left), "bytes", 8)
 end
 
 -- ---- budgets ----------------------------------------------------------------------------------
 
 local BUDGET <const> = 1000
 
-local function budgets()
+-- How many names a call says; milliseconds of the first and of the longest of the others.
+local function judge(n)
   local slots <close> = new_ours()
-  local n = math.max(MANY // 10, 2000)
   for i = 1, n do
     slots:import(names[i])
   end
@@ -187,11 +193,16 @@ local function budgets()
     collections = collections or full() + full()
   until done
   local first = table.remove(pauses, 1) - collections
-  table.sort(pauses)
+  return n / (#pauses + 1), first * 1e3, math.max(0, table.unpack(pauses)) * 1e3
+end
+
+local function budgets()
+  local n <const>, said, first, longest = math.max(MANY // 10, 2000), {}, {}, {}
+  for round = 1, ROUNDS do said[round], first[round], longest[round] = judge(n) end
   print(("one call of %d with a budget of %d:"):format(n, BUDGET))
-  line("  names that it says", n / (#pauses + 1), "names")
-  line("  the first call, which judges all, less its collections", first * 1e3, "ms")
-  line("  the longest of the others", (pauses[#pauses] or 0) * 1e3, "ms", 2)
+  line("  names that it says", figures.median(said), "names")
+  line("  the first call, which judges all, less its collections", figures.median(first), "ms")
+  line("  the longest of the others", figures.median(longest), "ms", 2)
 end
 
 compare()

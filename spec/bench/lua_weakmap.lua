@@ -88,19 +88,21 @@ end
 
 local function collect() collectgarbage() end
 
--- Seconds of a full collection, and how many values were held all the time.
+-- Seconds of full collections, and how many values were held all the time.
 local function timed_collection(rounds, ...)
   local held, seconds = table.pack(...), {}
   collectgarbage()
   for i = 1, rounds do seconds[i] = time(collect) end
-  return figures.median(seconds), held.n
+  return seconds, held.n
 end
 
 -- The same while fn's results are held, less what it takes without them.
 local function collection(rounds, fn)
   local with = timed_collection(rounds, fn())
   for _ = 1, 3 do collectgarbage() end
-  return with - timed_collection(rounds)
+  local without, differences = timed_collection(rounds), {}
+  for i = 1, rounds do differences[i] = with[i] - without[i] end
+  return differences
 end
 
 -- Objects of lethe's, without and with values under them.
@@ -135,10 +137,14 @@ do
   local theirs <const> = collection(1, table_chain(n))
   local longer <const> = collection(ROUNDS, our_chain(4 * n))
   print(("a chain of %d ephemerons, from an object to the next"):format(n))
-  line("  a full collection, beyond one without it", ours * 1e3, "ms")
-  line("  the same, beyond one with as many objects and no chain", (ours - bare) * 1e3, "ms", 5)
-  line("  one of Lua's weak-keyed tables / ours", theirs / ours, "", 100, true)
-  line("  ours with four times the links / this (a square would be 16)", longer / ours, "", 8)
+  line("  a full collection, beyond one without it",
+    figures.over(function(x) return x * 1e3 end, ours), "ms")
+  line("  the same, beyond one with as many objects and no chain",
+    figures.over(function(x, y) return (x - y) * 1e3 end, ours, bare), "ms", 5)
+  line("  one of Lua's weak-keyed tables / ours",
+    figures.over(function(x) return theirs[1] / x end, ours), "", 100, true)
+  line("  ours with four times the links / this (a square would be 16)",
+    figures.ratio(longer, ours), "", 8)
   collectgarbage("restart")
 end
 

@@ -69,27 +69,29 @@ local function opened()
 end
 
 -- Times by name, in rounds after one that warms up; and the median of a ratio.
-local times = { lru = {}, gdsf = {}, all = {}, candidate = {}, open = {}, belady = {} }
-for round = 0, ROUNDS do
-  local now <const> = { lru = one "lru", all = all(), gdsf = one "gdsf", candidate = candidate(),
-    open = opened(), belady = one "belady" }
-  for name, list in pairs(times) do
-    if round > 0 then list[round] = now[name] end
-  end
+-- `all` runs on as many threads as the machine has processors: its rounds are calm ones.
+local function round()
+  return one "lru", all(), one "gdsf", candidate(), opened(), one "belady"
 end
+
+round() -- warms up
+local times = {}
+times.lru, times.all, times.gdsf, times.candidate, times.open, times.belady =
+  figures.calm_rounds(ROUNDS, 6, round)
+figures.close()
 os.remove(CANDIDATE)
 
+local function milliseconds(list)
+  return 1000 * (figures.median(list) or 0)
+end
+
 local function row(what, x, y, aim)
-  local ratios = {}
-  for i = 1, ROUNDS do
-    ratios[i] = times[x][i] / times[y][i]
-  end
-  print(("%s: %.1f ms"):format(what, 1000 * figures.median(times[x])))
-  figures.report(what, figures.median(ratios), "<=", aim)
+  print(("%s: %.1f ms"):format(what, milliseconds(times[x])))
+  figures.report(what, figures.ratio(times[x], times[y]), "<=", aim)
 end
 
 print(("%d requests; one run of lru: %.1f ms, of gdsf: %.1f ms"):format(#trace,
-  1000 * figures.median(times.lru), 1000 * figures.median(times.gdsf)))
+  milliseconds(times.lru), milliseconds(times.gdsf)))
 row("14 policies x 8 sizes / one run of lru", "all", "lru", 500)
 row("load and replay of a score in Lua / one run of gdsf", "candidate", "gdsf", 4)
 row("belady / one run of lru", "belady", "lru")

@@ -49,6 +49,7 @@ static struct {
 
 static inline double median(const double *values, int n) {
   double sorted[MOST_ROUNDS];
+  if (n == 0) return NAN; /* no round was calm; see pair.h */
   memcpy(sorted, values, (size_t)n * sizeof *sorted);
   qsort(sorted, (size_t)n, sizeof *sorted, by_value);
   bench_last.value = n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
@@ -75,11 +76,15 @@ static inline void bench_figure(const char *what, double value, const char *rela
                                 double target) {
   const char *path = getenv("LETHE_FIGURES"), *bench = getenv("LETHE_BENCH");
   FILE *file = path && *path ? fopen(path, "a") : NULL;
-  bool one = value != bench_last.value; /* no median of rounds */
+  bool none = isnan(value), one = none || value != bench_last.value; /* no median of rounds */
+  if (none) value = 0;
   if (!file) return;
   fprintf(file, "%s\t%s%s%s\t%.9g\t%.9g\t%.9g\t%d\t%s\t%.9g\t%u\n", bench ? bench : "",
           bench_section, *bench_section ? ": " : "", what + strspn(what, " "), value,
-          one ? value : bench_last.low, one ? value : bench_last.high, one ? 1 : bench_last.n,
+          one ? value : bench_last.low, one ? value : bench_last.high,
+          none  ? 0
+          : one ? 1
+                : bench_last.n,
           relation, target, bench_thrown_away);
   fclose(file);
   bench_thrown_away = 0;

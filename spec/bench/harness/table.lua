@@ -3,7 +3,8 @@
 --
 --   bench, name, median, least, most, rounds, "<=" or ">=" or "-", target, rounds thrown away
 --
--- A round is thrown away where the machine was not calm; see pair.h.
+-- A round is thrown away where the machine was not calm; see pair.h. A figure of no round at all
+-- was not measured, and falls short of any target.
 
 local json = require "lethe.json"
 
@@ -15,6 +16,7 @@ local TEXTS <const> = { bench = true, name = true, relation = true }
 local RELATIONS <const> = { ["<="] = true, [">="] = true, ["-"] = true }
 
 local function reached(figure)
+  if figure.rounds == 0 then return figure.relation == "-" and nil end -- no round was calm
   if figure.relation == "<=" then return figure.median <= figure.target end
   if figure.relation == ">=" then return figure.median >= figure.target end
   return nil
@@ -75,8 +77,10 @@ end
 local function row(figure)
   local spread = figure.rounds > 1 and number(figure.least) .. " .. " .. number(figure.most) or ""
   local target = figure.target and figure.relation .. " " .. number(figure.target) or ""
-  local line = ("  %-66s %10s  %-20s %-10s %s"):format(figure.name, number(figure.median), spread,
-    target, figure.reached == false and "SHORT" or "")
+  local median = figure.rounds > 0 and number(figure.median) or "not calm"
+  local thrown = figure.thrown_away > 0 and figure.thrown_away .. " thrown away" or ""
+  local line = ("  %-66s %10s  %-20s %-10s %-5s %s"):format(figure.name, median, spread, target,
+    figure.reached == false and "SHORT" or "", thrown)
   return (line:gsub(" +$", ""))
 end
 
