@@ -27,6 +27,7 @@ external_dependencies = {
   HIREDIS = { header = "hiredis/hiredis.h", library = "hiredis" },
   LIBEVENT = { header = "event2/event.h", library = "event_core" },
   READLINE = { header = "readline/readline.h", library = "readline" },
+  XXHASH = { header = "xxhash.h" },
 }
 
 build = {
@@ -36,7 +37,7 @@ build = {
     LIBFLAG = "$(LIBFLAG)",
     LUA = "$(LUA)",
     LUA_INCDIR = "$(LUA_INCDIR)",
-    CPPFLAGS = "-I$(HIREDIS_INCDIR) -I$(LIBEVENT_INCDIR) -I$(READLINE_INCDIR)",
+    CPPFLAGS = "-I$(HIREDIS_INCDIR) -I$(LIBEVENT_INCDIR) -I$(READLINE_INCDIR) -I$(XXHASH_INCDIR)",
     LDFLAGS = "-L$(HIREDIS_LIBDIR) -L$(LIBEVENT_LIBDIR) -L$(READLINE_LIBDIR)",
   },
   install_variables = {

@@ -14,8 +14,8 @@
  * fails, the second, called when memory is back, must find everything in order. Each must end well
  * or with "not enough memory", and so must whatever goes to lethe.on_error; lua_close must give
  * back every byte. A script that calls `begin()` is swept twice, counting from its start and from
- * there. Past the 300th every 17th is tried, with LETHE_WORK=10 every one. Run it from the
- * repository's root. */
+ * there; `got(call())` raises what the call failed with. Past the 300th every 17th is tried, with
+ * LETHE_WORK=10 every one. Run it from the repository's root. */
 #include <fcntl.h>
 #include <glob.h>
 #include <pthread.h>
@@ -171,6 +171,13 @@ static int l_reported(lua_State *L) {
   return 0;
 }
 
+/* got(value, message, code) -> value: what a call fails with is raised */
+static int l_got(lua_State *L) {
+  bool failed = lua_isnoneornil(L, 1) && !lua_isnoneornil(L, 3);
+  lua_settop(L, failed ? 2 : 1);
+  return failed ? lua_error(L) : 1;
+}
+
 static int l_begin(lua_State *L) {
   (void)L;
   current->began = true;
@@ -216,6 +223,7 @@ static int open_state(lua_State *L) {
   lua_pushcfunction(L, l_reported);
   lua_call(L, 1, 0);
   lua_register(L, "begin", l_begin);
+  lua_register(L, "got", l_got);
   return 0;
 }
 

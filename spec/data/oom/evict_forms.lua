@@ -36,11 +36,6 @@ local FORMS <const> = {
   },
 }
 
-local function got(value, message, code)
-  if value == nil and code then error(message, 0) end
-  return value
-end
-
 local function load(_, key)
   return key
 end

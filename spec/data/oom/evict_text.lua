@@ -6,11 +6,6 @@ local policy = require "lethe.policy"
 local loop = lethe.loop.new{ clock = "virtual" }
 require "lethe.cache.policy"
 
-local function got(value, message, code)
-  if value == nil and code then error(message, 0) end
-  return value
-end
-
 local function load(_, key)
   return key
 end

@@ -13,11 +13,6 @@ local function fails(fn, ...)
 end
 
 -- What a call answers to want of memory is as good as an error.
-local function got(value, message, code)
-  if value == nil and code then error(message, 0) end
-  return value
-end
-
 local tracker, other, rx
 
 local function on_event(event)

@@ -4,11 +4,6 @@ local quota = require "lethe.quota"
 local loop = lethe.loop.new{ clock = "virtual" }
 begin()
 
-local function got(value, message, code)
-  if value == nil and code then error(message, 0) end
-  return value
-end
-
 local tracker, account, kept
 
 local function new_participant(n)

@@ -4,11 +4,6 @@ local lethe = require "lethe"
 local quota = require "lethe.quota"
 local loop = lethe.loop.new{ clock = "virtual" }
 
-local function got(value, message, code)
-  if value == nil and code then error(message, 0) end
-  return value
-end
-
 local tracker = got(quota.new{ max = "4M", loop = loop })
 local account = got(tracker:account{})
 local object, p = { get_oldest = function() return 1 end }, nil

@@ -12,11 +12,6 @@ local function held()
   return math.tointeger(collectgarbage("count") * 1024)
 end
 
-local function got(value, message, code)
-  if value == nil and code then error(message, 0) end
-  return value
-end
-
 local function fill()
   local t = {}
   for i = 1, 100 do
