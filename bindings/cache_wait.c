@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "cache.h"
-#include "quota_keys.h"
+#include "waker.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 
@@ -18,7 +18,7 @@ struct failed_key {
 
 struct wait {
   struct lethe_cache_wait w;
-  struct quota_waker waker;
+  struct lethe_waker waker;
   struct lcache *k;
   struct lethe_cache *c; /* a reference */
   int (*push)(lua_State *L, struct wait *t);
@@ -115,12 +115,12 @@ static void on_done(struct lethe_cache_wait *w, int code) {
   struct wait *t = lethe_container_of(w, struct wait, w);
   over(t, code);
   if (t->attended)
-    quota_waker_tell(&t->waker, code);
+    lethe_waker_tell(&t->waker, code);
   else if (!t->boxed)
     free_wait(t);
 }
 
-static void waker_over(struct quota_waker *w) {
+static void waker_over(struct lethe_waker *w) {
   struct wait *t = lethe_container_of(w, struct wait, waker);
   t->attended = false;
   if (!t->boxed) free_wait(t);
@@ -136,7 +136,7 @@ static void end_wait(struct lethe_state *s, void *what, bool closed) {
   if (!t->attended)
     free_wait(t);
   else if (!t->over)
-    quota_waker_close(&t->waker);
+    lethe_waker_close(&t->waker);
 }
 
 const struct lethe_class lcache_wait_class = {.name = "lethe.cache.Wait", .end = end_wait};
@@ -197,9 +197,9 @@ static int l_attend(lua_State *L) {
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_settop(L, 2);
   int wake = luaL_ref(L, LUA_REGISTRYINDEX);
-  quota_waker_open(L, &t->waker, lethe_cache_loop(t->c), wake, waker_over);
+  lethe_waker_open(L, &t->waker, lethe_cache_loop(t->c), wake, waker_over);
   t->attended = true;
-  if (t->over) quota_waker_tell(&t->waker, t->code);
+  if (t->over) lethe_waker_tell(&t->waker, t->code);
   return 0;
 }
 

@@ -7,7 +7,7 @@
  * counted any more. */
 #include <pthread.h>
 
-#include "epoch_keys.h"
+#include "epoch_parts.h"
 #include "quota.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;

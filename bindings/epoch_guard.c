@@ -4,7 +4,7 @@
  *
  * pin and unpin are hot: their objects name their class, and the Guards of the first levels are the
  * Handle's user values. */
-#include "epoch_keys.h"
+#include "epoch_parts.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Handles for lethe.core.epoch: retiring and reclaiming. A Handle stands for the port's record;
  * what it pins is in epoch_guard.c. */
-#include "epoch_keys.h"
+#include "epoch_parts.h"
 #include "lethe/epoch_section.h"
 
 /* ---- objects --------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Ports and sections: which record a coroutine's pins are on, and what becomes of pins whose
  * coroutine waits, ends or is collected. */
-#include "epoch_keys.h"
+#include "epoch_parts.h"
 #include "lethe/epoch_section.h"
 #include "object.h"
 

@@ -8,7 +8,7 @@
  * taken off before it is called, so it runs once, whatever it does. */
 #include <pthread.h>
 
-#include "epoch_keys.h"
+#include "epoch_parts.h"
 #include "lethe/list.h"
 #include "lethe/ref.h"
 #include "object.h"

@@ -7,7 +7,7 @@
 
 #include "cache.h"
 #include "evict_script.h"
-#include "quota_keys.h"
+#include "quota_parts.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 

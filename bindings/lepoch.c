@@ -2,7 +2,7 @@
  * lethe.core.epoch: managers. Handles are in epoch_handle.c, guards in epoch_guard.c, sections of
  * coroutines in epoch_port.c, retired Lua values in epoch_retired.c, the charging of accounts in
  * epoch_charge.c. What waits, and what checks options, is in lua/lethe/epoch.lua. */
-#include "epoch_keys.h"
+#include "epoch_parts.h"
 
 /* ---- managers -------------------------------------------------------------------------------- */
 

@@ -4,7 +4,8 @@
  * state and a tracker in quota_port.c, how a pass asks in quota_upcalls.c, events in
  * quota_events.c, scripted policies in quota_policy.c. What waits, and what checks options, is in
  * lua/lethe/quota.lua. */
-#include "quota_keys.h"
+#include "quota_parts.h"
+#include "waker.h"
 
 struct tracker {
   struct port *port;
@@ -192,16 +193,16 @@ struct port *quota_port_of(lua_State *L, int arg) {
 
 struct manual {
   struct lethe_quota_manual manual;
-  struct quota_waker waker;
+  struct lethe_waker waker;
 };
 
-static void free_manual(struct quota_waker *w) {
+static void free_manual(struct lethe_waker *w) {
   struct manual *m = lethe_container_of(w, struct manual, waker);
   lethe_free(&lethe_alloc_libc, m, sizeof *m);
 }
 
 static void manual_done(struct lethe_quota_manual *m, int64_t freed) {
-  quota_waker_tell(&lethe_container_of(m, struct manual, manual)->waker, freed);
+  lethe_waker_tell(&lethe_container_of(m, struct manual, manual)->waker, freed);
 }
 
 /* reclaim(tracker, goal | 0, loop, wake): wake(freed | -1 when the tracker shut down) follows */
@@ -217,7 +218,7 @@ static int l_reclaim(lua_State *L) {
     luaL_unref(L, LUA_REGISTRYINDEX, wake);
     return lethe_nomemory(L);
   }
-  quota_waker_open(L, &m->waker, loop, wake, free_manual);
+  lethe_waker_open(L, &m->waker, loop, wake, free_manual);
   lethe_quota_reclaim(k->t, &m->manual, loop, goal, manual_done);
   lethe_settle(L);
   return 0;
@@ -240,11 +241,15 @@ const struct lethe_class quota_tracker_class = {.name = "lethe.quota.Tracker",
                                                 .drop = drop_tracker,
                                                 .receive = receive_tracker};
 
+/* failure(code) -> nil, message, code: what a waker's value stands for */
+static int l_failure(lua_State *L) { return lethe_fail(L, (int)luaL_checkinteger(L, 1)); }
+
 static const luaL_Reg functions[] = {{"new", l_new},
                                      {"listen", l_listen},
                                      {"configure", l_configure},
                                      {"reclaim", l_reclaim},
                                      {"track_state", quota_track_state},
+                                     {"failure", l_failure},
                                      {NULL, NULL}};
 
 static void push_methods(lua_State *L, const struct lethe_class *c, const char *field) {
@@ -264,7 +269,6 @@ int luaopen_lethe_core_quota(lua_State *L) {
   quota_open_participation(L);
   quota_open_report(L);
   quota_open_events(L);
-  quota_open_waker(L);
   quota_candidate_class(L);
   push_methods(L, &quota_tracker_class, "Tracker");
   push_methods(L, &quota_account_class, "Account");

@@ -3,7 +3,7 @@
  * In the trace an integer key of the first cache is the id itself; other keys are hashes. A claim
  * is a request of its participant for the bytes claimed. */
 #include "cache.h"
-#include "quota_keys.h"
+#include "quota_parts.h"
 #include "sim.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;

@@ -3,7 +3,7 @@
  * one a count of it too; the account may end before they do. */
 #include <string.h>
 
-#include "quota_keys.h"
+#include "quota_parts.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 

@@ -4,7 +4,7 @@
  * so that it may wait. */
 #include <string.h>
 
-#include "quota_keys.h"
+#include "quota_parts.h"
 
 struct queued {
   struct lethe_list node;

@@ -4,7 +4,8 @@
  * its user value and so that of its clones. */
 #include <string.h>
 
-#include "quota_keys.h"
+#include "quota_parts.h"
+#include "waker.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 
@@ -189,16 +190,16 @@ static int l_state_of(lua_State *L) {
 
 struct wait {
   struct lethe_quota_wait wait;
-  struct quota_waker waker;
+  struct lethe_waker waker;
 };
 
-static void free_wait(struct quota_waker *w) {
+static void free_wait(struct lethe_waker *w) {
   struct wait *k = lethe_container_of(w, struct wait, waker);
   lethe_free(mem, k, sizeof *k);
 }
 
 static void wait_done(struct lethe_quota_wait *w, int code) {
-  quota_waker_tell(&lethe_container_of(w, struct wait, wait)->waker, code);
+  lethe_waker_tell(&lethe_container_of(w, struct wait, wait)->waker, code);
 }
 
 /* claim_wait(participation, n, wake) -> true | nil, m, code at once; or a ticket for cancel_wait,
@@ -215,14 +216,14 @@ static int l_claim_wait(lua_State *L) {
     luaL_unref(L, LUA_REGISTRYINDEX, wake);
     return lethe_fail(L, LETHE_ENOMEM);
   }
-  quota_waker_open(L, &k->waker, p->port->loop, wake, free_wait);
+  lethe_waker_open(L, &k->waker, p->port->loop, wake, free_wait);
   int rc = lethe_quota_claim_wait(&p->handle, n, &k->wait, wait_done);
   if (rc == 1) {
     lethe_settle(L);
     lua_pushlightuserdata(L, k);
     return 1;
   }
-  quota_waker_close(&k->waker);
+  lethe_waker_close(&k->waker);
   if (rc) return refused(L, p, rc, n);
   lethe_settle(L);
   lua_pushboolean(L, 1);
@@ -234,7 +235,7 @@ static int l_claim_wait(lua_State *L) {
 static int l_cancel_wait(lua_State *L) {
   struct wait *k = lua_touserdata(L, 1);
   bool gone = lethe_quota_wait_cancel(&k->wait);
-  if (gone) quota_waker_close(&k->waker);
+  if (gone) lethe_waker_close(&k->waker);
   lua_pushboolean(L, gone);
   return 1;
 }

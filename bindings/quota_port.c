@@ -2,7 +2,7 @@
  * Ports: a Lua state's place on a tracker, made with the first object of that tracker in the state
  * and gone with the last. Beside each stand the Lua values that belong to it: what its
  * participations keep, its Tracker, its Loop. */
-#include "quota_keys.h"
+#include "quota_parts.h"
 
 char quota_key_holders, quota_key_upcalls, quota_key_trackers, quota_key_ports, quota_key_loops;
 

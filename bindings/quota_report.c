@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "quota_keys.h"
+#include "quota_parts.h"
 
 void quota_push_stats(lua_State *L, struct lethe_quota *t) {
   struct lethe_quota_stats s;

@@ -6,7 +6,7 @@
  * limit of the state's own, makes the allocation fail, which Lua answers with an emergency
  * collection and then with its ordinary "not enough memory". An allocator may be called at any
  * moment: it never touches Lua, and takes the tracker's lock for a few additions only. */
-#include "quota_keys.h"
+#include "quota_parts.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 

@@ -4,7 +4,7 @@
  * sets. */
 #include <math.h>
 
-#include "quota_keys.h"
+#include "quota_parts.h"
 
 void quota_push_upcall(lua_State *L, const char *name) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &quota_key_upcalls);

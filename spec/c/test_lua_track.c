@@ -9,7 +9,7 @@
 #include "harness/unit.h"
 
 #include "harness/lua.h"
-#include "quota_keys.h"
+#include "quota_parts.h"
 
 /* ---- a state whose bytes are known ----------------------------------------------------------- */
 

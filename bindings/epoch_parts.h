@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What the files of the epoch binding give each other. */
-#ifndef LETHE_BINDINGS_EPOCH_KEYS_H
-#define LETHE_BINDINGS_EPOCH_KEYS_H
+#ifndef LETHE_BINDINGS_EPOCH_PARTS_H
+#define LETHE_BINDINGS_EPOCH_PARTS_H
 
 #include "epoch.h"
 

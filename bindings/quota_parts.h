@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Registry keys of the quota binding, and what its files give each other. */
-#ifndef LETHE_BINDINGS_QUOTA_KEYS_H
-#define LETHE_BINDINGS_QUOTA_KEYS_H
+#ifndef LETHE_BINDINGS_QUOTA_PARTS_H
+#define LETHE_BINDINGS_QUOTA_PARTS_H
 
 #include "quota.h"
 
@@ -18,25 +18,6 @@ void quota_open_account(lua_State *L);
 void quota_open_participation(lua_State *L);
 void quota_open_report(lua_State *L);
 void quota_open_events(lua_State *L);
-void quota_open_waker(lua_State *L);
-
-/* A Lua function that hears, on a loop, how something ended; see quota_waker.c. */
-struct quota_waker {
-  struct lethe_message again;
-  struct lethe_state *state;
-  struct lethe_loop *loop;
-  int fn; /* registry reference */
-  unsigned tries;
-  int64_t value;
-  void (*free)(struct quota_waker *w);
-};
-/* Takes over the registry reference. Cannot fail. */
-void quota_waker_open(lua_State *L, struct quota_waker *w, struct lethe_loop *loop, int fn,
-                      void (*free)(struct quota_waker *w));
-/* Calls the function with the value, and closes the waker, now or a little later. */
-void quota_waker_tell(struct quota_waker *w, int64_t value);
-/* Gives the reference back, then calls `free`. */
-void quota_waker_close(struct quota_waker *w);
 
 /* How a pass asks the participants of a port. */
 extern const struct lethe_quota_member_ops quota_member_ops;
