@@ -19,7 +19,7 @@ static void expect_failure(struct evict_script *s) {
   s->meter.trace_size = sizeof f->trace;
 }
 
-static int fail(struct evict_script *s, const char *message) {
+__attribute__((cold, noinline)) static int fail(struct evict_script *s, const char *message) {
   struct lethe_evict_failure *f = lethe_evict_script_failing(s->e);
   if (!s->faulted) snprintf(f->message, sizeof f->message, "%s", message ? message : "it failed");
   f->spent = lethe_meter_used(&s->meter);
@@ -29,7 +29,7 @@ static int fail(struct evict_script *s, const char *message) {
 }
 
 /* What a function of the script did has come back to the script: there is one call at a time. */
-static int again(struct evict_script *s, int n) {
+__attribute__((cold, noinline)) static int again(struct evict_script *s, int n) {
   struct lethe_evict_failure *f = lethe_evict_script_failing(s->e);
   snprintf(f->message, sizeof f->message, "it is asked while it decides");
   lua_pop(s->L, n + 1);

@@ -99,6 +99,7 @@ static void weigh(struct lethe_evict *e, uint32_t slot, int64_t by) {
 
 /* How many entries of average size make room for the request. */
 static unsigned wanted(const struct lethe_evict *e, const struct lethe_evict_request *r) {
+  if (e->used == e->limit && e->used >= e->len && r && r->size == 1) return 1; /* as nearly always */
   double need = (double)e->used + (r ? (double)r->size : 0) - (double)e->limit;
   double all = need * e->len, used = (double)e->used;
   if (all <= used) return 1;
@@ -136,6 +137,19 @@ static uint32_t next_proposal(const struct hooks *p) {
   return 0;
 }
 
+/* `what` is wrong with what it returned, or it has failed. */
+static void strike(struct hooks *p, unsigned want, const char *what) {
+  struct script *s = &p->script;
+  p->proposals = 0;
+  script_args(s, 1, (double[]){want});
+  if (what) {
+    lethe_evict_script_failing(&s->evict)->trace[0] = '\0';
+    script_fail(s, "on_evict", "%s", what);
+  } else {
+    script_fail(s, "on_evict", NULL);
+  }
+}
+
 static void ask(struct hooks *p, unsigned want) {
   struct script *s = &p->script;
   char why[120];
@@ -143,15 +157,7 @@ static void ask(struct hooks *p, unsigned want) {
   p->proposals = 0;
   int rc = p->config.evict(s->config.ud, want, p->proposal, &p->proposals);
   const char *what = rc == LETHE_OK ? wrong(p, want, why, sizeof why) : NULL;
-  if (rc == LETHE_OK && !what) return;
-  p->proposals = 0;
-  script_args(s, 1, (double[]){want});
-  if (rc == LETHE_OK) {
-    lethe_evict_script_failing(&s->evict)->trace[0] = '\0';
-    script_fail(s, "on_evict", "%s", what);
-  } else {
-    script_fail(s, "on_evict", NULL);
-  }
+  if (rc != LETHE_OK || what) strike(p, want, what);
 }
 
 /* What was proposed serves until the next access; a handle that the cache refused is no fault of
