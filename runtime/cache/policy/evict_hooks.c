@@ -99,7 +99,8 @@ static void weigh(struct lethe_evict *e, uint32_t slot, int64_t by) {
 
 /* How many entries of average size make room for the request. */
 static unsigned wanted(const struct lethe_evict *e, const struct lethe_evict_request *r) {
-  if (e->used == e->limit && e->used >= e->len && r && r->size == 1) return 1; /* as nearly always */
+  if (e->used == e->limit && e->used >= e->len && r && r->size == 1)
+    return 1; /* as nearly always */
   double need = (double)e->used + (r ? (double)r->size : 0) - (double)e->limit;
   double all = need * e->len, used = (double)e->used;
   if (all <= used) return 1;
