@@ -12,6 +12,7 @@
 -- They work without a cache too. See lua/lethe/meta/backend.lua for every call.
 
 local base = require "lethe.core.base"
+local check = require "lethe.check"
 local core = require "lethe.core.backend"
 local default_loop = require "lethe.core.loop".default
 local loop = require "lethe.loop"
@@ -89,15 +90,6 @@ add_calls(Redis, "backend.Redis", key_of)
 local FILE <const> = { "path", "block", "create", "queue" }
 local BLOCK_MAX <const> = 1 << 30
 
-local function typed(options, name, wanted, level)
-  local value = options[name]
-  if value ~= nil and type(value) ~= wanted then
-    local got = base.type(value) or type(value)
-    error(("%s must be a %s (got %s)"):format(name, wanted, got), level + 1)
-  end
-  return value
-end
-
 ---@class lethe.backend.FileOptions
 ---@field path string
 ---@field block integer|string|nil bytes of a block, "4K" by default
@@ -112,7 +104,7 @@ end
 ---@return "not_found"|"unwritable"|"system"|nil code
 function M.file(options)
   base.options(options, FILE, 2)
-  local path = typed(options, "path", "string", 2)
+  local path = check.typed(options, "path", "string", 2)
   if not path or path == "" or path:find("\0", 1, true) then
     error("path must be the name of a file", 2)
   end
@@ -124,7 +116,7 @@ function M.file(options)
   if queue ~= nil and (math.type(queue) ~= "integer" or queue < 1 or queue > 1 << 20) then
     error(("queue must be a positive integer (got %s)"):format(tostring(queue)), 2)
   end
-  return core.file(path, block, typed(options, "create", "boolean", 2) or false, queue or 0)
+  return core.file(path, block, check.typed(options, "create", "boolean", 2) or false, queue or 0)
 end
 
 -- ---- Redis ------------------------------------------------------------------------------------
@@ -146,7 +138,7 @@ local REDIS <const> = { "host", "port", "prefix", "timeout", "hash_tag" }
 function M.redis(options)
   if options == nil then options = {} end
   base.options(options, REDIS, 2)
-  local host = typed(options, "host", "string", 2)
+  local host = check.typed(options, "host", "string", 2)
   if host and (#host == 0 or #host > 255 or host:find("\0", 1, true)) then
     error("host must be a name or an address", 2)
   end
@@ -154,12 +146,12 @@ function M.redis(options)
   if math.type(port) ~= "integer" or port < 1 or port > 65535 then
     error(("port must be an integer from 1 to 65535 (got %s)"):format(tostring(port)), 2)
   end
-  local timeout = typed(options, "timeout", "number", 2) or 5
+  local timeout = check.typed(options, "timeout", "number", 2) or 5
   if not (timeout > 0 and timeout < math.huge) then
     error(("timeout must be a number of seconds above 0 (got %s)"):format(timeout), 2)
   end
-  local prefix = typed(options, "prefix", "string", 2) or ""
-  local tag = typed(options, "hash_tag", "boolean", 2) or false
+  local prefix = check.typed(options, "prefix", "string", 2) or ""
+  local tag = check.typed(options, "hash_tag", "boolean", 2) or false
   if tag and (prefix == "" or prefix:find("}", 1, true)) then
     error("a hash_tag needs a prefix, without a } in it", 2)
   end
@@ -187,7 +179,7 @@ local new_memory, inside
 function M.memory(options)
   if options == nil then options = {} end
   base.options(options, { "data" }, 2)
-  return new_memory({ data = typed(options, "data", "table", 2) or {} })
+  return new_memory({ data = check.typed(options, "data", "table", 2) or {} })
 end
 
 ---@param k string|integer

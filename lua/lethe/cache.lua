@@ -17,11 +17,11 @@
 -- See lua/lethe/meta/cache.lua for every call.
 
 local base = require "lethe.core.base"
+local check = require "lethe.check"
 local core = require "lethe.core.cache"
 local backends = require "lethe.cache.backend"
 local policies = require "lethe.cache.policy"
 local loop = require "lethe.loop"
-local check = require "lethe.quota.options"
 
 ---@class lethe.cache
 local M = {}

@@ -17,9 +17,9 @@
 -- retired before the safe epoch less one. See lua/lethe/meta/epoch.lua for every call.
 
 local base = require "lethe.core.base"
+local check = require "lethe.check"
 local core = require "lethe.core.epoch"
 local core_loop = require "lethe.core.loop"
-local check = require "lethe.quota.options"
 local loop = require "lethe.loop"
 local task = require "lethe.loop.task"
 

@@ -10,7 +10,7 @@
 -- reader, and figures are read only when somebody asks. It keeps its loop going until it is closed.
 
 local base = require "lethe.core.base"
-local check = require "lethe.quota.options"
+local check = require "lethe.check"
 local core = require "lethe.core.inspect"
 local json = require "lethe.json"
 local loop = require "lethe.loop"
@@ -60,10 +60,7 @@ function M.serve(options)
   local port <const> = options.port or 0
   check_port(port)
   local home <const> = check.object(options, "loop", "loop.Loop", 2) or loop.default()
-  local title = options.title
-  if title ~= nil and type(title) ~= "string" then
-    error(("title must be a string (got %s)"):format(type(title)), 2)
-  end
+  local title = check.typed(options, "title", "string", 2)
   local view = {
     loop = home,
     title = title or arg and arg[0] or "lethe",

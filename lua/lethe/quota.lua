@@ -15,9 +15,10 @@
 -- its loop never reclaims. See lua/lethe/meta/quota.lua for every call.
 
 local base = require "lethe.core.base"
+local check = require "lethe.check"
 local core = require "lethe.core.quota"
 local loop = require "lethe.loop"
-local check = require "lethe.quota.options"
+local own = require "lethe.quota.options"
 
 require "lethe.quota.participant"
 
@@ -58,9 +59,9 @@ function M.new(options)
   if options == nil then options = {} end
   base.options(options, NEW, 2)
   local on_event = check.typed(options, "on_event", "function", 2)
-  local policy = check.policy(options, 2)
+  local policy = own.policy(options, 2)
   local on = check.object(options, "loop", "loop.Loop", 2) or loop.default()
-  local limits, message = check.limits(options, 2)
+  local limits, message = own.limits(options, 2)
   if not limits then return nil, message, "bad_limits" end
   local tracker, why, code = core.new(limits.max or -1, limits.low_water or -1,
     limits.deadline or 0, on)
@@ -87,8 +88,8 @@ local CONFIGURE <const> = { "max", "low_water", "policy", "deadline" }
 function Tracker:configure(options)
   base.check(self, "quota.Tracker")
   base.options(options, CONFIGURE, 2)
-  local policy = check.policy(options, 2)
-  local limits, message = check.limits(options, 2)
+  local policy = own.policy(options, 2)
+  local limits, message = own.limits(options, 2)
   if not limits then return nil, message, "bad_limits" end
   local ok, why, code = at(2, core.configure, self, limits.max, limits.low_water, limits.deadline,
     policy)
@@ -133,7 +134,7 @@ local function new_account(tracker, options, parent, names, level)
     check.typed(options, "name", "string", level + 1),
     check.size(options, "max", level + 1),
     check.size(options, "reserve", level + 1),
-    check.integer(options, "priority", level + 1),
+    own.integer(options, "priority", level + 1),
     parent or check.object(options, "parent", "quota.Account", level + 1)
   )
 end

@@ -17,6 +17,7 @@
 -- that can be asked: the object still counts as alive, and its registration can still be ended.
 
 local base = require "lethe.core.base"
+local check = require "lethe.check"
 
 ---@class lethe.registry
 local M = {}
@@ -114,11 +115,7 @@ end
 function M.new(options)
   if options == nil then options = {} end
   base.options(options, { "on_dead" }, 2)
-  local on_dead = options.on_dead
-  if on_dead ~= nil and type(on_dead) ~= "function" then
-    error(("on_dead must be a function (got %s)"):format(type(on_dead)), 2)
-  end
-  return new_registry(make(on_dead))
+  return new_registry(make(check.typed(options, "on_dead", "function", 2)))
 end
 
 local function check_registration(object, held, token)

@@ -9,6 +9,7 @@
 --   for k, v in pairs(map) do print(k, v) end      -- in a worker: shared.open("config")
 
 local base = require "lethe.core.base"
+local check = require "lethe.check"
 local core = require "lethe.core.shared"
 require "lethe.epoch" -- every object of these has a place on a manager
 
@@ -31,10 +32,7 @@ end
 ---@return string? code "exists"
 function M.map(options)
   base.options(options, { "epoch", "name" }, 2)
-  local name = options.name
-  if name ~= nil and type(name) ~= "string" then
-    error(("name must be a string (got %s)"):format(type(name)), 2)
-  end
+  local name = check.typed(options, "name", "string", 2)
   return core.map(manager(options, 2), name)
 end
 
@@ -55,12 +53,8 @@ end
 ---@return lethe.shared.Queue?
 function M.queue(options)
   base.options(options, { "epoch", "capacity" }, 2)
-  local capacity = options.capacity
-  local n = type(capacity) == "number" and math.tointeger(capacity)
-  if capacity ~= nil and (not n or n < 1) then
-    error(("capacity must be a positive integer (got %s)"):format(tostring(capacity)), 2)
-  end
-  return core.queue(manager(options, 2), n or 0)
+  local capacity = check.positive(options, "capacity", 2)
+  return core.queue(manager(options, 2), capacity or 0)
 end
 
 --- A stack. Neither push nor pop waits.

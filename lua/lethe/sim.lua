@@ -15,6 +15,7 @@
 -- the trace's footprint, which are its objects, or their sizes when each came first.
 
 local base = require "lethe.core.base"
+local check = require "lethe.check"
 local core = require "lethe.core.sim"
 local plans = require "lethe.sim.plan"
 local pool = require "lethe.sim.pool"
@@ -23,25 +24,10 @@ local progress = require "lethe.sim.progress"
 ---@class lethe.sim
 local M = {}
 
-local function kind(value)
-  return base.type(value) and "lethe." .. base.type(value) or type(value)
-end
-
-local function argument(n, name, value, wanted, level)
-  if type(value) ~= wanted then
-    error(("bad argument #%d to '%s' (%s expected, got %s)"):format(n, name, wanted, kind(value)),
-      level + 1)
-  end
-  return value
-end
-
 -- One of several words, or nil.
 local function word(options, name, words, level)
-  local value = options[name]
+  local value = check.typed(options, name, "string", level + 1)
   if value == nil then return nil end
-  if type(value) ~= "string" then
-    error(("%s must be a string (got %s)"):format(name, kind(value)), level + 1)
-  end
   for _, known in ipairs(words) do
     if known == value then return value end
   end
@@ -56,7 +42,7 @@ local COLUMNS <const> = { "time", "id", "size", "cost" }
 local function check_columns(columns, level)
   if columns == nil then return nil end
   if type(columns) ~= "table" then
-    error(("columns must be a table (got %s)"):format(kind(columns)), level + 1)
+    error(("columns must be a table (got %s)"):format(check.kind(columns)), level + 1)
   end
   base.options(columns, COLUMNS, level + 1)
   for name, column in pairs(columns) do
@@ -87,7 +73,7 @@ end
 ---@return string? message
 ---@return string? code "not_found" | "bad_format"
 function M.open(path, options)
-  argument(1, "open", path, "string", 2)
+  check.argument(1, "open", path, "string", 2)
   if options == nil then options = {} end
   base.options(options, { "format", "columns" }, 2)
   local format = word(options, "format", FORMATS, 2)
@@ -213,7 +199,7 @@ end
 
 -- Rows may have been put together by hand.
 local function check_results(name, results, level)
-  argument(1, name, results, "table", level + 1)
+  check.argument(1, name, results, "table", level + 1)
   for i, row in ipairs(results) do
     if type(row) ~= "table" or row.policy == nil or math.type(row.capacity) ~= "integer" then
       error(("bad argument #1 to '%s' (item %d is no result)"):format(name, i), level + 1)
@@ -229,7 +215,7 @@ end
 ---@return string? code "unwritable"
 function M.csv(results, path)
   check_results("csv", results, 2)
-  argument(2, "csv", path, "string", 2)
+  check.argument(2, "csv", path, "string", 2)
   local ok, message, code = write(path, require("lethe.sim.csv").text(results))
   return ok, message, code
 end
@@ -244,12 +230,12 @@ end
 ---@return string? code "unwritable"
 function M.report(results, path, options)
   check_results("report", results, 2)
-  argument(2, "report", path, "string", 2)
+  check.argument(2, "report", path, "string", 2)
   if options == nil then options = {} end
   base.options(options, { "title" }, 2)
   local title = options.title
   if title ~= nil and type(title) ~= "string" then
-    error(("title must be a string (got %s)"):format(kind(title)), 2)
+    error(("title must be a string (got %s)"):format(check.kind(title)), 2)
   end
   local ok, message, code = write(path, require("lethe.sim.report").html(results, title))
   return ok, message, code
@@ -269,12 +255,12 @@ function M.recorder(object, path)
   local class <const> = base.type(object)
   if class ~= "cache.Cache" and class ~= "quota.Tracker" then
     error(("bad argument #1 to 'recorder' (a cache or a tracker expected, got %s)")
-      :format(kind(object)), 2)
+      :format(check.kind(object)), 2)
   end
   if not base.open(object) then
     error(("bad argument #1 to 'recorder' (a closed lethe.%s)"):format(class), 2)
   end
-  argument(2, "recorder", path, "string", 2)
+  check.argument(2, "recorder", path, "string", 2)
   local recorder, message, code = core.record(path)
   if not recorder then return nil, message, code end
   core.watch(recorder, object)

@@ -18,6 +18,7 @@
 -- See lua/lethe/meta/weakmap.lua for every call.
 
 local base = require "lethe.core.base"
+local check = require "lethe.check"
 local core = require "lethe.core.weakmap"
 local core_loop = require "lethe.core.loop"
 
@@ -40,31 +41,15 @@ local function prepare_telling()
   shared.message = message
 end
 
-local function check_threshold(threshold)
-  local n = type(threshold) == "number" and math.tointeger(threshold)
-  if not n or n < 1 then
-    error(("ops_threshold must be a positive integer (got %s)"):format(tostring(threshold)), 3)
-  end
-  return n
-end
-
 --- A weak map.
 ---@param options lethe.weakmap.Options?
 ---@return lethe.weakmap.WeakMap
 function M.new(options)
   if options == nil then options = {} end
   base.options(options, { "ordered", "ops_threshold", "on_dead" }, 2)
-  local ordered, threshold = options.ordered, options.ops_threshold
-  if ordered == nil then ordered = true end
-  if threshold == nil then threshold = 1000 end
-  if type(ordered) ~= "boolean" then
-    error(("ordered must be a boolean (got %s)"):format(type(ordered)), 2)
-  end
-  threshold = check_threshold(threshold)
-  local on_dead = options.on_dead
-  if on_dead ~= nil and type(on_dead) ~= "function" then
-    error(("on_dead must be a function (got %s)"):format(type(on_dead)), 2)
-  end
+  local ordered = check.typed(options, "ordered", "boolean", 2) ~= false
+  local threshold = check.positive(options, "ops_threshold", 2) or 1000
+  local on_dead = check.typed(options, "on_dead", "function", 2)
   if on_dead then prepare_telling() end
   return core.new(false, ordered, threshold, on_dead)
 end

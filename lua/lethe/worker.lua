@@ -14,6 +14,7 @@
 -- See lua/lethe/meta/worker.lua for every call.
 
 local base = require "lethe.core.base"
+local check = require "lethe.check"
 local core = require "lethe.core.worker"
 local default_loop = require "lethe.core.loop".default
 local loop = require "lethe.loop"
@@ -120,16 +121,6 @@ end
 
 local NEW <const> = { "run", "args", "account", "memory", "name" }
 
-local function option(options, name, wanted, level)
-  local value = options[name]
-  local got = base.type(value) or type(value)
-  if value ~= nil and got ~= wanted then
-    if wanted:find(".", 1, true) then wanted = "lethe." .. wanted end
-    error(("%s must be a %s (got %s)"):format(name, wanted, got), level + 1)
-  end
-  return value
-end
-
 ---@class lethe.worker.NewOptions
 ---@field run function|{ module: string }|{ file: string }
 ---@field args any[]? its arguments; a field n counts them, where nils are among them
@@ -145,11 +136,10 @@ end
 ---@return "no_memory"|"no_thread"|nil code
 function M.new(options)
   base.options(options, NEW, 2)
-  local name = option(options, "name", "string", 2)
-  local args = option(options, "args", "table", 2) or {}
-  local account = option(options, "account", "quota.Account", 2)
-  if account and not base.open(account) then error("account is closed", 2) end
-  local memory = options.memory ~= nil and base.size(options.memory, "memory", 2) or nil
+  local name = check.typed(options, "name", "string", 2)
+  local args = check.typed(options, "args", "table", 2) or {}
+  local account = check.object(options, "account", "quota.Account", 2)
+  local memory = check.size(options, "memory", 2)
   local kind, text = describe(options.run, 2)
   local worker, message, code = core.start(name, memory, kind, text, account,
     table.unpack(args, 1, args.n or #args))

@@ -16,6 +16,7 @@
 -- after, and of a long string keep some sectors and lose others. `crash_states` goes through that.
 
 local base = require "lethe.core.base"
+local check = require "lethe.check"
 local crash = require "lethe.backend.crash"
 local task = require "lethe.loop.task"
 local loop = require "lethe.loop"
@@ -224,20 +225,9 @@ function Faulty:crash_states(options)
   local self_ <const> = inside(self)
   if options == nil then options = {} end
   base.options(options, STATES, 2)
-  local function count(name, default)
-    local value = options[name]
-    if value == nil then return default end
-    if math.type(value) ~= "integer" or value < 1 then
-      error(("%s must be a positive integer (got %s)"):format(name, tostring(value)), 3)
-    end
-    return value
-  end
-  local before = options.before
-  if before ~= nil and type(before) ~= "table" then
-    error(("before must be a table (got %s)"):format(type(before)), 2)
-  end
-  local limit, sector, seed = count("limit", 4096), count("sector", 512), count("seed", 1)
-  return crash.states(self_.log, before or {}, limit, sector, seed)
+  local before = check.typed(options, "before", "table", 2)
+  return crash.states(self_.log, before or {}, check.positive(options, "limit", 2) or 4096,
+    check.positive(options, "sector", 2) or 512, check.positive(options, "seed", 2) or 1)
 end
 
 new_faulty, inside = base.class("backend.Faulty", Faulty, function() end, false, true)

@@ -1,17 +1,13 @@
 -- Eviction policies of what a program gives, for the modules that need one; and dry runs.
 
 local base = require "lethe.core.base"
+local check = require "lethe.check"
 local core = require "lethe.core.policy"
 local evict = require "lethe.core.evict"
 
 local M = {}
 
 local FORMS <const> = { ["string"] = true, ["function"] = true, ["table"] = true }
-
-local function kind(value)
-  local ours = base.type(value)
-  return ours and "lethe." .. ours or type(value)
-end
 
 --- A policy, for a cache of that limit. What a configuration may get wrong is refused; misuse
 --- raises at `level`, 1 being the caller.
@@ -26,7 +22,7 @@ end
 function M.make(policy, limit, seed, quiet, level)
   if not FORMS[type(policy)] and base.type(policy) ~= "policy.Text" then
     local message = "policy must be a name, a function or a table (got %s)"
-    error(message:format(kind(policy)), level + 1)
+    error(message:format(check.kind(policy)), level + 1)
   end
   if base.type(policy) and not base.open(policy) then
     error("policy is a closed lethe.policy.Text", level + 1)

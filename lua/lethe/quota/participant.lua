@@ -2,10 +2,10 @@
 -- of Account and Participation that take functions or wait, and what the engine calls back.
 
 local base = require "lethe.core.base"
+local check = require "lethe.check"
 local core = require "lethe.core.quota"
 local timers = require "lethe.core.loop"
 local loop = require "lethe.loop"
-local check = require "lethe.quota.options"
 
 local M = {}
 

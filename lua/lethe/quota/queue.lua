@@ -11,9 +11,9 @@
 -- queue's loop, which is its tracker's unless told otherwise.
 
 local base = require "lethe.core.base"
+local check = require "lethe.check"
 local core = require "lethe.core.quota"
 local loop = require "lethe.loop"
-local check = require "lethe.quota.options"
 local participant = require "lethe.quota.participant"
 
 local M = {}
@@ -281,19 +281,9 @@ end
 
 local OPTIONS <const> = { "account", "capacity", "cost", "loop" }
 
-local function capacity_option(options, level)
-  local value = options.capacity
-  if value == nil then return nil end
-  local capacity = type(value) == "number" and math.tointeger(value)
-  if not capacity or capacity < 1 then
-    error(("capacity must be a positive integer (got %s)"):format(tostring(value)), level + 1)
-  end
-  return capacity
-end
-
 local function new_queue(account, options, level)
   return setmetatable({
-    capacity = capacity_option(options, level + 1),
+    capacity = check.positive(options, "capacity", level + 1),
     cost = check.typed(options, "cost", "function", level + 1),
     loop = check.object(options, "loop", "loop.Loop", level + 1)
       or core.loop_of(account)

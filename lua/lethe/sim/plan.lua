@@ -2,6 +2,7 @@
 -- by size.
 
 local base = require "lethe.core.base"
+local check = require "lethe.check"
 local make = require "lethe.evict.make"
 local policies = require "lethe.policy"
 
@@ -9,10 +10,6 @@ local M = {}
 
 -- Of the footprint, where no sizes are told.
 M.FRACTIONS = { 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.8 }
-
-local function kind(value)
-  return base.type(value) and "lethe." .. base.type(value) or type(value)
-end
 
 -- ---- sizes ------------------------------------------------------------------------------------
 
@@ -31,7 +28,7 @@ function M.capacity(size, footprint, unit, level)
   local whole <const> = math.type(size) == "float" and math.tointeger(size)
   if whole and whole > 1 then return whole end
   error(("a size is a number of %s or a fraction up to 1.0 (got %s)"):format(
-    unit and "entries" or "bytes", type(size) == "number" and size or kind(size)), level + 1)
+    unit and "entries" or "bytes", type(size) == "number" and size or check.kind(size)), level + 1)
 end
 
 -- ---- policies ---------------------------------------------------------------------------------
@@ -67,7 +64,7 @@ local function read(policy, index, level)
     return { policy = policy, name = policy:name(), apart = true }
   elseif class ~= "table" and class ~= "function" then
     local message = "a policy is a name, a function or a table (got %s)"
-    error(message:format(kind(policy)), level + 1)
+    error(message:format(check.kind(policy)), level + 1)
   end
   local made <close>, message = make.make(policy, 1024, 1, true, level + 1)
   local name <const> = class == "table" and policy.name or ("script %d"):format(index)
@@ -87,14 +84,6 @@ local function list(options, name, default, level)
   return value
 end
 
-local function typed(options, name, wanted, level)
-  local value = options[name]
-  if value ~= nil and type(value) ~= wanted then
-    error(("%s must be a %s (got %s)"):format(name, wanted, kind(value)), level + 1)
-  end
-  return value
-end
-
 local function integer(options, name, default, least, level)
   local value = options[name]
   if value == nil then return default end
@@ -108,7 +97,7 @@ end
 local function check_trace(options, level)
   local trace = options.trace
   if base.type(trace) ~= "sim.Trace" then
-    error(("trace must be a lethe.sim.Trace (got %s)"):format(kind(trace)), level + 1)
+    error(("trace must be a lethe.sim.Trace (got %s)"):format(check.kind(trace)), level + 1)
   end
   if not base.open(trace) then error("trace is a closed lethe.sim.Trace", level + 1) end
   return trace
@@ -128,12 +117,12 @@ end
 function M.new(options, level)
   base.options(options, NAMES, level + 1)
   local trace <const> = check_trace(options, level + 1)
-  local unit <const> = typed(options, "unit", "boolean", level + 1) or false
+  local unit <const> = check.typed(options, "unit", "boolean", level + 1) or false
   local seed <const> = integer(options, "seed", 1, math.mininteger, level + 1)
   local footprint <const> = unit and trace:objects() or trace:bytes()
   local sizes <const> = list(options, "sizes", M.FRACTIONS, level + 1)
   local plan = { trace = trace, unit = unit, jobs = {},
-    progress = typed(options, "progress", "boolean", level + 1) or false,
+    progress = check.typed(options, "progress", "boolean", level + 1) or false,
     workers = integer(options, "jobs", nil, 1, level + 1) }
   local capacities = {}
   for i, size in ipairs(sizes) do

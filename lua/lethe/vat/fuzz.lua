@@ -6,6 +6,7 @@
 -- answer.
 
 local base = require "lethe.core.base"
+local check = require "lethe.check"
 local build = require "lethe.vat.build"
 local order = require "lethe.vat.order"
 local recording = require "lethe.vat.recording"
@@ -160,16 +161,6 @@ end
 
 -- ---- fuzzing ----------------------------------------------------------------------------------
 
-local function positive(given, name, default)
-  local value = given[name]
-  if value == nil then return default end
-  local n = type(value) == "number" and math.tointeger(value)
-  if not n or n < 1 then
-    error(("%s must be a positive integer (got %s)"):format(name, tostring(value)), 3)
-  end
-  return n
-end
-
 -- Raises at `level` where a vat cannot be built.
 local function check_builds(builds, level)
   local ok, kernel = pcall(new_kernel, builds)
@@ -198,9 +189,9 @@ function M.fuzz(given)
   if type(given.play) ~= "function" then
     error(("play must be a function (got %s)"):format(type(given.play)), 2)
   end
-  local schedules = positive(given, "schedules", 16)
+  local schedules = check.positive(given, "schedules", 2) or 16
   check_builds(given.builds, 2)
-  for seed = 1, positive(given, "seeds", 100) do
+  for seed = 1, check.positive(given, "seeds", 2) or 100 do
     local record, expected = play(given.builds, given.play, seed)
     for number = 1, schedules do
       local at = first_difference(expected, run(given.builds, record, nil, number))

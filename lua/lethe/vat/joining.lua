@@ -1,6 +1,7 @@
 -- How a vat joins a kernel: its record there, its root's handle, and the bounds that it is given.
 
 local base = require "lethe.core.base"
+local check = require "lethe.check"
 local clist = require "lethe.vat.clist"
 local crank = require "lethe.vat.crank"
 local host = require "lethe.vat.host"
@@ -39,18 +40,6 @@ function M.join(k, vat, driver, bounds)
   return root
 end
 
--- A positive integer, nil where there is none.
-local function bound(given, name, level, read)
-  local value = given[name]
-  if value == nil then return nil end
-  if read then return (read(value, name, level + 1)) end
-  local n = type(value) == "number" and math.tointeger(value)
-  if not n or n < 1 then
-    error(("%s must be a positive integer (got %s)"):format(name, tostring(value)), level + 1)
-  end
-  return n
-end
-
 --- The bounds of a vat in a state of its own, as the transcript has them, and its account.
 ---@param name string
 ---@param given { account: lethe.quota.Account?, meter: integer?, memory: integer|string|nil }
@@ -65,8 +54,8 @@ function M.bounds(name, given, level)
       or type(account)), level + 1)
   end
   return {
-    name = name, meter = bound(given, "meter", level + 1),
-    memory = bound(given, "memory", level + 1, base.size),
+    name = name, meter = check.positive(given, "meter", level + 1),
+    memory = check.size(given, "memory", level + 1),
   }, account
 end
 

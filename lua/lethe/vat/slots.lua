@@ -15,6 +15,7 @@
 -- heap and bring_out_your_dead have files of their own.
 
 local base = require "lethe.core.base"
+local check = require "lethe.check"
 local core = require "lethe.core.slots"
 local promises = require "lethe.vat.slots_promises"
 local stores = require "lethe.vat.slots_stores"
@@ -56,16 +57,6 @@ local function check_syscalls(syscall, level)
   return calls
 end
 
-local function first(options, name, default, level)
-  local value = options[name]
-  if value == nil then return default end
-  local n = type(value) == "number" and math.tointeger(value)
-  if not n or n < 1 then
-    error(("%s must be a positive integer (got %s)"):format(name, tostring(value)), level + 1)
-  end
-  return n
-end
-
 local function engine_of(options, level)
   local engine = options.engine
   if engine == nil then return "lua" end
@@ -100,8 +91,8 @@ function M.new(options)
   local engine = engine_of(options, 2)
   local of = {
     syscall = check_syscalls(options.syscall or {}, 2),
-    next_export = first(options, "first_export", 10, 2),
-    next_promise = first(options, "first_promise", 5, 2),
+    next_export = check.positive(options, "first_export", 2) or 10,
+    next_promise = check.positive(options, "first_promise", 2) or 5,
     collects = engine == "lua" or options.forced == true,
     roots = options.roots,
     on_release = options.on_release or nothing,
@@ -191,7 +182,7 @@ end
 -- ---- the kernel's deliveries ------------------------------------------------------------------
 
 -- All or nothing: the names are checked before the first is touched.
-local function check_vrefs(self, vrefs, what, check)
+local function check_vrefs(self, vrefs, what, complaint)
   if type(vrefs) ~= "table" then
     error(("bad argument #1 to '%s' (list of vrefs expected, got %s)"):format(what, type(vrefs)), 3)
   end
@@ -202,7 +193,7 @@ local function check_vrefs(self, vrefs, what, check)
     local slot = core.find(self, vref)
     local _, reachable, recognizable
     if slot then _, reachable, recognizable = core.look(self, slot) end
-    local wrong = check(kind == "o" and own, kind == "o" and not own, reachable, recognizable)
+    local wrong = complaint(kind == "o" and own, kind == "o" and not own, reachable, recognizable)
     if wrong or seen[vref] then
       error(("%s: %s %s"):format(what, vref, wrong or "is named twice"), 3)
     end

@@ -1,0 +1,71 @@
+-- Checks of what calls are given: arguments, and fields of tables of options. `level` is where
+-- misuse is reported, 1 being the caller.
+
+local base = require "lethe.core.base"
+
+local M = {}
+
+--- What a value is, for messages: lethe's own name for it, or Lua's.
+---@param value any
+---@return string
+function M.kind(value)
+  local ours = base.type(value)
+  return ours and "lethe." .. ours or type(value)
+end
+
+--- An argument of a call.
+function M.argument(n, name, value, expected, level)
+  if type(value) ~= expected then
+    local message = "bad argument #%d to '%s' (%s expected, got %s)"
+    error(message:format(n, name, expected, M.kind(value)), level + 1)
+  end
+  return value
+end
+
+--- An option of a Lua type, or nil when it is not given.
+function M.typed(options, name, expected, level)
+  local value = options[name]
+  if value ~= nil and type(value) ~= expected then
+    error(("%s must be a %s (got %s)"):format(name, expected, M.kind(value)), level + 1)
+  end
+  return value
+end
+
+--- An option that is a positive integer, or nil when it is not given.
+---@return integer?
+function M.positive(options, name, level)
+  local value = options[name]
+  if value == nil then return nil end
+  local integer = type(value) == "number" and math.tointeger(value)
+  if not integer or integer < 1 then
+    error(("%s must be a positive integer (got %s)"):format(name, tostring(value)), level + 1)
+  end
+  return integer
+end
+
+--- A size of an option, or nil when it is not given.
+---@return integer?
+function M.size(options, name, level)
+  local value = options[name]
+  return value ~= nil and base.size(value, name, level + 1) or nil
+end
+
+--- An option that is an open object of a class, or nil when it is not given.
+function M.object(options, name, class, level)
+  local value = options[name]
+  if value == nil then return nil end
+  if base.type(value) ~= class then
+    error(("%s must be a lethe.%s (got %s)"):format(name, class, M.kind(value)), level + 1)
+  end
+  if not M.is_open(value) then error(("%s is a closed lethe.%s"):format(name, class), level + 1) end
+  return value
+end
+
+--- Whether an object can be used.
+---@return boolean
+function M.is_open(object)
+  if base.type(object) == "loop.Loop" then return require("lethe.core.loop").is_open(object) end
+  return base.open(object)
+end
+
+return M
