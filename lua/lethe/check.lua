@@ -13,7 +13,14 @@ function M.kind(value)
   return ours and "lethe." .. ours or type(value)
 end
 
---- An argument of a call.
+--- An argument of a call, the n-th of the function `name`.
+---@generic T
+---@param n integer
+---@param name string
+---@param value T
+---@param expected string a type of Lua's
+---@param level integer
+---@return T value
 function M.argument(n, name, value, expected, level)
   if type(value) ~= expected then
     local message = "bad argument #%d to '%s' (%s expected, got %s)"
@@ -23,6 +30,11 @@ function M.argument(n, name, value, expected, level)
 end
 
 --- An option of a Lua type, or nil when it is not given.
+---@param options table
+---@param name string
+---@param expected string
+---@param level integer
+---@return any value
 function M.typed(options, name, expected, level)
   local value = options[name]
   if value ~= nil and type(value) ~= expected then
@@ -32,6 +44,9 @@ function M.typed(options, name, expected, level)
 end
 
 --- An option that is a positive integer, or nil when it is not given.
+---@param options table
+---@param name string
+---@param level integer
 ---@return integer?
 function M.positive(options, name, level)
   local value = options[name]
@@ -43,7 +58,10 @@ function M.positive(options, name, level)
   return integer
 end
 
---- A size of an option, or nil when it is not given.
+--- An option that is a size, in bytes, or nil when it is not given.
+---@param options table
+---@param name string
+---@param level integer
 ---@return integer?
 function M.size(options, name, level)
   local value = options[name]
@@ -51,6 +69,11 @@ function M.size(options, name, level)
 end
 
 --- An option that is an open object of a class, or nil when it is not given.
+---@param options table
+---@param name string
+---@param class string such as "quota.Account"
+---@param level integer
+---@return any object
 function M.object(options, name, class, level)
   local value = options[name]
   if value == nil then return nil end
@@ -61,7 +84,8 @@ function M.object(options, name, class, level)
   return value
 end
 
---- Whether an object can be used.
+--- Whether an object of lethe's can be used.
+---@param object any
 ---@return boolean
 function M.is_open(object)
   if base.type(object) == "loop.Loop" then return require("lethe.core.loop").is_open(object) end
