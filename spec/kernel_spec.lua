@@ -318,6 +318,8 @@ describe("a kernel's schedule of collections", function()
     assert.are.equal(7, deliveries{ reap_at = 7 })
     assert.are.equal(4, deliveries{ reap = "deliveries^2", reap_at = 10 })
     assert.are.equal(3, deliveries{ reap = "deliveries >= 3", reap_at = 1 })
+    assert.are.equal(4, deliveries{ reap = "max(floor(deliveries / 2), gc_krefs)", reap_at = 2 })
+    assert.are.equal(5, deliveries{ reap = "min(sqrt(deliveries) * log(3), 9)", reap_at = 2.4 })
     assert.is_nil(deliveries{ reap = "0" })
     assert.is_nil(deliveries{ reap_at = math.huge })
     assert.is_nil(deliveries{ reap = "1 // (deliveries - 2)" }) -- an error is no reason

@@ -2,16 +2,20 @@
 -- one.
 --
 -- `deliveries` counts its deliveries, `gc_krefs` the names in those that told it of collections
--- elsewhere. The expression may hold numbers, these two names, arithmetic, comparisons, `and`,
--- `or`, `not` and parentheses; true counts as 1, false as 0.
+-- elsewhere. The expression may hold what one of a policy's may: numbers, these two names,
+-- arithmetic, comparisons, `and`, `or`, `not`, parentheses, and min max log sqrt floor; true counts
+-- as 1, false as 0.
 
 local base = require "lethe.core.base"
 
 local M = {}
 
-local NAMES <const> = { "deliveries", "gc_krefs" }
-local WORDS <const> = { ["and"] = true, ["or"] = true, ["not"] = true, deliveries = true,
-  gc_krefs = true }
+local FUNCTIONS <const> = {
+  min = math.min, max = math.max, log = math.log, sqrt = math.sqrt, floor = math.floor,
+}
+local NAMES <const> = { "deliveries", "gc_krefs", "min", "max", "log", "sqrt", "floor" }
+local WORDS <const> = { ["and"] = true, ["or"] = true, ["not"] = true }
+for _, name in ipairs(NAMES) do WORDS[name] = true end
 
 -- What is wrong with the text, if something is.
 local function complaint(text)
@@ -21,7 +25,7 @@ local function complaint(text)
       return ('unknown name "%s"%s'):format(word, base.hint(word, NAMES))
     end
   end
-  local stray = rest:gsub("[%a_][%w_]*", ""):match("[^%s%+%-%*/%%%^%(%)<>=~]")
+  local stray = rest:gsub("[%a_][%w_]*", ""):match("[^%s%+%-%*/%%%^%(%),<>=~]")
   return stray and ("unexpected %q"):format(stray)
 end
 
@@ -40,7 +44,7 @@ function M.compile(text, level)
   end
   local message = complaint(text)
   local chunk, why = load(("local deliveries, gc_krefs = ... return (%s)"):format(text), "=reap",
-    "t", {})
+    "t", FUNCTIONS)
   message = message or (not chunk and why:gsub("^reap:1: ", ""))
   if not message and not pcall(chunk, 1, 1) then message = "no number comes of it" end
   if message then error(("bad option reap: %s in %q"):format(message, text), level + 1) end
