@@ -94,9 +94,10 @@ end
 
 -- ---- the walk ---------------------------------------------------------------------------------
 
--- Marks everything in reach of what start(visit) names. skip: objects that lead nowhere.
--- Returns parent, label: by object, for paths.
-local function mark(start, skip)
+-- Marks everything in reach of what start(visit) names. skip: objects that lead nowhere; held:
+-- those that are alive besides; hanging: by object, what some weak-keyed table has under it.
+-- Returns parent, label: by object, for paths; and the { table, key, value } whose keys it missed.
+local function mark(start, skip, held, hanging)
   local parent, label, queue, waiting = {}, {}, {}, {}
 
   local function visitor(from)
@@ -114,6 +115,9 @@ local function mark(start, skip)
       each[type(object)](object, visitor(object), function(key, value)
         if WALKED[type(value)] then waiting[#waiting + 1] = { object, key, value } end
       end)
+      for _, entry in ipairs(hanging and hanging[object] or {}) do
+        visitor(entry[1])(entry[3], "a weak key's value")
+      end
       n = n + 1
     end
     queue = {}
@@ -124,7 +128,7 @@ local function mark(start, skip)
     local still = {}
     for _, entry in ipairs(waiting) do
       local key = entry[2]
-      if not WALKED[type(key)] or label[key] then
+      if not WALKED[type(key)] or label[key] or held and held[key] then
         visitor(entry[1])(entry[3], "a weak key's value")
       else
         still[#still + 1] = entry
@@ -138,7 +142,7 @@ local function mark(start, skip)
   repeat
     drain()
   until not release()
-  return parent, label
+  return parent, label, waiting
 end
 
 -- Why a slot of the vat's own is held.
@@ -276,12 +280,42 @@ local function imports(self, label, stored)
   return list
 end
 
+-- Adds entries to those that hang on their keys; whether there were new ones.
+local function hang(hanging, entries)
+  local more = false
+  for _, entry in ipairs(entries) do
+    local on = hanging[entry[2]] or {}
+    hanging[entry[2]] = on
+    local known = false
+    for _, other in ipairs(on) do
+      known = known or other[1] == entry[1]
+    end
+    if not known then on[#on + 1], more = entry, true end
+  end
+  return more
+end
+
+-- What is below each export, by its name. An entry of a weak-keyed table is there for whoever
+-- reaches its key, whatever holds the table: rather too much is alive than too little.
+local function below(self, pins, beyond, held, hanging)
+  local exports, more = {}, false
+  for slot, object in next, pins do
+    if is_export(self, slot) then
+      local _, label, waiting = mark(function(visit) visit(object, "the export") end, beyond, held,
+        hanging)
+      exports[core.name(self, slot)] = imports(self, label)
+      more = hang(hanging, waiting) or more
+    end
+  end
+  return exports, more
+end
+
 -- Runs in a coroutine of its own, `co`, so that what it has in hand is held by nothing that it
 -- visits.
 local function find_edges(self, of, co)
   local skip, pins = skipped(self, of)
   skip[co] = true
-  local _, held = mark(function(visit)
+  local _, held, waiting = mark(function(visit)
     for slot, object in next, pins do
       if not is_export(self, slot) then visit(object, "a pin") end
     end
@@ -293,13 +327,11 @@ local function find_edges(self, of, co)
   local beyond = setmetatable({}, { __index = function(_, object)
     return held[object] or skip[object]
   end })
-  local exports = {}
-  for slot, object in next, pins do
-    if is_export(self, slot) then
-      local _, below = mark(function(visit) visit(object, "the export") end, beyond)
-      exports[core.name(self, slot)] = imports(self, below)
-    end
-  end
+  local hanging, exports, more = {}, nil, nil
+  hang(hanging, waiting)
+  repeat
+    exports, more = below(self, pins, beyond, held, hanging)
+  until not more
   return { roots = imports(self, held, true), exports = exports }
 end
 
