@@ -55,8 +55,7 @@ double lethe_quota_pressure(struct lethe_quota *t, enum lethe_quota_level *level
   return value;
 }
 
-void quota_update_level(struct lethe_quota *t) {
-  if (t->level == LETHE_QUOTA_NORMAL && t->used <= t->low_water) return;
+static void look_at_level(struct lethe_quota *t) {
   double value = pressure(t);
   enum lethe_quota_level level = level_at(value, t->level);
   if (level == t->level) return;
@@ -67,9 +66,16 @@ void quota_update_level(struct lethe_quota *t) {
   e->value = value;
 }
 
+/* Far below low water, where nearly every change is, there is nothing to look at. */
+static inline void update_level(struct lethe_quota *t) {
+  if (t->level != LETHE_QUOTA_NORMAL || t->used > t->low_water) look_at_level(t);
+}
+
+void quota_update_level(struct lethe_quota *t) { update_level(t); }
+
 /* ---- the sums -------------------------------------------------------------------------------- */
 
-static void change(struct lethe_quota *t, struct participant *p, int64_t n) {
+static inline void change(struct lethe_quota *t, struct participant *p, int64_t n) {
   slot_t s = p->account;
   struct account *a = account_at(t, s);
   bool moves = class_of(a) != quota_class_of(a->used + n);
@@ -89,7 +95,7 @@ static void change(struct lethe_quota *t, struct participant *p, int64_t n) {
       if (n > 0) x->stuck = false;
     }
   }
-  quota_update_level(t);
+  update_level(t);
 }
 
 void quota_charge(struct lethe_quota *t, struct participant *p, int64_t n) {
