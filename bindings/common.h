@@ -98,6 +98,8 @@ struct lethe_class {
 
 /* Makes the metatable, once per state however often it is called. */
 void lethe_class(lua_State *L, const struct lethe_class *c);
+/* The table of its methods becomes the field of the table on top, for a Lua face that adds more. */
+void lethe_methods(lua_State *L, const struct lethe_class *c, const char *field);
 /* A new object of the class, empty, on the stack, with so many user values and one of lethe's own
  * behind them; raises without memory. */
 struct lethe_box *lethe_box_new(lua_State *L, const struct lethe_class *c, int uservalues);

@@ -243,10 +243,7 @@ static const luaL_Reg functions[] = {{"file", l_file},     {"redis", l_redis}, {
 /* The methods of a class, for Lua to add to. */
 static void open_class(lua_State *L, const struct lethe_class *c, const char *name) {
   lethe_class(L, c);
-  luaL_getmetatable(L, c->name);
-  lua_getfield(L, -1, "__index");
-  lua_setfield(L, -3, name);
-  lua_pop(L, 1);
+  lethe_methods(L, c, name);
 }
 
 int luaopen_lethe_core_backend(lua_State *L) {

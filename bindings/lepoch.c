@@ -294,13 +294,6 @@ static const luaL_Reg functions[] = {{"new", l_new},
                                      {"holds_back", l_holds_back},
                                      {NULL, NULL}};
 
-static void push_methods(lua_State *L, const struct lethe_class *c, const char *field) {
-  luaL_getmetatable(L, c->name);
-  lua_getfield(L, -1, "__index");
-  lua_setfield(L, -3, field);
-  lua_pop(L, 1);
-}
-
 int luaopen_lethe_core_epoch(lua_State *L) {
   luaL_checkversion(L);
   lethe_class(L, &epoch_manager_class);
@@ -309,8 +302,8 @@ int luaopen_lethe_core_epoch(lua_State *L) {
   epoch_open_retired(L);
   epoch_open_handle(L);
   epoch_open_guard(L);
-  push_methods(L, &epoch_manager_class, "Manager");
-  push_methods(L, &epoch_handle_class, "Handle");
-  push_methods(L, &epoch_guard_class, "Guard");
+  lethe_methods(L, &epoch_manager_class, "Manager");
+  lethe_methods(L, &epoch_handle_class, "Handle");
+  lethe_methods(L, &epoch_guard_class, "Guard");
   return 1;
 }

@@ -110,9 +110,6 @@ int luaopen_lethe_core_inspect(lua_State *L) {
   luaL_checkversion(L);
   lethe_class(L, &server_class);
   luaL_newlib(L, functions);
-  luaL_getmetatable(L, server_class.name);
-  lua_getfield(L, -1, "__index");
-  lua_setfield(L, -3, "methods");
-  lua_pop(L, 1);
+  lethe_methods(L, &server_class, "methods");
   return 1;
 }

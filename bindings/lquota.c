@@ -252,13 +252,6 @@ static const luaL_Reg functions[] = {{"new", l_new},
                                      {"failure", l_failure},
                                      {NULL, NULL}};
 
-static void push_methods(lua_State *L, const struct lethe_class *c, const char *field) {
-  luaL_getmetatable(L, c->name);
-  lua_getfield(L, -1, "__index");
-  lua_setfield(L, -3, field);
-  lua_pop(L, 1);
-}
-
 int luaopen_lethe_core_quota(lua_State *L) {
   luaL_checkversion(L);
   lethe_class(L, &quota_tracker_class);
@@ -270,9 +263,9 @@ int luaopen_lethe_core_quota(lua_State *L) {
   quota_open_report(L);
   quota_open_events(L);
   quota_candidate_class(L);
-  push_methods(L, &quota_tracker_class, "Tracker");
-  push_methods(L, &quota_account_class, "Account");
-  push_methods(L, &quota_weak_class, "WeakAccount");
-  push_methods(L, &quota_participation_class, "Participation");
+  lethe_methods(L, &quota_tracker_class, "Tracker");
+  lethe_methods(L, &quota_account_class, "Account");
+  lethe_methods(L, &quota_weak_class, "WeakAccount");
+  lethe_methods(L, &quota_participation_class, "Participation");
   return 1;
 }

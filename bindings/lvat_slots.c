@@ -250,9 +250,6 @@ int luaopen_lethe_core_slots(lua_State *L) {
   slots_open_tables(L);
   slots_open_boyd(L);
   slots_open_look(L);
-  luaL_getmetatable(L, slots_class.name);
-  lua_getfield(L, -1, "__index");
-  lua_setfield(L, -3, "Slots");
-  lua_pop(L, 1);
+  lethe_methods(L, &slots_class, "Slots");
   return 1;
 }

@@ -158,13 +158,6 @@ static const luaL_Reg functions[] = {{"parent", l_parent},       {"cancel", l_ca
                                      {"on_cancel", l_on_cancel}, {"cancelled", l_cancelled},
                                      {"in_close", l_in_close},   {NULL, NULL}};
 
-static void push_methods(lua_State *L, const struct lethe_class *c, const char *field) {
-  luaL_getmetatable(L, c->name);
-  lua_getfield(L, -1, "__index");
-  lua_setfield(L, -3, field);
-  lua_pop(L, 1);
-}
-
 int luaopen_lethe_core_worker(lua_State *L) {
   luaL_checkversion(L);
   lethe_class(L, &worker_class);
@@ -172,8 +165,8 @@ int luaopen_lethe_core_worker(lua_State *L) {
   luaL_newlib(L, functions);
   worker_open_channels(L);
   worker_open_starting(L);
-  push_methods(L, &worker_channel_class, "Channel");
-  push_methods(L, &worker_class, "Worker");
-  push_methods(L, &worker_parent_class, "Parent");
+  lethe_methods(L, &worker_channel_class, "Channel");
+  lethe_methods(L, &worker_class, "Worker");
+  lethe_methods(L, &worker_parent_class, "Parent");
   return 1;
 }

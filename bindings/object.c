@@ -133,6 +133,13 @@ void lethe_class(lua_State *L, const struct lethe_class *c) {
   lua_setfield(L, LUA_REGISTRYINDEX, c->name);
 }
 
+void lethe_methods(lua_State *L, const struct lethe_class *c, const char *field) {
+  luaL_getmetatable(L, c->name);
+  lua_getfield(L, -1, "__index");
+  lua_setfield(L, -3, field);
+  lua_pop(L, 1);
+}
+
 /* Inside a finalizer, and so perhaps in lua_close, where Lua gives new objects no finalizer any
  * more: the state's end must reach such a box, or a later finalizer could use what it held. */
 static void keep_young(lua_State *L) { /* the box is on top */

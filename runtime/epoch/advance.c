@@ -174,23 +174,14 @@ uint32_t lethe_epoch_neutralize(struct lethe_epoch *m, const struct lethe_epoch_
 
 /* ---- pins that are not ejected -------------------------------------------------------------- */
 
-static void show_word(struct lethe_epoch_rec *r, uint64_t word) {
-#if LETHE_TSAN
-  atomic_exchange_explicit(&r->word, word, memory_order_seq_cst);
-#else
-  store_rel(&r->word, word);
-  lethe_fence_light();
-#endif
-}
-
 /* As in a guarded read: either the ejector sees, after its fence, that the word is hard, or this
  * sees the flag. */
 bool lethe_epoch_harden(struct lethe_epoch_rec *r) {
   if (r->hard == 0) {
     uint64_t soft = load_rlx(&r->word);
-    show_word(r, soft | LETHE_EPOCH_HARD);
+    lethe_epoch_show_word(r, soft | LETHE_EPOCH_HARD);
     if (soft <= load_seq(&r->ejected)) {
-      show_word(r, soft);
+      lethe_epoch_show_word(r, soft);
       return false;
     }
     store_rlx(&r->limbo->hardened, load_rlx(&r->limbo->hardened) + 1);
@@ -200,5 +191,5 @@ bool lethe_epoch_harden(struct lethe_epoch_rec *r) {
 }
 
 void lethe_epoch_soften(struct lethe_epoch_rec *r) {
-  if (--r->hard == 0) show_word(r, load_rlx(&r->word) & ~(uint64_t)LETHE_EPOCH_HARD);
+  if (--r->hard == 0) lethe_epoch_show_word(r, load_rlx(&r->word) & ~(uint64_t)LETHE_EPOCH_HARD);
 }

@@ -4,7 +4,7 @@
 -- as its folder and build/lethe as its interpreter (those of the README at the top are run by
 -- spec/readme_spec.lua, which also reads what they print); each ```c block compiles; each
 -- `make target` names a target; each relative link leads to a file. A block behind an HTML comment
--- "not run: why" is only read: it must be Lua. The tables of four folders leave nothing out that
+-- "not run: why" is only read: it must be Lua. The tables of five folders leave nothing out that
 -- lies in them.
 package.path = "./?.lua;" .. package.path
 local sources = require "spec.tools.sources"
@@ -153,6 +153,7 @@ check_listing("lua", function(path)
   return name and name ~= "init.lua" and (name:match("^[^/]+/") or name:gsub("%.lua$", "")) or nil
 end)
 check_listing("runtime", function(path) return path:match("^.*/") end)
+check_listing("spec", function(path) return path:match("^[^/]+/") end)
 check_listing("spec/examples", function(path) return path ~= "README.md" and path or nil end)
 
 for _, folder in ipairs({ "", "runtime/", "bindings/", "lua/", "spec/", "rockspec/" }) do

@@ -118,16 +118,20 @@ static inline bool lethe_epoch_neutralized(const struct lethe_epoch_rec *r) {
   return word != 0 && word <= load_acq(&r->ejected); /* acquire: then G is past the word, too */
 }
 
-/* Shows the current epoch. Release: whoever sees this word sees the section before it as over. The
- * fence pairs with the heavy one of whoever advances or ejects. */
-static inline void lethe_epoch_show(struct lethe_epoch_rec *r, unsigned flags) {
-  uint64_t word = load_acq(r->global) << LETHE_EPOCH_SHIFT | flags;
+/* Release: whoever sees this word sees the section before it as over. The fence pairs with the
+ * heavy one of whoever advances or ejects. */
+static inline void lethe_epoch_show_word(struct lethe_epoch_rec *r, uint64_t word) {
 #if LETHE_TSAN
   atomic_exchange_explicit(&r->word, word, memory_order_seq_cst);
 #else
   store_rel(&r->word, word);
   lethe_fence_light();
 #endif
+}
+
+/* Shows the current epoch. */
+static inline void lethe_epoch_show(struct lethe_epoch_rec *r, unsigned flags) {
+  lethe_epoch_show_word(r, load_acq(r->global) << LETHE_EPOCH_SHIFT | flags);
 }
 
 /* Pins nest. Cannot fail. The counter is set to constants where it goes from and to 0: the
