@@ -124,7 +124,8 @@ describe("graphs across vats", function()
 
   -- What was done, as the nodes' names.
   local function draw(random)
-    local graph = { nodes = {}, held = { a = {}, b = {}, c = {} }, top = { a = {}, b = {}, c = {} } }
+    local graph = { nodes = {} }
+    graph.held, graph.top = { a = {}, b = {}, c = {} }, { a = {}, b = {}, c = {} }
     for i = 1, random(8) + 3 do
       local vat = NAMES[random(3)]
       graph.nodes[i] = {

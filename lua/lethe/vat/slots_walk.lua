@@ -327,7 +327,8 @@ local function find_edges(self, of, co)
   local beyond = setmetatable({}, { __index = function(_, object)
     return held[object] or skip[object]
   end })
-  local hanging, exports, more = {}, nil, nil
+  local hanging = {}
+  local exports, more
   hang(hanging, waiting)
   repeat
     exports, more = below(self, pins, beyond, held, hanging)
