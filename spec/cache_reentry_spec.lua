@@ -2,6 +2,8 @@
 -- refused, and nothing pulls the cache away from under the call that asked.
 local cache = require "lethe.cache"
 local errors = require "spec.support.errors"
+local lethe = require "lethe"
+local loop = require "lethe.loop"
 
 local REFUSED <const> = "a policy cannot use the cache it decides for"
 
@@ -52,6 +54,35 @@ describe("a policy, of the cache it decides for,", function()
     for _, message in ipairs(said) do assert.matches(REFUSED, message) end
     assert.are.same({ 1, true, 3 }, { hold.value, c:contains(1), c:len() })
     hold:close()
+    c:close()
+  end)
+
+  it("may change another's limit, whose backend waits for what leaves then", function()
+    local left, reports, main = {}, {}, loop.default()
+    lethe.on_error(function(message) reports[#reports + 1] = message end)
+    local other = assert(cache.new{ limit = 3, backend = {
+      load = function(_, k) return k end,
+      flush = function() main:sleep(0) end,
+      evict = function(_, k)
+        main:sleep(0)
+        left[#left + 1] = k
+      end,
+    } })
+    assert.are.equal(1, other:get(1))
+    assert.is_true(other:insert(2, "dirty"))
+    assert.are.equal(3, other:get(3))
+    local c = new{ on_evict = function(x)
+      other:resize{ limit = 1 }
+      return back(x)
+    end }
+    for k = 1, 4 do assert.are.equal(k, c:get(k)) end
+    for _ = 1, 20 do main:sleep(0) end
+    lethe.on_error(nil)
+    assert.are.same({}, reports)
+    assert.are.same({ 1, 2 }, left)
+    assert.are.same({ 1, 0, 0 }, { other:len(), other:stats().dirty,
+      other:stats().flush_failures })
+    other:close()
     c:close()
   end)
 

@@ -47,6 +47,21 @@ local function specs(mode)
         errors.at_its_line(function() cache.new{ backend = store, limit = 1, policy = 3 } end))
     end)
 
+    it("takes math.huge for a time that never ends", function()
+      local own <close> = cache.new{ backend = store, limit = 1, wait = math.huge, ttl = math.huge,
+        idle = math.huge, error_ttl = math.huge }
+      local hold = own:hold("a")
+      local out = caches.start(on, function() return own:get("b") end)
+      caches.settle(on)
+      assert.is_false(out.done)
+      hold:close()
+      caches.settle(on)
+      assert.are.equal("B", out[1])
+      assert.are.equal("not_found", select(3, own:get("x")))
+      assert.are.equal("not_found", select(3, own:get("x")))
+      assert.are.equal("load a, load b, load x", store:said())
+    end)
+
     it("answers bad_policy, with the nearest name", function()
       local none, message, code = cache.new{ backend = store, limit = 3, policy = "fifoo" }
       assert.is_nil(none)

@@ -247,13 +247,17 @@ local NEW <const> = {
 }
 local MOST_WRITES <const> = 65536
 
+-- math.huge: never where nil says so too, else longer than any program runs.
+local FOREVER <const> = 1e18
+
 local function seconds(options, name, level, least)
   local value = options[name]
   if value == nil then return nil end
   if type(value) ~= "number" then
     error(("%s must be a number of seconds (got %s)"):format(name, check.kind(value)), level + 1)
   end
-  if value ~= value or value < 0 or value == math.huge or value == least then
+  if value == math.huge then return not least and FOREVER or nil end
+  if value ~= value or value < 0 or value == least then
     error(("%s must be a number of seconds %s 0 (got %s)"):format(name,
       least and "above" or "from", value), level + 1)
   end

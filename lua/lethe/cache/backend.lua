@@ -42,8 +42,12 @@ local function run(own, call, name, ...)
   answer(call, name, pcall(method, backend, ...))
 end
 
-local function begin(own, ...)
-  task.run(own.loop, run, own, ...)
+-- Where nothing may wait, as under a hook that resizes or closes its cache, it begins with the next
+-- turn.
+local function begin(own, call, ...)
+  if base.may_wait() then return task.run(own.loop, run, own, call, ...) end
+  local later = task.make(own.loop, run, own, call, ...)
+  if core_loop.send(own.loop, later.message) then core.begun(call) end
 end
 
 -- ---- what is told -----------------------------------------------------------------------------
