@@ -119,6 +119,7 @@ static bool read_text(lua_State *L, struct evict_form *f, const struct policy_te
   s->sandbox = policy_text_run(L, t, &s->meter, why, n);
   if (!s->sandbox) return false;
   s->L = lethe_sandbox_state(s->sandbox);
+  s->meter.longest = lethe_sandbox_longest(s->L);
   lua_pushcfunction(s->L, evict_read_form);
   lua_insert(s->L, 1);
   lua_pushlightuserdata(s->L, f);

@@ -22,6 +22,7 @@
 #include <lauxlib.h>
 
 #include "meter.h"
+#include "sandbox.h"
 #include "stop.h"
 
 #define INTERVAL LETHE_METER_CALL
@@ -29,6 +30,8 @@
 #define STRIP_FRAMES 1000
 #define CLOCK_EVERY 16 /* fires between two looks at the clock, and at the arguments */
 #define MANY_ARGUMENTS 64
+#define NS_PER_UNIT 100
+#define NS_USUAL 10
 #define ARGUMENT_COST (CLOCK_EVERY * LETHE_METER_CALL / 6) /* two of them are an instruction */
 #define MESSAGE_MAX 1000
 #define MEMORY_ERROR "not enough memory"
@@ -52,11 +55,12 @@ static void take(struct lethe_meter *m, int64_t n) {
   if (m->left < 0) m->spent = true;
 }
 
-static int64_t now_ns(void) {
+static int64_t ns_of(clockid_t clock) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(clock, &t);
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
+static int64_t now_ns(void) { return ns_of(CLOCK_MONOTONIC); }
 
 static void look_at_clock(struct lethe_meter *m) {
   if (!m->until) m->until = now_ns() + m->within;
@@ -71,6 +75,34 @@ static bool pay(struct lethe_meter *m, int64_t n) {
   else
     take(m, n);
   return !m->spent;
+}
+
+/* No instruction takes as long as NS_PER_UNIT by itself, but one that compares long strings may take
+ * thousands of times as long. What the thread's own time goes beyond that is charged, at what units
+ * usually take. That is asked for only where the clock on the wall says that it may be so. */
+static void weigh(struct lethe_meter *m) {
+  int64_t now = now_ns(), cpu, excess;
+  int64_t waited = now - m->seen;
+  bool first = m->seen == 0;
+  m->seen = now;
+  if (first || waited < INTERVAL * NS_PER_UNIT) return;
+  cpu = ns_of(CLOCK_THREAD_CPUTIME_ID);
+  excess = cpu - m->cpu - (m->cpu_left - m->left) * NS_PER_UNIT;
+  if (m->cpu && excess > 0) pay(m, excess / NS_USUAL);
+  m->cpu = cpu;
+  m->cpu_left = m->left;
+}
+
+/* When a call begins, and when it has ended. */
+static void begin_weighing(struct lethe_meter *m) {
+  m->seen = m->cpu = 0;
+  if (!m->longest || !*m->longest) return;
+  m->seen = now_ns();
+  m->cpu = ns_of(CLOCK_THREAD_CPUTIME_ID);
+  m->cpu_left = m->left;
+}
+static void end_weighing(struct lethe_meter *m) {
+  if (m->longest && *m->longest && !m->spent) weigh(m);
 }
 
 /* What `f(1, ...)` costs grows with what `...` holds, and it counts as three instructions. Now and
@@ -167,6 +199,7 @@ static void hook(lua_State *L, lua_Debug *ar) {
     /* nothing more is counted */
   } else if (ar->event == LUA_HOOKCOUNT) {
     take(m, lua_gethookcount(L));
+    if (m->longest && *m->longest) weigh(m);
     if (m->fires++ % CLOCK_EVERY == 0) {
       if (m->until || m->within) look_at_clock(m);
       if (m->charged) look_at_arguments(L, m, ar);
@@ -253,6 +286,7 @@ static int fail_spent(lua_State *L, int top, struct lethe_meter *m) {
 int lethe_meter_pcall(lua_State *L, int nargs, int nresults, struct lethe_meter *m) {
   struct lethe_meter *outer = active;
   lua_State *outer_base = m->base;
+  const size_t *outer_longest = m->longest;
   int handler = lua_gettop(L) - nargs, status = LUA_OK;
   int64_t before = m->left;
   lua_Hook old_hook = lua_gethook(L);
@@ -263,6 +297,8 @@ int lethe_meter_pcall(lua_State *L, int nargs, int nresults, struct lethe_meter 
     lua_pushliteral(L, MEMORY_ERROR); /* every state has this string: nothing is allocated */
     return LUA_ERRMEM;
   }
+  m->longest = lethe_sandbox_longest(L);
+  begin_weighing(m);
   take(m, INTERVAL);
   if (m->until && now_ns() >= m->until) m->spent = m->late = true;
   if (!m->spent) {
@@ -272,12 +308,14 @@ int lethe_meter_pcall(lua_State *L, int nargs, int nresults, struct lethe_meter 
     m->base = L;
     lua_sethook(L, hook, MASK, INTERVAL);
     status = lua_pcall(L, nargs, nresults, handler);
+    end_weighing(m);
     lua_sethook(L, old_hook, old_mask, old_count);
     lethe_stop_rearm(L);
     m->base = outer_base;
     active = outer;
     lua_remove(L, handler);
   }
+  m->longest = outer_longest;
   if (m->spent) status = fail_spent(L, handler - 1, m);
   if (outer && outer != m) take(outer, before - m->left);
   return status;
@@ -298,10 +336,12 @@ int lethe_meter_run(lua_State *L, int handler, int nargs, int nresults, struct l
   int status;
   int64_t before = m->left;
   take(m, INTERVAL);
+  begin_weighing(m);
   active = m;
   m->base = L;
   lua_sethook(L, hook, m->charged ? LUA_MASKCOUNT : MASK, INTERVAL);
   status = lua_pcall(L, nargs, nresults, handler);
+  end_weighing(m);
   m->base = NULL;
   active = outer;
   if (m->spent) status = fail_spent(L, handler, m);

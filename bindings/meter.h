@@ -41,7 +41,12 @@ struct lethe_meter {
   bool late;      /* spent by the clock */
   unsigned fires; /* of the hook, for looking at clock and arguments now and then */
   lua_State *base; /* the thread of the call under way */
-  char *trace;     /* NULL, or room for a traceback of the first failure, "" before it */
+  /* Of that call's state, or NULL: while it is not 0, an instruction may compare long strings, and
+   * is weighed by its time. */
+  const size_t *longest;
+  int64_t seen, cpu,
+      cpu_left; /* nanoseconds at the last fire, and of the thread when `left` was that */
+  char *trace;  /* NULL, or room for a traceback of the first failure, "" before it */
   size_t trace_size;
 };
 
@@ -63,7 +68,7 @@ int lethe_meter_pcall(lua_State *L, int nargs, int nresults, struct lethe_meter 
 /* For many short calls: on a thread where nothing else ever runs, and where there is room for two
  * values more. `settle` pushes what `run` wants as its handler, to stay where it is; function and
  * arguments are right above it. run is as pcall, under a meter that no call is using and that is
- * not spent. */
+ * not spent; m->longest is the caller's to set. */
 int lethe_meter_settle(lua_State *L);
 int lethe_meter_run(lua_State *L, int handler, int nargs, int nresults, struct lethe_meter *m);
 

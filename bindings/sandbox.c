@@ -10,6 +10,7 @@
 
 #include "sandbox.h"
 #include "sandbox_library.h"
+#include "sandbox_toll.h"
 
 struct lethe_sandbox {
   lua_State *L;
@@ -17,6 +18,7 @@ struct lethe_sandbox {
   struct lethe_alloc alloc;
   lua_CFunction more;              /* see lethe_sandbox_options */
   struct sandbox_library *library; /* being noted while it is made */
+  struct sandbox_toll toll;
 };
 
 enum {
@@ -56,6 +58,7 @@ static void *allocate(void *ud, void *p, size_t osize, size_t nsize) {
   size_t kind = osize;
   if (!p) osize = 0;
   if (nsize == 0) {
+    if (osize >= TOLL_LONG) sandbox_toll_freed(&sb->toll, p);
     lethe_free(&sb->alloc, p, osize);
     sb->used -= osize;
     return NULL;
@@ -68,7 +71,18 @@ static void *allocate(void *ud, void *p, size_t osize, size_t nsize) {
   void *q = sb->alloc.realloc(sb->alloc.ud, p, osize, nsize);
   if (!q) return NULL;
   sb->used = sb->used - osize + nsize;
+  if (nsize >= TOLL_LONG) {
+    if (!p && kind == LUA_TSTRING)
+      sandbox_toll_string(&sb->toll, q, nsize);
+    else
+      sandbox_toll_block(&sb->toll, nsize);
+  }
   return q;
+}
+
+const size_t *lethe_sandbox_longest(lua_State *L) {
+  void *ud;
+  return lua_getallocf(L, &ud) == allocate ? &((struct lethe_sandbox *)ud)->toll.longest : NULL;
 }
 
 /* ---- functions of the library that are C ----------------------------------------------------- */
@@ -185,7 +199,7 @@ static void drop_ways_out(lua_State *L) {
 }
 
 static int build(lua_State *L) {
-  const struct lethe_sandbox *sb = lua_touserdata(L, 1);
+  struct lethe_sandbox *sb = lua_touserdata(L, 1);
   lua_settop(L, 0);
   set_searcher(L);
   if (!sb->more) sandbox_library_search(L, sb->library);
@@ -194,9 +208,18 @@ static int build(lua_State *L) {
   lua_call(L, 1, 1); /* 1: the module */
   lua_getfield(L, 1, "build");
   lua_pushcfunction(L, l_charge);
-  lua_createtable(L, 0, 1);
+  lua_createtable(L, 0, 3);
   lua_pushcfunction(L, l_caught);
   lua_setfield(L, -2, "caught");
+  if (lethe_sandbox_longest(L)) {
+    sandbox_toll_walks(L, &sb->toll);
+    lua_pushvalue(L, -2);
+    lua_setglobal(L, "next"); /* where messages look up what a function is called */
+    lua_pushvalue(L, -1);
+    lua_setglobal(L, "pairs");
+    lua_setfield(L, -3, "pairs");
+    lua_setfield(L, -2, "next");
+  }
   lua_call(L, 2, 1); /* 2: the environment */
   lua_getfield(L, 1, "adopt");
   lua_pushvalue(L, 2);
@@ -217,6 +240,7 @@ static int build(lua_State *L) {
   lua_pushliteral(L, "error in error handling");
   lua_setfield(L, LUA_REGISTRYINDEX, "lethe.sandbox.error");
   lua_gc(L, LUA_GCCOLLECT);
+  sb->toll.widest = 0; /* what the library has */
   return 0;
 }
 

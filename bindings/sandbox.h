@@ -59,6 +59,10 @@ int lethe_sandbox_load(struct lethe_sandbox *sb, const char *text, size_t len,
 /* Bytes that the state holds, by its own allocator. */
 size_t lethe_sandbox_bytes(const struct lethe_sandbox *sb);
 
+/* The length of the longest string of such a state that lives, 0 if it has no long one (see
+ * sandbox_toll.h); NULL for other states. For the meter. */
+const size_t *lethe_sandbox_longest(lua_State *L);
+
 /* Ends the state; no code of the sandbox runs. NULL is ignored. */
 void lethe_sandbox_delete(struct lethe_sandbox *sb);
 

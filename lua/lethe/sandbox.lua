@@ -6,6 +6,9 @@
 -- meter in the place of those that burn time in C. Nothing of the host's is reachable from it: its
 -- tables are fresh, and a metatable's __gc is never armed. The module itself needs no meter and
 -- runs anywhere; bindings/sandbox.c builds the environment in a state of its own, with a real one.
+--
+-- Comparing strings is an instruction, which no function of a library sees. While a string of 4 KiB
+-- or more lives in such a state, the meter weighs instructions by the time that they take.
 local check = require "lethe.sandbox.check"
 local list = require "lethe.sandbox.list"
 local numbers = require "lethe.sandbox.numbers"
@@ -113,6 +116,8 @@ local function add_pcalls(env, caught)
 end
 
 ---@class lethe.sandbox.Options
+---@field next? function in the place of Lua's own, and pairs with it: they charge by themselves
+---@field pairs? function
 ---@field caught? fun() called after each error that pcall or xpcall caught
 ---@field seed? integer of math.random
 
@@ -133,6 +138,7 @@ function M.build(charge, options)
   }
   env._G = env
   for _, name in pairs(PLAIN) do env[name] = _G[name] end
+  env.next, env.pairs = options.next or env.next, options.pairs or env.pairs
   add_metatables(env)
   add_load(env, charge)
   add_pcalls(env, options.caught)

@@ -260,6 +260,85 @@ static void test_a_new_sandbox_says_why_not(void **state) {
   lua_close(from);
 }
 
+/* Until a policy with so much of a budget is stopped it has counted to n, in that global. */
+static lua_Integer counted(lua_State *from, const char *text, int64_t budget) {
+  struct lethe_sandbox *sb = new_sandbox(from, 0);
+  lua_State *L = lethe_sandbox_state(sb);
+  struct lethe_meter m;
+  lethe_meter_init(&m, budget);
+  assert_int_equal(lethe_sandbox_load(sb, text, strlen(text), "=text", &m), LUA_ERRRUN);
+  assert_non_null(strstr(lua_tostring(L, -1), "budget"));
+  assert_true(lethe_meter_used(&m) < budget + budget / 10);
+  assert_int_equal(lethe_sandbox_load(sb, "return n", 8, "=text", NULL), LUA_OK);
+  lua_Integer n = lua_tointeger(L, -1);
+  assert_true(n > 0);
+  lethe_sandbox_delete(sb);
+  return n;
+}
+
+/* An instruction that compares a megabyte costs what others do that take as long: by themselves the
+ * instructions of each of these would last for hundreds of thousands of turns. */
+static void test_comparing_long_strings_is_charged(void **state) {
+  static const char *const texts[] = {
+      "n = 0 local a, b = ('x'):rep(2^20) .. 'a', ('x'):rep(2^20) .. 'a'"
+      " while true do n = n + 1 local _ = a == b end",
+      "n = 0 local a = ('x'):rep(2^20) while true do n = n + 1 local _ = a < a end",
+      "n = 0 local a, b = ('x'):rep(2^20) .. 'a', ('x'):rep(2^20) .. 'a'"
+      " local t = { [a] = 1 } while true do n = n + 1 local _ = t[b] end"};
+  (void)state;
+  lua_State *from = new_state();
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+    assert_true(counted(from, texts[i], 4000000) < 40000);
+  lua_close(from);
+}
+
+/* The room for 32768 fields is looked through for at least 16,384 instructions. */
+static void test_walking_an_emptied_table_is_charged(void **state) {
+  static const char filled[] =
+      "n = 0 local t = { 1 } for i = 1, 30000 do t['k' .. i] = i end"
+      " for i = 1, 30000 do t['k' .. i] = nil end while true do n = n + 1 ";
+  static const char *const walks[] = {"next(t) t[1] = nil end",
+                                      "for _ in pairs(t) do break end end",
+                                      "for _ in next, t do break end end", "next(t, 1) end"};
+  (void)state;
+  lua_State *from = new_state();
+  for (size_t i = 0; i < sizeof walks / sizeof *walks; i++) {
+    char text[400];
+    snprintf(text, sizeof text, "%s%s", filled, walks[i]);
+    assert_true(counted(from, text, 6000000) < 6000000 / 16384);
+  }
+  lua_close(from);
+}
+
+/* Walks give what Lua's own give, and cost little: each pays once, wherever others are meanwhile. */
+static void test_walks_are_as_lua_has_them(void **state) {
+  static const char text[] =
+      "local t, sum, pairs_of = {}, 0, 0 for i = 1, 5000 do t['k' .. i] = i end"
+      " for _, v in pairs(t) do sum = sum + v end assert(sum == 5000 * 5001 // 2)"
+      " for k in next, t do t[k] = nil end assert(next(t) == nil)"
+      " local u = { 1, 2, 3, a = 4, [2.5] = 5 }"
+      " for a in pairs(u) do for b in pairs(u) do for _ in pairs(u) do pairs_of = pairs_of + 1"
+      " if a == b then break end end end end assert(pairs_of == 5 * (4 * 5 + 1))"
+      " local many = {} for i = 1, 20 do many[i] = { i, 2 * i, x = 3 * i } end"
+      " local at, n = {}, 0 for _ = 1, 4 do for i = 1, 20 do"
+      " local k = next(many[i], at[i]) at[i] = k n = n + (k and 1 or 0) end end assert(n == 60)"
+      " local mt = { __pairs = function(s) return function(_, k) if not k then return 7, s end end"
+      " end } local got for k, v in pairs(setmetatable({}, mt)) do got = k end assert(got == 7)"
+      " assert(select('#', pairs({})) == 3 and select(3, pairs({})) == nil)"
+      " local ok, e = pcall(next, {}, 'x') assert(not ok and e:find(\"invalid key to 'next'\"))"
+      " ok, e = pcall(next, 5) assert(not ok and e:find('table expected, got number'))"
+      " ok, e = pcall(pairs) assert(not ok and e:find(\"bad argument #1 to 'pairs'\"))";
+  (void)state;
+  lua_State *from = new_state();
+  struct lethe_sandbox *sb = new_sandbox(from, 0);
+  struct lethe_meter m;
+  lethe_meter_init(&m, BUDGET);
+  if (lethe_sandbox_load(sb, text, sizeof text - 1, "=text", &m) != LUA_OK)
+    fail_msg("%s", lua_tostring(lethe_sandbox_state(sb), -1));
+  lethe_sandbox_delete(sb);
+  lua_close(from);
+}
+
 static void set_path(lua_State *from, const char *path) {
   lua_getglobal(from, "package");
   lua_pushstring(from, path);
@@ -396,6 +475,9 @@ int main(void) {
       cmocka_unit_test(test_memory_has_a_cap),
       cmocka_unit_test(test_errors_at_the_edge_of_memory),
       cmocka_unit_test(test_a_new_sandbox_says_why_not),
+      cmocka_unit_test(test_comparing_long_strings_is_charged),
+      cmocka_unit_test(test_walking_an_emptied_table_is_charged),
+      cmocka_unit_test(test_walks_are_as_lua_has_them),
       cmocka_unit_test(test_another_path_has_a_library_of_its_own),
       cmocka_unit_test(test_the_kept_library_is_out_of_reach),
       cmocka_unit_test(test_all_allocations_fail_from_one_on),
