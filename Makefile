@@ -23,7 +23,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SAN ?=
 V ?=
 
-VERSION := 0.1.0
+VERSION := $(shell sed -n 's/^\#define LETHE_VERSION "lethe \(.*\)"/\1/p' bindings/common.h)
 
 # Debian 12's names. lethe.spec needs lua-unit and lua-luassert when it runs, not to be built.
 BUILD_PACKAGES := gcc libc6-dev make lua5.4 liblua5.4-dev libevent-dev libhiredis-dev \

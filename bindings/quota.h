@@ -89,7 +89,7 @@ int quota_policy_at(lua_State *L, int i, struct port *port, struct lethe_quota_p
 /* The candidate class of a state. */
 void quota_candidate_class(lua_State *L);
 
-/* track_state(account, limit | nil) -> Participation; see track.c */
+/* track_state(account, limit | nil) -> Participation; see quota_track.c */
 int quota_track_state(lua_State *L);
 void quota_untrack(struct track *track);
 

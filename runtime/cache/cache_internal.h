@@ -223,7 +223,6 @@ void cache_call(struct lethe_cache *c, struct lethe_cache_entry *e, enum entry_c
 /* A message, or NULL for NULL and without memory. */
 struct lethe_cache_value *cache_text(struct lethe_cache *c, const char *message);
 double cache_now(const struct lethe_cache *c);
-void cache_unref(struct lethe_cache *c);
 
 /* ---- get.c: entries and who waits for them --------------------------------------------------- */
 
@@ -261,6 +260,7 @@ void cache_place(struct lethe_cache *c, struct lethe_cache_entry *e,
 void cache_place_again(struct lethe_cache *c, struct lethe_cache_entry *e);
 /* What it has reserved is free again. */
 void cache_unplace(struct lethe_cache *c, struct lethe_cache_entry *e);
+void cache_reserve(struct lethe_cache *c, struct lethe_cache_entry *e);
 void cache_place_stuck(struct lethe_cache *c);
 /* May call a script; the pump rests meanwhile. */
 int64_t cache_weigh(struct lethe_cache *c, const struct lethe_cache_key *key,
@@ -294,7 +294,6 @@ void cache_abdicate(struct lethe_cache *c, struct lethe_cache_entry *e);
 void cache_die(struct lethe_cache *c, struct lethe_cache_entry *e);
 /* Gives back what is above the limits, and what a reclaim wants. */
 void cache_trim(struct lethe_cache *c);
-void cache_reserve(struct lethe_cache *c, struct lethe_cache_entry *e);
 
 /* ---- policy.c -------------------------------------------------------------------------------- */
 
@@ -374,6 +373,7 @@ void cache_expire(struct lethe_cache *c);
 
 /* ---- cache.c --------------------------------------------------------------------------------- */
 
+void cache_unref(struct lethe_cache *c);
 /* Ends all that is left of a closed cache. */
 void cache_sweep(struct lethe_cache *c);
 

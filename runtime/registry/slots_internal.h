@@ -85,7 +85,7 @@ void slots_names_trim(struct slots_names *m, const struct lethe_alloc *a);
 void slots_names_free(struct slots_names *m, const struct lethe_alloc *a);
 size_t slots_names_bytes(const struct slots_names *m);
 
-/* Whether one name comes before another, by bytes. */
+/* slots_boyd.c: whether one name comes before another, by bytes. */
 bool slots_before(const struct lethe_slots *t, uint32_t a, uint32_t b);
 
 /* Among the suspects, once. */
