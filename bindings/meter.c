@@ -77,9 +77,9 @@ static bool pay(struct lethe_meter *m, int64_t n) {
   return !m->spent;
 }
 
-/* No instruction takes as long as NS_PER_UNIT by itself, but one that compares long strings may take
- * thousands of times as long. What the thread's own time goes beyond that is charged, at what units
- * usually take. That is asked for only where the clock on the wall says that it may be so. */
+/* No instruction takes as long as NS_PER_UNIT by itself, but one that compares long strings may
+ * take thousands of times as long. What the thread's own time goes beyond that is charged, at what
+ * units usually take. That is asked for only where the clock on the wall says that it may be so. */
 static void weigh(struct lethe_meter *m) {
   int64_t now = now_ns(), cpu, excess;
   int64_t waited = now - m->seen;

@@ -47,8 +47,8 @@ struct walks {
   const void *table[WALKS];
 };
 
-/* The walk of the table at 1 that stands at the key at 2; else of the table NULL: one that is free, or the
- * oldest. */
+/* The walk of the table at 1 that stands at the key at 2; else of the table NULL: one that is free,
+ * or the oldest. */
 static int find(lua_State *L, struct walks *w, const void *table) {
   for (int i = 0; i < WALKS; i++) {
     if (w->table[i] != table) continue;

@@ -310,7 +310,8 @@ static void test_walking_an_emptied_table_is_charged(void **state) {
   lua_close(from);
 }
 
-/* Walks give what Lua's own give, and cost little: each pays once, wherever others are meanwhile. */
+/* Walks give what Lua's own give, and cost little: each pays once, wherever others are
+ * meanwhile. */
 static void test_walks_are_as_lua_has_them(void **state) {
   static const char text[] =
       "local t, sum, pairs_of = {}, 0, 0 for i = 1, 5000 do t['k' .. i] = i end"
