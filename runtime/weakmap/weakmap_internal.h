@@ -58,7 +58,7 @@ extern const struct index weak_btree, weak_hash;
 struct node; /* of the B-tree */
 
 struct lethe_weakmap {
-  struct lethe_weak_quick quick; /* the hash index, for whoever may look into it */
+  struct lethe_weak_quick quick; /* the hash index or a memo, for whoever may look into it */
   const struct lethe_alloc *alloc;
   const struct index *index;
   struct lethe_weakmap_options options;
@@ -68,6 +68,9 @@ struct lethe_weakmap {
     struct {
       struct node *root;
       unsigned height; /* levels */
+      size_t room;     /* of segments of the memo */
+      size_t looks;    /* before the memo began; that had to put another's place to use */
+      size_t changes;  /* since it began */
     } tree;
     struct {
       size_t room; /* of segments */

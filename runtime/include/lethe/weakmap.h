@@ -23,6 +23,10 @@
  * put and the map's lock, counts as absent in every call; the length counts it until that put
  * returns.
  *
+ * An ordered map of one thread in which integers are looked up again and again remembers what it
+ * found, in memory that it takes while it is asked and gives back as entries go; without memory it
+ * does without.
+ *
  * A strong map holds its objects: it is the same in all else. A map that was made to keep its dead
  * queues the keys of entries that a death took, for lethe_weakmap_dead.
  *

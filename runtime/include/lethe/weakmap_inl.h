@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * Looking up integers in hashed weak maps of one thread, inline: what lethe/weakmap.h does for
- * every map and key, in a quarter fewer instructions where it is these.
+ * Looking up integers in weak maps of one thread, inline: what lethe/weakmap.h does for every map
+ * and key, in fewer instructions where it is these. Hashed maps are their buckets; ordered ones
+ * have some for what is looked up again and again (a memo).
  *
  *   found = lethe_weakmap_get_integer(map, 7);         a strong reference, or NULL
  *   there = lethe_weakmap_borrow_integer(map, 7);      borrowed: maps of one thread
  *
- * All maps may be asked: those of threads, ordered ones and those with keys of another kind go the
- * way of lethe_weakmap_get. */
+ * All maps may be asked: those of threads and those with keys of another kind go the way of
+ * lethe_weakmap_get. */
 #ifndef LETHE_WEAKMAP_INL_H
 #define LETHE_WEAKMAP_INL_H
 
@@ -31,19 +32,21 @@ struct lethe_weak_places {
 
 /* Every map begins with this. */
 struct lethe_weak_quick {
-  bool is; /* a hashed map of one thread, not empty, of whole numbers: a hash tells the key */
+  bool is; /* a map of one thread, not empty, hashed and of whole numbers, or with a memo */
   struct lethe_weak_places **segments;
   size_t buckets; /* in use */
   size_t mask[2]; /* for a bucket's number; if there is no such bucket */
   uint64_t seed;
 };
 
+#define LETHE_WEAK_FACTOR UINT64_C(0x9e3779b97f4a7c15)
+
 /* No two numbers have the same hash. Multiplying by the golden ratio spreads what is in steps (D.
  * Knuth, vol. 3, 6.4); each bit of the number shows in those above it, so the lower half, which
  * tells the bucket, gets the upper one, its highest bits first. Few instructions: the processor has
  * as many looks on their way at once as it has room for. */
 static inline uint64_t lethe_weak_hash(uint64_t key, uint64_t seed) {
-  uint64_t z = (key ^ seed) * UINT64_C(0x9e3779b97f4a7c15);
+  uint64_t z = (key ^ seed) * LETHE_WEAK_FACTOR;
   return z ^ __builtin_bswap32((uint32_t)(z >> 32));
 }
 
@@ -87,7 +90,7 @@ static inline struct lethe_counted *lethe_weak_look_up(struct lethe_weakmap *m,
   struct lethe_counted *c = lethe_weak_look(lethe_weak_places_of(q, hash), hash, &found);
   if (__builtin_expect(found, true)) return c;
   struct lethe_weak_key k = lethe_weak_integer(key);
-  return lethe_weakmap_borrow(m, &k); /* in the rest of the bucket, if anywhere */
+  return lethe_weakmap_borrow(m, &k); /* in the rest of the bucket, or the tree, if anywhere */
 }
 
 static inline struct lethe_counted *lethe_weakmap_borrow_integer(struct lethe_weakmap *m,
