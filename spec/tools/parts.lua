@@ -5,6 +5,8 @@
 -- spec/data/oom whose file names contain one of its words. What no row claims runs in the first; a
 -- row that has nothing makes no part.
 
+local sources = require "spec.tools.sources"
+
 local SUBJECTS <const> = {
   { name = "quota, loop and registry", words = {} },
   { name = "epoch and workers", words = { "epoch", "shared", "worker" } },
@@ -15,15 +17,6 @@ local SUBJECTS <const> = {
 local MAKE <const> = ("env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL '%s' --no-print-directory -j%s ")
   :format(os.getenv("MAKE") or "make", os.getenv("JOBS") or "2")
 local LIMIT <const> = "timeout -k 10 " -- then seconds and the command
-
-local function lines_of(command)
-  local list = {}
-  local pipe <close> = assert(io.popen(command))
-  for line in pipe:lines() do
-    list[#list + 1] = line
-  end
-  return list
-end
 
 -- ---- what belongs to whom ---------------------------------------------------------------------
 
@@ -46,7 +39,7 @@ local function share(kind, find, by_name)
   for _, subject in ipairs(SUBJECTS) do
     subject[kind] = {}
   end
-  for _, path in ipairs(lines_of("find " .. find .. " 2>/dev/null | sort")) do
+  for _, path in ipairs(sources.lines("find " .. find .. " 2>/dev/null | sort")) do
     table.insert(owner(path)[kind], by_name and path:match("([^/]+)%.%w+$") or path)
   end
 end
@@ -119,7 +112,7 @@ end
 
 local function threaded_specs(files)
   if #files == 0 then return files end
-  return lines_of("grep -lE 'worker|thread pool' " .. table.concat(files, " "))
+  return sources.lines("grep -lE 'worker|thread pool' " .. table.concat(files, " "))
 end
 
 -- `under` goes before each program, such as valgrind. test_oom_lua runs its subject's scripts.

@@ -9,7 +9,8 @@
 -- spec runner, the TAP lines of C tests, or nothing, and then the step is one check. A command that
 -- fails without having counted a failure counts as one.
 
-local parts = dofile("spec/tools/parts.lua")
+package.path = "./?.lua;" .. package.path
+local parts = require "spec.tools.parts"
 
 local function now()
   local file <close> = assert(io.open("/proc/uptime"))

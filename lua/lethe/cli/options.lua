@@ -12,6 +12,40 @@ local M = {}
 ---@field many boolean? may be given several times; the result is a list
 ---@field read (fun(text: string): any, string?)? the value, or nil and what is expected
 
+-- ---- values: what `read` may be ---------------------------------------------------------------
+
+---One of these words.
+---@param ... string
+---@return fun(text: string): string?, string?
+function M.one_of(...)
+  local names = { ... }
+  return function(text)
+    for _, name in ipairs(names) do
+      if name == text then
+        return text
+      end
+    end
+    return nil, table.concat(names, ", ", 1, #names - 1) .. " or " .. names[#names]
+  end
+end
+
+---@param text string
+---@return integer?
+---@return string expected
+function M.integer(text)
+  return text:find("^%-?%d+$") and math.tointeger(tonumber(text)) or nil, "an integer"
+end
+
+---@param text string
+---@return integer?
+---@return string expected
+function M.positive(text)
+  local n = math.tointeger(tonumber(text))
+  return n and n > 0 and n or nil, "a number from 1"
+end
+
+-- ---- parsing ------------------------------------------------------------------------------------
+
 local function long_names(known)
   local names = {}
   for i, option in ipairs(known) do

@@ -6,22 +6,13 @@ local M = {}
 
 M.summary = "replay a trace through eviction policies"
 
-local function positive(text)
-  local n = math.tointeger(tonumber(text))
-  return n and n > 0 and n or nil, "a number from 1"
-end
-
-local function integer(text)
-  return math.tointeger(tonumber(text)), "an integer"
-end
-
 local OPTIONS <const> = {
   { name = "policy", short = "p", value = "LIST", many = true,
     help = "names and files, comma between; belady too (all built-in)" },
   { name = "size", short = "s", value = "LIST", many = true,
     help = "bytes, 64M, or fractions of the footprint: 0.1, 10%" },
   { name = "unit", short = "u", help = "sizes are entries: every object counts as 1" },
-  { name = "jobs", short = "j", value = "N", read = positive,
+  { name = "jobs", short = "j", value = "N", read = options.positive,
     help = "threads (as many as there are processors)" },
   { name = "csv", value = "FILE", help = "write the results as CSV too" },
   { name = "html", value = "FILE", help = "write a page with curves and tables too" },
@@ -29,7 +20,7 @@ local OPTIONS <const> = {
     help = "oraclegeneral, csv, vscsi, plain or recorded" },
   { name = "columns", value = "LIST",
     help = "of csv: time=1,id=2,size=3,cost=4, or their names" },
-  { name = "seed", value = "N", read = integer, help = "of policies that draw (1)" },
+  { name = "seed", value = "N", read = options.integer, help = "of policies that draw (1)" },
   { name = "help", short = "h", help = "this text" },
 }
 

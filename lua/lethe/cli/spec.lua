@@ -6,18 +6,6 @@ local M = {}
 
 M.summary = "run busted-style specs"
 
-local function one_of(...)
-  local names = { ... }
-  return function(text)
-    for _, name in ipairs(names) do
-      if name == text then
-        return text
-      end
-    end
-    return nil, table.concat(names, ", ", 1, #names - 1) .. " or " .. names[#names]
-  end
-end
-
 local function pattern(text)
   if pcall(string.find, "", text) then
     return text
@@ -25,13 +13,8 @@ local function pattern(text)
   return nil, "a Lua pattern"
 end
 
-local function integer(text)
-  local value = math.tointeger(tonumber(text))
-  return value, "an integer"
-end
-
 local OPTIONS <const> = {
-  { name = "output", short = "o", value = "FORMAT", read = one_of("plain", "tap", "junit"),
+  { name = "output", short = "o", value = "FORMAT", read = options.one_of("plain", "tap", "junit"),
     help = "plain (the default), tap or junit, on standard output" },
   { name = "filter", value = "PATTERN", read = pattern, many = true,
     help = "only tests whose full name matches this Lua pattern" },
@@ -43,7 +26,7 @@ local OPTIONS <const> = {
     help = "no blocks and tests with #TAG in their name" },
   { name = "pattern", short = "p", value = "PATTERN", read = pattern,
     help = "which files of a directory are specs (_spec%.lua$)" },
-  { name = "seed", value = "N", read = integer,
+  { name = "seed", value = "N", read = options.integer,
     help = "the seed of every test; also read from SEED" },
   { name = "shuffle", help = "files, blocks and tests in an order drawn from the seed" },
   { name = "verbose", short = "v", help = "a line for every test" },

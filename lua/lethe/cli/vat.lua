@@ -5,21 +5,10 @@ local M = {}
 
 M.summary = "run a vat script, print what each operation did"
 
-local function read_seed(text)
-  local seed = text:find("^%-?%d+$") and math.tointeger(tonumber(text))
-  if not seed then return nil, "an integer" end
-  return seed
-end
-
-local function read_engine(text)
-  if text ~= "lua" and text ~= "manual" then return nil, "lua or manual" end
-  return text
-end
-
 local OPTIONS <const> = {
-  { name = "schedule", value = "SEED", read = read_seed,
+  { name = "schedule", value = "SEED", read = options.integer,
     help = "let Lua's collector loose, by a seed" },
-  { name = "engine", value = "NAME", read = read_engine,
+  { name = "engine", value = "NAME", read = options.one_of("lua", "manual"),
     help = "lua or manual; else what the script says" },
   { name = "html", value = "OUT", help = "draw the timeline too, a page of its own" },
   { name = "help", short = "h", help = "this text" },
