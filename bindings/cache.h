@@ -100,6 +100,11 @@ void lcache_free_key(struct lethe_cache_key *key);
 /* A value for what is at stack index i. Raises without memory. */
 struct lethe_cache_value *lcache_value(lua_State *L, struct lcache *k, int i);
 void lcache_push_value(lua_State *L, const struct lethe_cache_value *v);
+/* The same, for who has at stack index `owns` what push_owns pushes, and leaves the stack as it
+ * is: one look instead of two, and something below the value. */
+void lcache_push_owns(lua_State *L);
+void lcache_push_found(lua_State *L, const struct lcache *k, int owns,
+                       const struct lethe_cache_value *v);
 /* All is given back. */
 void lcache_free_values(struct lcache *k);
 

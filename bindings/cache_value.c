@@ -146,6 +146,14 @@ void lcache_push_value(lua_State *L, const struct lethe_cache_value *value) {
   lua_remove(L, -2);
 }
 
+void lcache_push_owns(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &key_owns); }
+
+void lcache_push_found(lua_State *L, const struct lcache *k, int owns,
+                       const struct lethe_cache_value *value) {
+  lua_rawgetp(L, owns, k);
+  lua_rawgeti(L, -1, slot_of(lethe_container_of(value, struct lcache_value, value)));
+}
+
 void lcache_free_values(struct lcache *k) {
   struct lcache_arena *a;
   k->spare = NULL;

@@ -140,7 +140,10 @@ static int l_new(lua_State *L) {
 
 /* ---- the hot path ---------------------------------------------------------------------------- */
 
-/* Methods that are called for each access compare metatables: upvalue 1 is the class's. */
+/* Methods that are called for each access compare metatables: upvalue 1 is the class's. Upvalue 2
+ * has the caches' own tables. */
+enum { OWNS = lua_upvalueindex(2) };
+
 static struct lcache *hot(lua_State *L) {
   struct lethe_box *b = lua_touserdata(L, 1);
   if (b && lua_getmetatable(L, 1)) {
@@ -157,18 +160,23 @@ static int after_get(lua_State *L, int status, lua_KContext context) {
   return lua_gettop(L);
 }
 
+/* Pushes what is there, first of all: both what it is and its place in the policy are far away. */
+static bool hit(lua_State *L, struct lcache *k, const struct lethe_cache_key *key) {
+  struct lethe_cache_entry *e = lethe_cache_find(k->c, key);
+  if (!e) return false;
+  lcache_push_found(L, k, OWNS, lethe_cache_value_of(e));
+  lua_State *outer = lcache_enter(L, k);
+  bool open = lethe_cache_use(k->c, e);
+  lcache_leave(k, outer);
+  return open;
+}
+
 /* cache:get(key): what is there at once; the rest is upcalls.get's */
 static int l_get(lua_State *L) {
   struct lethe_cache_key key;
   struct lcache *k = hot(L);
   lcache_checkkey(L, 2, 1, &key);
-  lua_State *outer = lcache_enter(L, k);
-  struct lethe_cache_value *value = lethe_cache_hit(k->c, &key);
-  lcache_leave(k, outer);
-  if (value) {
-    lcache_push_value(L, value);
-    return 1;
-  }
+  if (hit(L, k, &key)) return 1;
   lua_settop(L, 2);
   lcache_push_upcall(L, "get");
   lua_insert(L, 1);
@@ -182,7 +190,7 @@ static int l_peek(lua_State *L) {
   lcache_checkkey(L, 2, 1, &key);
   struct lethe_cache_value *value = lethe_cache_peek(k->c, &key);
   if (value)
-    lcache_push_value(L, value);
+    lcache_push_found(L, k, OWNS, value);
   else
     lua_pushnil(L);
   return 1;
@@ -375,7 +383,8 @@ int luaopen_lethe_core_cache(lua_State *L) {
   luaL_getmetatable(L, lcache_class.name);
   lua_getfield(L, -1, "__index");
   lua_pushvalue(L, -2);
-  luaL_setfuncs(L, hot_methods, 1);
+  lcache_push_owns(L);
+  luaL_setfuncs(L, hot_methods, 2);
   lua_setfield(L, -3, "Cache");
   lua_pop(L, 1);
   return 1;

@@ -304,6 +304,12 @@ bool cache_policy_full(struct lethe_cache *c, struct lethe_cache_entry *e);
 /* LETHE_ENOMEM, LETHE_ELIMIT: it has no place for such a one. */
 int cache_policy_insert(struct lethe_cache *c, struct lethe_cache_entry *e);
 void cache_policy_hit(struct lethe_cache *c, struct lethe_cache_entry *e);
+/* A hit will follow: what it looks at is fetched meanwhile. */
+static inline __attribute__((always_inline)) void cache_policy_expect(
+    const struct lethe_cache *c, const struct lethe_cache_entry *e) {
+  if ((uint32_t)e->handle <= c->policy->high)
+    __builtin_prefetch(lethe_evict_at(c->policy, (uint32_t)e->handle), 1);
+}
 struct lethe_cache_entry *cache_policy_victim(struct lethe_cache *c,
                                               struct lethe_cache_entry *into);
 /* The victim cannot go, and may be one again. */

@@ -229,12 +229,28 @@ int lethe_cache_hold(struct lethe_cache *c, const struct lethe_cache_key *key,
   return ask(c, key, w, WAIT_HOLD);
 }
 
-struct lethe_cache_value *lethe_cache_hit(struct lethe_cache *c,
-                                          const struct lethe_cache_key *key) {
+struct lethe_cache_entry *lethe_cache_find(struct lethe_cache *c,
+                                           const struct lethe_cache_key *key) {
   struct lethe_cache_entry *e = c->closed || c->deciding ? NULL : cache_find(c, key);
   if (!e || e->state != ENTRY_READY || c->limit == 0 || cache_is_stale(c, e)) return NULL;
+  cache_policy_expect(c, e);
+  return e;
+}
+
+struct lethe_cache_value *lethe_cache_value_of(const struct lethe_cache_entry *e) {
+  return e->value;
+}
+
+/* The policy may close it. */
+bool lethe_cache_use(struct lethe_cache *c, struct lethe_cache_entry *e) {
   hit(c, e);
-  return c->closed ? NULL : e->value; /* the policy may close it */
+  return !c->closed;
+}
+
+struct lethe_cache_value *lethe_cache_hit(struct lethe_cache *c,
+                                          const struct lethe_cache_key *key) {
+  struct lethe_cache_entry *e = lethe_cache_find(c, key);
+  return e && lethe_cache_use(c, e) ? e->value : NULL;
 }
 
 struct lethe_cache_value *lethe_cache_peek(struct lethe_cache *c,

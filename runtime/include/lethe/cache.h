@@ -200,6 +200,13 @@ LETHE_API int lethe_cache_get(struct lethe_cache *c, const struct lethe_cache_ke
  * to look further; then nothing is counted. */
 LETHE_API struct lethe_cache_value *lethe_cache_hit(struct lethe_cache *c,
                                                     const struct lethe_cache_key *key);
+/* That in steps, for whoever has something to do with the value while what the policy keeps of it
+ * is on its way from memory: the entry, or NULL; its value; and the hit itself, before any other
+ * call, false if the policy has closed the cache. */
+LETHE_API struct lethe_cache_entry *lethe_cache_find(struct lethe_cache *c,
+                                                     const struct lethe_cache_key *key);
+LETHE_API struct lethe_cache_value *lethe_cache_value_of(const struct lethe_cache_entry *e);
+LETHE_API bool lethe_cache_use(struct lethe_cache *c, struct lethe_cache_entry *e);
 /* As get, and the entry is in use until lethe_cache_release(w->held). */
 LETHE_API int lethe_cache_hold(struct lethe_cache *c, const struct lethe_cache_key *key,
                                struct lethe_cache_wait *w);
