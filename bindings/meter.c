@@ -85,7 +85,7 @@ static void weigh(struct lethe_meter *m) {
   int64_t waited = now - m->seen;
   bool first = m->seen == 0;
   m->seen = now;
-  if (first || waited < INTERVAL * NS_PER_UNIT) return;
+  if (first || waited < (int64_t)INTERVAL * NS_PER_UNIT) return;
   cpu = ns_of(CLOCK_THREAD_CPUTIME_ID);
   excess = cpu - m->cpu - (m->cpu_left - m->left) * NS_PER_UNIT;
   if (m->cpu && excess > 0) pay(m, excess / NS_USUAL);
