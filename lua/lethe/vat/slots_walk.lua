@@ -156,11 +156,11 @@ local function hold_text(self, slot)
   return reachable and "the export " .. vref or vdata > 0 and "stored data: " .. vref or vref
 end
 
--- The whole state: the registry, and the coroutine that runs.
-local function visit_state(visit)
+-- The whole state: the registry, and the coroutine that runs or, from within another, `caller`.
+local function visit_state(visit, caller)
   visit(debug.getregistry(), "the Lua state")
-  local level = 2
-  while each_frame(coroutine.running(), level, visit) do
+  local thread, level = caller or coroutine.running(), caller and 0 or 2
+  while each_frame(thread, level, visit) do
     level = level + 1
   end
 end
@@ -183,14 +183,15 @@ local function skipped(self, of)
   return skip, pins
 end
 
-local function walk(self, of)
+local function walk(self, of, caller)
   local skip, pins = skipped(self, of)
+  if caller then skip[coroutine.running()] = true end
   return mark(function(visit)
     for slot, object in next, pins do
       visit(object, hold_text(self, slot))
     end
     if of.roots == nil then
-      visit_state(visit)
+      visit_state(visit, caller)
     else
       for name, object in next, of.roots do
         visit(object, "register " .. tostring(name))
@@ -237,17 +238,14 @@ function M.unreached(self, of, names)
   return list
 end
 
---- What keeps a name, the last step first; nil if nothing does.
----@param vref string
----@return string[]?
-function M.why(self, of, vref)
+-- Runs in a coroutine of its own, as what it has in hand keeps nothing.
+local function find_why(self, of, vref, caller)
   local slot = core.find(self, vref)
   if not slot then return nil end
-  local values = core.tables(self)
-  local body = values[slot]
+  local parent, label = walk(self, of, caller)
+  local body = (core.tables(self))[slot]
   local path = {}
   local _, reachable, recognizable, _, _, recognizers, vdata = core.look(self, slot)
-  local parent, label = walk(self, of)
   while body ~= nil and label[body] do
     path[#path + 1] = label[body]
     body = parent[body]
@@ -257,6 +255,16 @@ function M.why(self, of, vref)
   if not path[1] and not core.parse(vref) then return nil end
   if not path[1] and reachable and select(2, core.parse(vref)) then path[1] = "an export pin" end
   return (path[1] or recognizable and path[1]) and path or nil
+end
+
+--- What keeps a name, the last step first; nil if nothing does.
+---@param vref string
+---@return string[]?
+function M.why(self, of, vref)
+  local caller = coroutine.running()
+  local ok, path = coroutine.resume(coroutine.create(find_why), self, of, vref, caller)
+  if not ok then error(path, 0) end
+  return path
 end
 
 -- ---- what hangs on what -----------------------------------------------------------------------
