@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * What the files of the weak map's binding share: weakmap_value.c has Lua values as counted
  * objects, weakmap_pool.c where these are, weakmap_dead.c the calls of on_dead, weakmap_walk.c what
- * goes from key to key, weakmap_ephemeron.c the ephemerons, lweakmap.c the rest.
+ * goes from key to key, weakmap_entry.c what is about one, weakmap_ephemeron.c the ephemerons,
+ * lweakmap.c the rest.
  *
  * A value that is in a weak map has a Ref: a counted object whose one strong reference stands for
  * Lua's own. The table REFS holds the Ref's userdata under the value, weakly, so both are found
@@ -73,6 +74,7 @@ enum weak_uservalue {
 };
 
 extern const struct lethe_class weak_map_class, weak_strong_class, weak_ephemeron_class;
+extern const luaL_Reg weak_entry_methods[], weak_entry_functions[];
 extern const luaL_Reg weak_walk_methods[], weak_walk_functions[];
 
 /* ---- weakmap_value.c ------------------------------------------------------------------------- */
@@ -139,12 +141,17 @@ static inline uint32_t weak_slot(struct lethe_counted *c) {
 
 /* The open map at `arg`, of either class, after a safe point; raises for anything else. */
 struct weak_port *weak_check(lua_State *L, int arg);
-/* The key at `arg`, which lives as long as it stands there. Raises for what is none of this
- * map's. */
-void weak_check_key(lua_State *L, int arg, struct weak_port *p, struct lethe_weak_key *k);
-/* The same for what came out of a map: false if it cannot be in this one. */
-bool weak_to_key(lua_State *L, int index, struct weak_port *p, struct lethe_weak_key *k);
-void weak_push_key(lua_State *L, const struct lethe_weak_key *k);
+/* The same of a method, quicker: upvalue 1 is the metatable. */
+static inline struct weak_port *weak_self(lua_State *L) {
+  struct lethe_box *b = lua_touserdata(L, 1);
+  if (b && lua_getmetatable(L, 1)) {
+    bool ours = lua_rawequal(L, -1, lua_upvalueindex(1));
+    lua_pop(L, 1);
+    struct weak_port *p = ours ? b->what : NULL;
+    if (p && !p->home->state->objects.dead) return p;
+  }
+  return weak_check(L, 1);
+}
 /* An object of the class, on the stack, and what it is to hold, without a core map yet. */
 struct weak_port *weak_port_new(lua_State *L, const struct lethe_class *c, int uservalues,
                                 struct lethe_box **b);
@@ -153,13 +160,22 @@ void weak_port_drop(struct weak_port *p);
 void weak_port_hold(lua_State *L, struct lethe_box *b, struct weak_port *p,
                     struct lethe_weakmap *map);
 void weak_end_port(struct lethe_state *s, void *what, bool closed);
+static inline bool weak_is_strong(const struct weak_port *p) { return p->strong; }
+
+/* ---- weakmap_entry.c ------------------------------------------------------------------------- */
+
+/* The key at `arg`, which lives as long as it stands there. Raises for what is none of this
+ * map's. */
+void weak_check_key(lua_State *L, int arg, struct weak_port *p, struct lethe_weak_key *k);
+/* The same for what came out of a map: false if it cannot be in this one. */
+bool weak_to_key(lua_State *L, int index, struct weak_port *p, struct lethe_weak_key *k);
+void weak_push_key(lua_State *L, const struct lethe_weak_key *k);
 /* Pushes what was under the key of the map at 1, or nil; the entry is gone then. Never raises. */
 int weak_take_out(lua_State *L, struct weak_port *p, const struct lethe_weak_key *k);
 /* Whether the value at `value` is the one under the key of the map at 1. */
 bool weak_is_at(lua_State *L, struct weak_port *p, const struct lethe_weak_key *k, int value);
 /* A mutation: counts it, and sweeps when there were enough of them. */
 void weak_mutate(lua_State *L, struct weak_port *p);
-static inline bool weak_is_strong(const struct weak_port *p) { return p->strong; }
 
 /* ---- weakmap_walk.c -------------------------------------------------------------------------- */
 
