@@ -154,6 +154,32 @@ describe("a cache with an account", function()
     assert.are.equal(64 * KIB, out[1])
   end))
 
+  it("gives what the pass still needs, where caches share an account", scenario(function(s)
+    for _, by_hand in ipairs{ false, true } do
+      local tracker = s:quota(by_hand and { max = "10M" } or { max = 100000, low_water = 50000 })
+      local account, all = tracker:account{ name = "shared" }, {}
+      for i = 1, 3 do
+        all[i] = s:cache{ backend = caches.store(), account = account,
+          weigh = function() return 1000 end }
+      end
+      caches.start(s.loop, function()
+        for k = 1, 40 do
+          for _, c in ipairs(all) do c:insert(k, k) end
+        end
+      end)
+      if by_hand then caches.start(s.loop, function() tracker:reclaim(70000) end) end
+      s:advance(1)
+      local left = all[1]:size() + all[2]:size() + all[3]:size()
+      assert.is_true(left <= (by_hand and 75000 or 50000) and left >= 45000, left)
+      assert.is_true(tracker:check())
+      for _, c in ipairs(all) do
+        c:invalidate()
+        c:close()
+      end
+      tracker:close()
+    end
+  end))
+
   it("keeps the account, until it is closed itself", scenario(function(s)
     local tracker = s:quota{ max = "10M" }
     local c = s:cache{ backend = caches.store(), limit = 9, weigh = function() return 1000 end,

@@ -37,9 +37,17 @@ bool lethe_quota_call_stands(const struct lethe_quota_call *call) {
   return still;
 }
 
+/* By what participants of the same victim have given since they were asked together. Everyone is
+ * asked for a byte at least. */
+static void lower_goal(struct lethe_quota_call *call) {
+  int64_t given = call->used - call->t->used, *goal = &call->request.goal;
+  if (given > 0) *goal = *goal > given ? *goal - given : 1;
+}
+
 /* On the member's thread, under the lock; comes back without it. */
 static void call_out(struct lethe_quota_call *call) {
   struct lethe_quota_member *m = call->member;
+  lower_goal(call);
   bool there = stands(call) && !lethe_fault(LETHE_FAULT_CALLBACK);
   quota_unlock(call->t);
   if (there && m->ops) /* events were delivered: it may have left */
@@ -97,8 +105,10 @@ static void give_up(struct lethe_quota *t, struct lethe_quota_call *call) {
 void quota_calls_issue(struct lethe_quota *t, const struct lethe_quota_request *request) {
   struct lethe_quota_call *call;
   uint32_t id = t->pass.id;
+  int64_t used = t->used;
   while (t->pass.id == id && (call = next_call(t)) != NULL) {
     call->issued = true;
+    call->used = used;
     call->request = *request;
     lethe_list_remove(&call->node);
     lethe_list_push(&t->pass.calls, &call->node);

@@ -160,6 +160,7 @@ struct lethe_quota_call {
   void *ud;
   size_t prey; /* whose participant it is */
   bool issued, answered, stays;
+  int64_t used; /* of the tracker, when the victim was asked */
   struct lethe_quota_request request;
 };
 

@@ -189,7 +189,7 @@ LETHE_API bool lethe_quota_next_account(struct lethe_quota *t, uint32_t *cursor,
 /* ---- members and participants ---------------------------------------------------------------- */
 
 struct lethe_quota_request {
-  int64_t goal;      /* bytes that the pass still needs */
+  int64_t goal;      /* bytes that the pass still needs, 1 where others of the account gave all */
   double older_than; /* what is older may go before another victim's; NAN: no such age */
   double deadline;   /* seconds, from when it was posted */
   enum lethe_quota_reason reason;
