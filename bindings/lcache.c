@@ -167,6 +167,7 @@ static bool hit(lua_State *L, struct lcache *k, const struct lethe_cache_key *ke
   lcache_push_found(L, k, OWNS, lethe_cache_value_of(e));
   lua_State *outer = lcache_enter(L, k);
   bool open = lethe_cache_use(k->c, e);
+  if (open) lethe_cache_let_go(k->c);
   lcache_leave(k, outer);
   return open;
 }

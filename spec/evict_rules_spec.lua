@@ -1,5 +1,7 @@
 -- Declared queues: policies as tables of rules, which run in C. How rules are read in detail is the
 -- business of spec/c/test_evict_rules.c.
+local cache = require "lethe.cache"
+local loop = require "lethe.loop"
 local make = require "lethe.evict.make"
 local requests = require "spec.support.requests"
 
@@ -79,6 +81,75 @@ describe("declared queues", function()
     assert.are.equal(6, misses(p, 2, records({ 1, 1, 1, 2, 3, 4, 5, 6, 1 })))
     p.rules.on_evict.all = "freq >= 3 and reinsert(freq = 5) or drop"
     assert.are.equal(7, misses(p, 2, records({ 1, 1, 1, 2, 3, 4, 5, 6, 1 })))
+  end)
+
+  it("let go at a hit of what on_hit drops", function()
+    local p = { queues = { all = 1 }, rules = { on_hit = "freq >= 2 and drop" } }
+    assert.are.equal(2, misses(p, 5, records({ 1, 1, 1, 1 })))
+    assert.are.equal(4, misses(p, 5, records({ 1, 2, 1, 1, 2, 2, 2, 1 })))
+    for seed = 1, 3 do -- the same as a list: first in, first out, and out at the third access
+      local ids = requests.skewed(seed, 3000, 90)
+      local queue, hits, missed = {}, {}, 0
+      for _, id in ipairs(ids) do
+        if not hits[id] then
+          missed = missed + 1
+          if #queue == 20 then hits[table.remove(queue, 1)] = nil end
+          queue[#queue + 1], hits[id] = id, 0
+        else
+          hits[id] = hits[id] + 1
+          if hits[id] == 2 then
+            hits[id] = nil
+            for i, other in ipairs(queue) do
+              if other == id then
+                table.remove(queue, i)
+                break
+              end
+            end
+          end
+        end
+      end
+      assert.are.equal(missed, misses(p, 20, records(ids)))
+    end
+  end)
+
+  it("remember what on_hit drops where they say so", function()
+    local p = { queues = { small = 0.5, main = 0.5 }, ghost = { small = 0.5 }, rules = {
+      insert = "ghost and main or small", on_hit = { small = "drop(ghost)" },
+    } }
+    -- dropped from small at the first hit, it comes back to main, and stays
+    assert.are.equal(2, misses(p, 10, records({ 1, 1, 1, 1, 1 })))
+    p.rules.on_hit.small = "drop()"
+    assert.are.equal(3, misses(p, 10, records({ 1, 1, 1, 1, 1 })))
+  end)
+
+  it("let go in a cache at once, once written and not in use", function()
+    local written, left <const> = {}, {}
+    local c <close> = cache.new{
+      limit = 5,
+      backend = {
+        load = function(_, k) return k end,
+        flush = function(_, k, v) written[k] = v end,
+      },
+      policy = { queues = { all = 1 }, rules = { on_hit = "freq >= 2 and drop" } },
+    }
+    c:on_evict(function(k, _, reason) left[#left + 1] = k .. " " .. reason end)
+    for _ = 1, 2 do c:get("a") end
+    assert.is_true(c:contains("a"))
+    assert.are.equal("a", c:get("a"))
+    assert.is_false(c:contains("a"))
+    c:get("b")
+    local hold <const> = assert(c:hold("b"))
+    hold:set("changed")
+    assert.are.equal("changed", c:get("b"))
+    assert.is_true(c:contains("b"))
+    hold:close()
+    loop.default():sleep(0)
+    assert.is_false(c:contains("b"))
+    assert.are.same({ b = "changed" }, written)
+    assert.are.equal(0, c:len())
+    loop.default():sleep(0)
+    assert.are.same({ "a capacity", "b capacity" }, left)
+    assert.are.equal(2, c:stats().evictions)
   end)
 
   it("do not store what insert has no queue for", function()

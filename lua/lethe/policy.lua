@@ -32,7 +32,7 @@
 --   action    = QUEUE                                of insert: to the front of that queue
 --             | "move" "(" QUEUE [ "," freq ] ")"    of on_hit and on_evict: likewise
 --             | "reinsert" [ "(" [ freq ] ")" ]      to the front of the queue where it is
---             | "drop" [ "(" [ "ghost" ] ")" ]       of on_evict: it leaves, remembered or not
+--             | "drop" [ "(" [ "ghost" ] ")" ]       likewise: it leaves, remembered or not
 --   freq      = "freq" "=" expression                it counts as hit that often from now on
 --
 -- Hooks are init, on_insert, on_hit, on_evict, on_remove, admit, export, import, and full(c):

@@ -253,6 +253,10 @@ struct lethe_cache_value *lethe_cache_hit(struct lethe_cache *c,
   return e && lethe_cache_use(c, e) ? e->value : NULL;
 }
 
+void lethe_cache_let_go(struct lethe_cache *c) {
+  if (c->trim && !c->closed && !c->deciding) cache_pump(c);
+}
+
 struct lethe_cache_value *lethe_cache_peek(struct lethe_cache *c,
                                            const struct lethe_cache_key *key) {
   struct lethe_cache_entry *e = c->closed ? NULL : cache_find(c, key);

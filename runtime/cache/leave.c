@@ -198,7 +198,7 @@ static bool too_much(const struct lethe_cache *c) {
 }
 
 static void keep_limits(struct lethe_cache *c) {
-  while (too_much(c)) {
+  while (too_much(c) || c->policy->dropped) {
     struct lethe_cache_entry *v = cache_victim(c, VICTIM_ANY, NULL);
     if (!v) return;
     if (is_dirty(v))

@@ -48,6 +48,7 @@ void cache_policy_hit(struct lethe_cache *c, struct lethe_cache_entry *e) {
   c->deciding++;
   lethe_evict_hit(c->policy, e->handle);
   c->deciding--;
+  if (c->policy->dropped) c->trim = true;
 }
 
 struct lethe_cache_entry *cache_policy_victim(struct lethe_cache *c,

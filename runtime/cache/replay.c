@@ -115,7 +115,7 @@ static int replay_one(struct lethe_replay *r, const struct lethe_request *reques
   r->bytes += (uint64_t)request->size;
   if (c->slot) {
     lethe_evict_hit(r->policy, lethe_evict_handle(r->policy, c->slot));
-    return r->policy->surplus ? make_room(r, NULL) : LETHE_OK;
+    return r->policy->surplus || r->policy->dropped ? make_room(r, NULL) : LETHE_OK;
   }
   r->misses++;
   r->missed += (uint64_t)request->size;

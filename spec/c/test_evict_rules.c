@@ -180,8 +180,8 @@ static void refusals_name_the_place_and_the_column(void **state) {
     assert_string_equal(refusal(spec_of(inserts[i][0], NULL, NULL)), inserts[i][1]);
   for (size_t i = 0; i < sizeof evicts / sizeof *evicts; i++)
     assert_string_equal(refusal(spec_of("small", NULL, evicts[i][0])), evicts[i][1]);
-  assert_string_equal(refusal(spec_of("small", "drop", NULL)),
-                      "on_hit.small: column 1: \"drop\" cannot stand in on_hit");
+  assert_string_equal(refusal(spec_of("small", "dorp", NULL)),
+                      "on_hit.small: column 1: unknown action \"dorp\" (did you mean \"drop\"?)");
 }
 
 static void ghosts_are_those_of_queues_that_have_one(void **state) {

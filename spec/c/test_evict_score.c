@@ -113,7 +113,7 @@ enum form { HEAP, SAMPLE, CELLS, CALLED, QUEUES, HOOKS, FORMS };
 static const struct lethe_evict_queues queues = {
     .count = 2,
     .queue = {{"small", 0.1, 0.9, NULL, "freq >= 2 and move(main, freq = 0) or drop(ghost)"},
-              {"main", 0.9, 0, "size < 3 and reinsert",
+              {"main", 0.9, 0, "size < 3 and reinsert or size > 20 and freq > 2 and drop",
                "freq >= 1 and reinsert(freq = min(freq, 3) - 1) or drop"}},
     .insert = "ghost and main or small"};
 

@@ -118,6 +118,7 @@ static uint32_t sorted(struct script *s) {
 /* Those that are refused are counted in the list, but out of its chain. */
 void script_take_over(struct script *s) {
   struct lethe_evict *e = &s->evict;
+  e->dropped = false;
   for (uint32_t slot = sorted(s), next; slot; slot = next) {
     struct lethe_evict_node *n = lethe_evict_at(e, slot);
     next = n->next;

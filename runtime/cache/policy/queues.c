@@ -14,6 +14,9 @@
 
 enum { STEPS = 8, MORE_STEPS = 64 };
 
+/* The queue of those that on_hit dropped: they leave before all others. */
+enum { DROPPED = LETHE_EVICT_QUEUES };
+
 enum { NAME = 64 };
 
 struct declared {
@@ -30,7 +33,7 @@ struct queues {
   unsigned count;
   unsigned order[LETHE_EVICT_QUEUES]; /* the smallest share first */
   bool whole;                         /* the shares make 1 */
-  struct declared queue[LETHE_EVICT_QUEUES];
+  struct declared queue[LETHE_EVICT_QUEUES + 1];
 };
 
 static struct queues *queues_of(struct script *s) {
@@ -42,6 +45,11 @@ static struct queues *queues_of(struct script *s) {
 static void push(struct queues *p, unsigned q, uint32_t slot) {
   script_push(&p->script, &p->queue[q].list, slot);
   script_at(&p->script, slot)->node.queue = (uint8_t)q;
+}
+
+/* Whether there are some that were dropped, and are not refused. */
+static void note_dropped(struct queues *p) {
+  p->script.evict.dropped = p->queue[DROPPED].list.tail != 0;
 }
 
 static unsigned home_of(const struct queues *p, uint32_t slot) {
@@ -141,16 +149,30 @@ static int insert(struct script *s, uint32_t slot, const struct lethe_evict_requ
   return LETHE_OK;
 }
 
+static void drop(struct queues *p, const struct rule_step *step, uint32_t slot) {
+  struct script_node *n = script_at(&p->script, slot);
+  n->ghost = step->ghost;
+  n->home = n->node.queue;
+  script_take(&p->script, place_of(&p->script, slot), slot);
+  push(p, DROPPED, slot);
+  note_dropped(p);
+}
+
 static void hit(struct script *s, uint32_t slot) {
   struct queues *p = queues_of(s);
   if (script_is_out(s)) {
     list_to_head(&s->evict, &s->lru, slot);
     return;
   }
+  if (home_of(p, slot) == DROPPED) return;
   const struct rule *rule = &p->rules->on_hit[home_of(p, slot)];
   if (!rule->steps) return;
   const struct rule_step *step = decide(p, rule, "on_hit", slot, false);
-  if (step && step->kind != RULE_NONE) act(p, step, "on_hit", slot);
+  if (!step || step->kind == RULE_NONE) return;
+  if (step->kind == RULE_DROP)
+    drop(p, step, slot);
+  else
+    act(p, step, "on_hit", slot);
 }
 
 /* True if the entry is to go; *failed, or it has moved. */
@@ -175,6 +197,7 @@ static uint32_t victim(struct script *s, const struct lethe_evict_request *r) {
   bool failed = false;
   (void)r;
   if (script_is_out(s)) return s->lru.tail;
+  if (p->queue[DROPPED].list.tail) return p->queue[DROPPED].list.tail;
   unsigned q = asked(p);
   for (; q < p->count && spent < budget; spent++) {
     uint32_t slot = p->queue[q].list.tail;
@@ -197,9 +220,12 @@ static uint32_t victim(struct script *s, const struct lethe_evict_request *r) {
 static void leave(struct script *s, uint32_t slot, bool evicted) {
   struct queues *p = queues_of(s);
   const struct script_node *n = script_at(s, slot);
+  unsigned home = home_of(p, slot) == DROPPED ? n->home : home_of(p, slot);
   script_take(s, place_of(s, slot), slot);
-  if (!evicted || !n->ghost || script_is_out(s)) return;
-  struct declared *d = &p->queue[home_of(p, slot)];
+  if (script_is_out(s)) return;
+  note_dropped(p);
+  if (!evicted || !n->ghost) return;
+  struct declared *d = &p->queue[home];
   if (n->node.size > d->ghost_size) return;
   /* Without memory the key is not remembered. */
   if (ghost_add(&d->ghost, n->node.key, n->node.size) == LETHE_OK)
@@ -208,10 +234,17 @@ static void leave(struct script *s, uint32_t slot, bool evicted) {
 
 static void refuse(struct script *s, uint32_t slot) {
   list_unlink(&s->evict, place_of(s, slot), slot);
+  if (!script_is_out(s)) note_dropped(queues_of(s));
 }
 
 static void offer(struct script *s, uint32_t slot) {
   list_link_tail(&s->evict, place_of(s, slot), slot);
+  if (!script_is_out(s)) note_dropped(queues_of(s));
+}
+
+static bool full(struct lethe_evict *e, const struct lethe_evict_request *r) {
+  (void)r;
+  return e->dropped;
 }
 
 static void weigh(struct lethe_evict *e, uint32_t slot, int64_t by) {
@@ -221,6 +254,7 @@ static void weigh(struct lethe_evict *e, uint32_t slot, int64_t by) {
 static void each(struct lethe_evict *e, void (*fn)(void *ud, uint32_t slot), void *ud) {
   struct queues *p = queues_of(script_of(e));
   script_list_each(&p->script, &p->script.lru, fn, ud);
+  if (!script_is_out(&p->script)) script_list_each(&p->script, &p->queue[DROPPED].list, fn, ud);
   for (unsigned i = 0; i < p->count && !script_is_out(&p->script); i++)
     script_list_each(&p->script, &p->queue[p->order[i]].list, fn, ud);
 }
@@ -234,8 +268,9 @@ static void forget(struct lethe_evict *e) {
 static int check(const struct lethe_evict *e, char *why, size_t n) {
   const struct queues *p = queues_of(script_of((struct lethe_evict *)e));
   if (script_is_out(&p->script)) return script_lru_check(&p->script, why, n);
-  for (unsigned q = 0; q < p->count; q++) {
+  for (unsigned q = 0; q <= DROPPED; q = q + 1 == p->count ? DROPPED : q + 1) {
     const char *wrong = script_list_check(&p->script, &p->queue[q].list, (uint8_t)q);
+    if (q == DROPPED && e->dropped != (p->queue[q].list.tail != 0)) wrong = "dropped is wrong";
     if (!wrong) continue;
     snprintf(why, n, "queue %u: %s", q, wrong);
     return LETHE_EBROKEN;
@@ -275,6 +310,18 @@ static void take_list(struct queues *p, unsigned q, struct list *l, uint8_t queu
   d->list.used += l->used;
 }
 
+/* Those that are to leave, with the queues where they were. */
+static void take_dropped(struct queues *p, struct queues *old) {
+  struct lethe_evict *e = &p->script.evict;
+  for (uint32_t slot = 1; slot <= e->high; slot++) {
+    struct script_node *n = script_at(&p->script, slot);
+    if (n->node.generation & 1 && n->node.queue == DROPPED)
+      n->home = (uint8_t)successor(p, old->queue[n->home].name);
+  }
+  take_list(p, DROPPED, &old->queue[DROPPED].list, DROPPED);
+  note_dropped(p);
+}
+
 static void inherit(struct script *s, struct script *from) {
   struct queues *p = queues_of(s), *old = queues_of(from);
   for (uint32_t slot = 1; slot <= s->evict.high; slot++) script_at(s, slot)->given = 0;
@@ -288,12 +335,15 @@ static void inherit(struct script *s, struct script *from) {
     *ghost = old->queue[i].ghost;
     old->queue[i].ghost = empty;
   }
+  if (!script_is_out(from)) take_dropped(p, old);
   resize(&s->evict);
 }
 
 static void emptied(struct script *s) {
   struct queues *p = queues_of(s);
   for (unsigned q = 0; q < p->count; q++) p->queue[q].list = (struct list){0};
+  p->queue[DROPPED].list = (struct list){0};
+  note_dropped(p);
 }
 
 /* ---- making one ------------------------------------------------------------------------------ */
@@ -356,7 +406,7 @@ static const struct lethe_evict_ops ops = {
     SCRIPT_OPS,     .name = "queues",   .size = sizeof(struct queues),
     .init = init,   .destroy = destroy, .admit = admit,
     .weigh = weigh, .resize = resize,   .forget = forget,
-    .each = each,   .check = check};
+    .full = full,   .each = each,       .check = check};
 
 int lethe_evict_new_queues(struct lethe_evict **out, const struct lethe_alloc *a,
                            const struct lethe_evict_queues *config, int64_t limit, uint64_t seed,

@@ -201,10 +201,9 @@ static bool read_reinsert(struct reader *r) {
   return (sees(r, ")") || read_freq(r, s)) && expect(r, ")");
 }
 
-static bool read_drop(struct reader *r, const struct word *name) {
+static bool read_drop(struct reader *r) {
   struct rule_step *s = add(r, RULE_DROP);
   if (!s) return false;
-  if (r->place == ON_HIT) return refuse(r, name->at, "\"drop\" cannot stand in on_hit");
   if (!sees(r, "(")) return true;
   skip(r);
   if (sees(r, ")")) {
@@ -229,7 +228,7 @@ static bool read_action(struct reader *r) {
   }
   if (is(&name, "move")) return read_move(r);
   if (is(&name, "reinsert")) return read_reinsert(r);
-  return read_drop(r, &name);
+  return read_drop(r);
 }
 
 /* ---- rules ----------------------------------------------------------------------------------- */

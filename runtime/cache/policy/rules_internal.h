@@ -10,7 +10,7 @@
  *   action    = QUEUE                                 of insert: to the front of that queue
  *             | "move" "(" QUEUE [ "," freq ] ")"     of on_hit and on_evict: likewise
  *             | "reinsert" [ "(" [ freq ] ")" ]       to the front of the queue where it is
- *             | "drop" [ "(" [ "ghost" ] ")" ]        of on_evict: it leaves, remembered or not
+ *             | "drop" [ "(" [ "ghost" ] ")" ]        likewise: it leaves, remembered or not
  *   freq      = "freq" "=" expression                 from now on it counts as used that often
  *   condition = expression of lethe/expr.h without "and", "or" outside of parentheses
  *

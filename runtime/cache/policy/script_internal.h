@@ -18,6 +18,7 @@
 struct script_node {
   struct lethe_evict_node node; /* queue: 1 + its index, 0: in none; in a heap, next: its place */
   bool ghost;                   /* to be remembered when it leaves */
+  uint8_t home;                 /* of one that on_hit dropped: the queue where it was */
   uint32_t given;               /* the call of on_evict that returned it */
   double freq, cost;
   double score;            /* of a refused one, in a heap */

@@ -207,6 +207,9 @@ LETHE_API struct lethe_cache_entry *lethe_cache_find(struct lethe_cache *c,
                                                      const struct lethe_cache_key *key);
 LETHE_API struct lethe_cache_value *lethe_cache_value_of(const struct lethe_cache_entry *e);
 LETHE_API bool lethe_cache_use(struct lethe_cache *c, struct lethe_cache_entry *e);
+/* What the policy lets go of at such a hit (an on_hit rule that drops) leaves now; else with the
+ * next call that may wait. */
+LETHE_API void lethe_cache_let_go(struct lethe_cache *c);
 /* As get, and the entry is in use until lethe_cache_release(w->held). */
 LETHE_API int lethe_cache_hold(struct lethe_cache *c, const struct lethe_cache_key *key,
                                struct lethe_cache_wait *w);

@@ -74,6 +74,7 @@ struct lethe_evict {
   uint64_t now;    /* accesses so far: hits and admits */
   uint64_t random; /* state of lethe_evict_random */
   bool surplus;    /* a hit has left too much in a list: see lethe_evict_full */
+  bool dropped;    /* a hit said that its entry leaves: it is full, and that is the next victim */
   bool exact;      /* see lethe_evict_admit */
   int64_t next; /* when what is accessed now is accessed next, for belady; 0: never, or unknown */
 };

@@ -14,7 +14,7 @@
  *     action    = QUEUE                               of insert: to the front of that queue
  *               | "move" "(" QUEUE [ "," freq ] ")"   of on_hit and on_evict: the same
  *               | "reinsert" [ "(" [ freq ] ")" ]     to the front of the queue where it is
- *               | "drop" [ "(" [ "ghost" ] ")" ]      of on_evict: it leaves, remembered or not
+ *               | "drop" [ "(" [ "ghost" ] ")" ]      likewise: it leaves, remembered or not
  *     freq      = "freq" "=" expression               from now on it counts as used that often
  *     condition = an expression (lethe/expr.h) with no "and", "or" outside of parentheses
  *
