@@ -6,7 +6,7 @@
 
 #include "shared_internal.h"
 
-enum { SEGMENTS = 40, FIRST = 8, LOAD = 2 };
+enum { SEGMENTS = 40, FIRST = 8, LOAD = 1 };
 
 struct node {
   _Atomic link_t next;
