@@ -46,11 +46,24 @@ static void finish(struct lethe_epoch_limbo *l) {
   bags_push(&l->kept, bag);
 }
 
+/* What is freed soon was often written last on another processor, and the allocator writes into it:
+ * it is fetched ahead, to be written, while other objects are freed. */
+enum { AHEAD = 4 };
+
+static inline void fetch(const void *object) {
+#if defined(__x86_64__)
+  __asm__ volatile("prefetchw (%0)" : : "r"(object));
+#else
+  __builtin_prefetch(object, 1);
+#endif
+}
+
 /* How many. */
 static uint32_t take_from(struct lethe_epoch_bag *bag, struct chunk *out, uint32_t n) {
   uint32_t done = bag->done;
   while (out->n < n && bag->done < bag->n) {
     const struct retired *r = &bag->of[bag->done++];
+    if (bag->done + AHEAD <= bag->n) fetch(r[AHEAD].object);
     out->of[out->n++] = *r;
     bag->bytes -= (int64_t)r->bytes;
     out->bytes += (int64_t)r->bytes;
