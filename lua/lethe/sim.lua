@@ -17,6 +17,7 @@
 local base = require "lethe.core.base"
 local check = require "lethe.check"
 local core = require "lethe.core.sim"
+local formats = require "lethe.sim.formats"
 local plans = require "lethe.sim.plan"
 local pool = require "lethe.sim.pool"
 local progress = require "lethe.sim.progress"
@@ -36,7 +37,6 @@ end
 
 -- ---- traces -----------------------------------------------------------------------------------
 
-local FORMATS <const> = { "oraclegeneral", "csv", "vscsi", "plain", "recorded" }
 local COLUMNS <const> = { "time", "id", "size", "cost" }
 
 local function check_columns(columns, level)
@@ -76,8 +76,10 @@ function M.open(path, options)
   check.argument(1, "open", path, "string", 2)
   if options == nil then options = {} end
   base.options(options, { "format", "columns" }, 2)
-  local format = word(options, "format", FORMATS, 2)
+  local format = check.typed(options, "format", "string", 2)
   local columns = check_columns(options.columns, 2)
+  local unknown <const> = format and formats.unknown(format)
+  if unknown then return nil, unknown, "bad_format" end
   if columns and format and format ~= "csv" then
     error(("columns are for csv, not for %s"):format(format), 2)
   end

@@ -1,6 +1,7 @@
 -- `lethe sim`: replays a trace through policies.
 local base = require "lethe.core.base"
 local options = require "lethe.cli.options"
+local formats = require "lethe.sim.formats"
 
 local M = {}
 
@@ -162,6 +163,10 @@ function M.main(args)
   if given.policy then
     policies, message = check_policies(split(given.policy))
     if not policies then return usage_error(message) end
+  end
+  if given.format then
+    message = formats.unknown(given.format)
+    if message then return usage_error(message) end
   end
   if given.columns then
     columns, message = read_columns(given.columns)
