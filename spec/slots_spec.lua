@@ -495,28 +495,28 @@ describe("why", function()
   end)
 
   it("looks through the whole state where no roots were given, and not at itself", function()
-    local slots <close> = vat.slots{}
-    local a = slots:import("o-1")
+    local rootless <close> = vat.slots{}
+    local a = rootless:import("o-1")
     do
-      local list = { slots:import("o-2") }
-      slots:export(list)
+      local list = { rootless:import("o-2") }
+      rootless:export(list)
     end
-    slots:import("o-3")
-    slots:import("o-4")
+    rootless:import("o-3")
+    rootless:import("o-4")
     local held = coroutine.create(function(x)
       coroutine.yield()
       return x
     end)
-    coroutine.resume(held, slots:import("o-5"))
+    coroutine.resume(held, rootless:import("o-5"))
     collectgarbage()
-    assert.are.equal("o-1", slots:slot(a))
-    assert.are.same({ "local a" }, slots:why("o-1"))
-    assert.are.same({ "[1]", "the export o+10" }, slots:why("o-2"))
-    assert.are.same({ "local x", "local held" }, slots:why("o-5"))
-    assert.is_nil(slots:why("o-3"))
-    slots:drop_exports{ "o+10" }
-    assert.is_nil(slots:why("o-2"))
-    assert.are.equal("local a", coroutine.wrap(function() return slots:why("o-1")[1] end)())
+    assert.are.equal("o-1", rootless:slot(a))
+    assert.are.same({ "local a" }, rootless:why("o-1"))
+    assert.are.same({ "[1]", "the export o+10" }, rootless:why("o-2"))
+    assert.are.same({ "local x", "local held" }, rootless:why("o-5"))
+    assert.is_nil(rootless:why("o-3"))
+    rootless:drop_exports{ "o+10" }
+    assert.is_nil(rootless:why("o-2"))
+    assert.are.equal("local a", coroutine.wrap(function() return rootless:why("o-1")[1] end)())
   end)
 
   it("names the path from a root to what keeps a name", function()
