@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * lethe.core.weakmap: weak and strong maps as objects, and their counts. The calls on single entries
- * are in weakmap_entry.c, what goes over entries in weakmap_walk.c; lua/lethe/weakmap.lua has the
- * calls that call back. */
+ * lethe.core.weakmap: weak and strong maps as objects, and their counts. The calls on single
+ * entries are in weakmap_entry.c, what goes over entries in weakmap_walk.c; lua/lethe/weakmap.lua
+ * has the calls that call back. */
 #include "weakmap.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
