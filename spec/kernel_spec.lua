@@ -161,7 +161,7 @@ describe("a kernel", function()
     local messages = {}
     local inner = k:raw_vat("inner", function()
       return { deliver = function()
-        for _, name in ipairs{ "run", "step", "reap", "terminate", "raw_vat", "await", "check" } do
+        for _, name in ipairs{ "run", "step", "reap", "collect", "raw_vat", "await", "check" } do
           local _, message = pcall(k[name], k, "echo", echo)
           messages[#messages + 1] = message:match("Kernel:.*")
         end
@@ -170,6 +170,32 @@ describe("a kernel", function()
     k:await(k:send(inner, "go"))
     assert.are.equal(7, #messages)
     assert.are.equal("Kernel:run cannot be called inside a crank", messages[1])
+  end)
+
+  it("ends a vat from inside a crank once this is over, the crank's own vat too", function()
+    local said = {}
+    local inner = k:raw_vat("inner", function(syscall)
+      return { deliver = function(_, _, _, result)
+        said[#said + 1] = k:terminate("echo")
+        said[#said + 1] = k:terminate("inner")
+        said[#said + 1] = k:terminate("echo") -- it has not ended yet
+        syscall.resolve{ { result, false, { data = "done" } } }
+      end }
+    end)
+    local before = #k:transcript()
+    assert.are.equal("done", k:await(k:send(inner, "go")))
+    assert.are.same({ true, true, true }, said)
+    local kinds = {}
+    for i, record in ipairs(k:transcript()) do
+      if i > before and record.delivery[1] ~= "notify" then
+        kinds[#kinds + 1] = record.vat .. " " .. record.delivery[1] .. (record.ended or "")
+      end
+    end
+    assert.are.same({ "inner deliver", "echo terminateterminated", "inner terminateterminated" },
+      kinds)
+    assert.are.equal("terminated", k:stats().ended.echo.code)
+    assert.is_false(k:terminate("inner"))
+    assert.is_true(k:check())
   end)
 
   it("may be closed from inside a crank, which ends with it", function()

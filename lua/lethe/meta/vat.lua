@@ -432,7 +432,8 @@ function Kernel:cycles() end
 ---@return integer cliques
 function Kernel:drop_cycles() end
 
---- Ends a vat: what it was to settle is rejected, and messages to its objects fail.
+--- Ends a vat, inside a crank once this is over: what it was to settle is rejected, and messages
+--- to its objects fail.
 ---@param name string
 ---@return boolean ended false if it had ended before
 function Kernel:terminate(name) end

@@ -17,25 +17,28 @@ local COLLECT <const> = "bringOutYourDead"
 
 -- ---- ends between cranks ----------------------------------------------------------------------
 
---- Ends those that made calls at the wrong time.
+--- Ends those that are to end as soon as no crank runs.
 function M.end_doomed(k)
   while k.doomed[1] do
     local vat = table.remove(k.doomed, 1)
-    if not vat.ended then M.end_between(k, vat, "illegal_syscall", vat.doomed) end
+    if not vat.ended then M.end_between(k, vat, vat.doomed.code, vat.doomed.message) end
   end
+end
+
+--- Ends a vat, after the crank that runs if one does.
+function M.doom(k, vat, code, message)
+  if not vat.doomed then
+    vat.doomed = { code = code, message = message }
+    table.insert(k.doomed, vat)
+  end
+  if not k.crank and vat.root then M.end_doomed(k) end
 end
 
 --- The six functions of a vat. One that it calls at the wrong time ends it as soon as no crank
 --- runs.
 ---@return table<string, function>
 function M.syscalls(k, vat)
-  return turn.syscalls(vat, function(message)
-    if not vat.doomed then
-      vat.doomed = message
-      table.insert(k.doomed, vat)
-    end
-    if not k.crank and vat.root then M.end_doomed(k) end
-  end)
+  return turn.syscalls(vat, function(message) M.doom(k, vat, "illegal_syscall", message) end)
 end
 
 --- Ends a vat between two cranks; that is an input, and so has a record.

@@ -59,9 +59,15 @@ end
 
 local CUT_OFF <const> = "this kernel was cut off in its work and can only be closed: "
 
--- The kernel's state, for what must not happen in the midst of a crank.
+-- The kernel's state, for what changes it.
+local function sound(k, level)
+  if k.broken then error(CUT_OFF .. k.broken, level + 1) end
+  return k
+end
+
+-- The same, for what must not happen in the midst of a crank.
 local function idle(k, name)
-  if k.broken then error(CUT_OFF .. k.broken, 3) end
+  sound(k, 3)
   if k.crank then error(("Kernel:%s cannot be called inside a crank"):format(name), 3) end
   return k
 end
@@ -142,15 +148,15 @@ function Kernel:vat(name, how, given)
   return whole(k, joining.join, vat, driver, bounds)
 end
 
---- Ends a vat.
+--- Ends a vat; inside a crank, once this is over.
 ---@param name string
 ---@return boolean ended false if it had ended before
 function Kernel:terminate(name)
-  local k = idle(insides(self), "terminate")
+  local k = sound(insides(self), 2)
   local vat = find_vat(k, name, "terminate", 2)
   if not vat then return false end
   note(k, "terminate", nil, name)
-  whole(k, crank.end_between, vat, "terminated", "ended by the program")
+  whole(k, crank.doom, vat, "terminated", "ended by the program")
   return true
 end
 
@@ -162,8 +168,7 @@ end
 ---@param method string
 ---@return lethe.vat.Promise
 function Kernel:send(target, method, ...)
-  local k = insides(self)
-  if k.broken then error(CUT_OFF .. k.broken, 2) end
+  local k = sound(insides(self), 2)
   local kref = host.kref(k, target)
   if not kref then bad_argument(1, "send", "presence or promise of this kernel", target, 2) end
   check_string(2, "send", method, 2)
