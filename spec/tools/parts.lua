@@ -175,8 +175,9 @@ end
 
 local function fuzz_steps(part, names, seconds, seed)
   if #names > 0 then add(part, make("build, fuzzers", "fuzzers")) end
-  for _, name in ipairs(names) do
-    add(part, fuzz(name, seconds, seed))
+  for i = 1, #names, 2 do -- two beside each other
+    add(part, add({}, fuzz(names[i], seconds, seed),
+      names[i + 1] and fuzz(names[i + 1], seconds, seed)))
   end
   return part
 end
@@ -202,17 +203,17 @@ local function plain_build()
     make("every __gc only notes, and planted offenders", "check-gc-classes"))
 end
 
--- The plain programs run alone, since they are the ones that measure anything.
+-- Two run beside each other where each works on one core for the most part.
 local function subject_part(subject)
   local plain <const>, address <const>, thread <const> = VARIANTS.plain, VARIANTS.address,
     VARIANTS.thread
   local part = { name = subject.name }
-  add(part, build(plain), c_tests(subject, subject.c_tests, plain, 600),
-    both_runners(subject.specs), benches(subject.benches), mutants(subject, 9), build(address),
-    build(thread),
+  add(part, build(plain),
+    add({}, c_tests(subject, subject.c_tests, plain, 600), both_runners(subject.specs)),
+    benches(subject.benches), mutants(subject, 9), build(address), build(thread),
     add({}, c_tests(subject, subject.c_tests, address, 600),
-      c_tests(subject, threaded(subject.c_tests), thread, 600)),
-    add({}, specs(subject.specs, address, 600),
+      specs(subject.specs, address, 600)),
+    add({}, c_tests(subject, threaded(subject.c_tests), thread, 600),
       specs(threaded_specs(subject.specs), thread, 600)))
   return fuzz_steps(part, subject.fuzzers, 2, 1) -- the same inputs for everybody
 end
