@@ -50,6 +50,9 @@ else
 $(error SAN is address, thread, cover or empty)
 endif
 
+# Of a shell with the modules of some build in reach (`make env`), nothing is built or tested here.
+unexport LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
+
 WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
   -Wwrite-strings -Wvla
 CORE_CFLAGS = -std=c11 -D_GNU_SOURCE $(WARNINGS) -fPIC -fvisibility=hidden -fno-common -pthread \

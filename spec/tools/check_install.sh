@@ -17,6 +17,10 @@ fail() {
   exit 1
 }
 
+# A shell that did eval "$(make -s env)" in some checkout: what make runs does not see it.
+LUA_CPATH=/nowhere $make -s --eval 'reached: ; @test -z "$$LUA_CPATH"' reached ||
+  fail "LUA_CPATH reaches what make runs"
+
 mkdir "$dest"
 $make install DESTDIR="$dest" PREFIX=/opt/lethe >"$root/log" 2>&1 || {
   cat "$root/log"
