@@ -18,7 +18,7 @@ fail() {
 }
 
 # A shell that did eval "$(make -s env)" in some checkout: what make runs does not see it.
-LUA_CPATH=/nowhere $make -s --eval 'reached: ; @test -z "$$LUA_CPATH"' reached ||
+LUA_CPATH=/nowhere $make -s --eval 'reached: ; @! env | grep -q ^LUA_CPATH=' reached ||
   fail "LUA_CPATH reaches what make runs"
 
 mkdir "$dest"
