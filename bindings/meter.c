@@ -31,7 +31,6 @@
 #define CLOCK_EVERY 16 /* fires between two looks at the clock, and at the arguments */
 #define MANY_ARGUMENTS 64
 #define NS_PER_UNIT 100
-#define NS_USUAL 10
 #define ARGUMENT_COST (CLOCK_EVERY * LETHE_METER_CALL / 6) /* two of them are an instruction */
 #define MESSAGE_MAX 1000
 #define MEMORY_ERROR "not enough memory"
@@ -78,8 +77,9 @@ static bool pay(struct lethe_meter *m, int64_t n) {
 }
 
 /* No instruction takes as long as NS_PER_UNIT by itself, but one that compares long strings may
- * take thousands of times as long. What the thread's own time goes beyond that is charged, at what
- * units usually take. That is asked for only where the clock on the wall says that it may be so. */
+ * take thousands of times as long. What the thread's own time goes beyond that is charged at this
+ * price, which leaves room for a slow machine. It is asked for only where the clock on the wall
+ * says that it may be so. */
 static void weigh(struct lethe_meter *m) {
   int64_t now = now_ns(), cpu, excess;
   int64_t waited = now - m->seen;
@@ -88,7 +88,7 @@ static void weigh(struct lethe_meter *m) {
   if (first || waited < (int64_t)INTERVAL * NS_PER_UNIT) return;
   cpu = ns_of(CLOCK_THREAD_CPUTIME_ID);
   excess = cpu - m->cpu - (m->cpu_left - m->left) * NS_PER_UNIT;
-  if (m->cpu && excess > 0) pay(m, excess / NS_USUAL);
+  if (m->cpu && excess > 0) pay(m, excess / NS_PER_UNIT);
   m->cpu = cpu;
   m->cpu_left = m->left;
 }

@@ -162,7 +162,7 @@ static uint64_t read_slots(void) {
 static void *read_in_sections(void *ud) {
   struct lethe_epoch_rec *r;
   lethe_epoch_register(t.m, &r);
-  while (!load_rlx(&t.stop)) {
+  do { /* one at least: on a busy machine it may have no turn before the writer is done */
     struct lethe_restart s = {0};
     lethe_restart_begin(&s, r);
     uint64_t wrong = read_slots();
@@ -171,7 +171,7 @@ static void *read_in_sections(void *ud) {
     add_rlx(&restarts, lethe_restart_end(&s) - 1);
     add_rlx(&sections, 1);
     spin();
-  }
+  } while (!load_rlx(&t.stop));
   lethe_epoch_unregister(r);
   return ud;
 }
@@ -196,7 +196,7 @@ static void sections_read_without_guards_what_others_retire(void **state) {
   printf("%llu sections, %llu restarts\n", (unsigned long long)load_rlx(&sections),
          (unsigned long long)load_rlx(&restarts));
   assert_int_equal(load_rlx(&bad), 0);
-  assert_true(load_rlx(&sections) > 0);
+  assert_true(load_rlx(&sections) >= 2);
 }
 
 /* ---- traps ---------------------------------------------------------------------------------- */
