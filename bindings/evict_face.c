@@ -5,15 +5,22 @@
 
 #include "evict_face.h"
 
-enum { KNOWN = 3 }; /* the first upvalue of c:queue that is a queue */
+/* Upvalues of c:queue and c:ghost, behind the face. */
+enum {
+  MADE = 2, /* { name = object } */
+  META,     /* the objects' metatable; its __index has their methods */
+  KNOWN,    /* the first of the queues whose string is known */
+  MAKER_UPVALUES = KNOWN - 1 + FACE_KNOWN
+};
 
 /* The policy of the c at 1: nearly always the one that runs. */
 static struct evict_script *self(lua_State *L) {
-  const void *p = lua_touserdata(L, 1);
+  const void *c = lua_topointer(L, 1);
   struct evict_script *s = evict_running;
-  if (s && p == s->face) return s;
-  if (p != lua_touserdata(L, lua_upvalueindex(1))) luaL_typeerror(L, 1, FACE);
-  return face_policy(L);
+  if (s && s->face && c == s->face->c) return s;
+  s = face_policy(L);
+  if (c != s->face->c) luaL_typeerror(L, 1, FACE);
+  return s;
 }
 
 static void push_count(lua_State *L, double n) {
@@ -144,19 +151,36 @@ static int l_now(lua_State *L) {
 
 /* ---- c: queues and ghost lists --------------------------------------------------------------- */
 
-/* A new object for a queue or ghost list; upvalue 2 has those that are there, by name, and at 1
- * their metatable. */
-static const void *push_part(lua_State *L, unsigned index) {
-  struct part *p = lua_newuserdatauv(L, sizeof *p, 1);
-  p->index = index;
-  lua_pushvalue(L, lua_upvalueindex(1)); /* c, whose methods it has */
-  lua_setiuservalue(L, -2, 1);
-  lua_rawgeti(L, lua_upvalueindex(2), 1);
-  lua_setmetatable(L, -2);
+/* All fields of the table at `from` into that on top. */
+static void copy_fields(lua_State *L, int from) {
+  lua_pushnil(L);
+  while (lua_next(L, from)) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, -4);
+  }
+}
+
+/* An object with the methods in the metatable on top, instead of that: they stand in its own
+ * fields as well. */
+static void push_object(lua_State *L) {
+  int meta = lua_gettop(L);
+  lua_getfield(L, meta, "__index");
+  lua_newtable(L);
+  copy_fields(L, meta + 1);
+  lua_replace(L, meta + 1);
+  lua_insert(L, meta);
+  lua_setmetatable(L, meta);
+}
+
+/* A new object for the queue or ghost list whose name is at 2. */
+static const void *push_part(lua_State *L) {
+  lua_pushvalue(L, lua_upvalueindex(META));
+  push_object(L);
   lua_pushvalue(L, 2);
   lua_pushvalue(L, -2);
-  lua_rawset(L, lua_upvalueindex(2));
-  return p;
+  lua_rawset(L, lua_upvalueindex(MADE));
+  return lua_topointer(L, -1);
 }
 
 static int refuse(lua_State *L, int rc, const char *what, int most) {
@@ -183,23 +207,23 @@ static void make_known(lua_State *L, struct evict_face *f, unsigned i) {
   f->known[i] = lua_topointer(L, 2);
 }
 
-/* c:queue(name) -> q. Upvalue 2: { name = q }; from KNOWN on, those whose string is known */
+/* c:queue(name) -> q */
 static int l_queue(lua_State *L) {
   struct evict_script *s = self(L);
   unsigned index, i = 0;
   if (push_known(L, s->face)) return 1; /* as nearly always */
-  lua_pushvalue(L, 2);
-  if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TUSERDATA) return 1;
   luaL_checktype(L, 2, LUA_TSTRING);
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, lua_upvalueindex(MADE)) == LUA_TTABLE) return 1;
   int rc = lethe_evict_hooks_queue(s->e, lua_tostring(L, 2), &index);
   if (rc != LETHE_OK) return refuse(L, rc, "queues", LETHE_EVICT_HOOK_QUEUES);
-  while (s->face->queues[i]) i++;
-  s->face->queues[i] = push_part(L, index);
+  while (s->face->queues[i].object) i++;
+  s->face->queues[i] = (struct part){push_part(L), index};
   make_known(L, s->face, i);
   return 1;
 }
 
-/* c:ghost(name, n) -> g. Upvalue 2: { name = g } */
+/* c:ghost(name, n) -> g */
 static int l_ghost(lua_State *L) {
   struct evict_script *s = self(L);
   unsigned index;
@@ -210,10 +234,10 @@ static int l_ghost(lua_State *L) {
   int rc = lethe_evict_hooks_ghost(s->e, lua_tostring(L, 2), most, &index);
   if (rc != LETHE_OK) return refuse(L, rc, "ghost lists", LETHE_EVICT_HOOK_GHOSTS);
   lua_pushvalue(L, 2);
-  if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TUSERDATA) return 1;
+  if (lua_rawget(L, lua_upvalueindex(MADE)) == LUA_TTABLE) return 1;
   unsigned i = 0;
-  while (s->face->ghosts[i]) i++;
-  s->face->ghosts[i] = push_part(L, index);
+  while (s->face->ghosts[i].object) i++;
+  s->face->ghosts[i] = (struct part){push_part(L), index};
   return 1;
 }
 
@@ -230,9 +254,9 @@ static int l_tostring(lua_State *L) {
   return 1;
 }
 
-/* A metatable with __name, __tostring and a locked __metatable. */
-static void push_metatable(lua_State *L, const char *name) {
-  lua_createtable(L, 0, 5);
+/* A metatable with __name, __tostring, a locked __metatable, and methods over the face at 2. */
+static void push_metatable(lua_State *L, const char *name, const luaL_Reg *methods) {
+  lua_createtable(L, 0, 4);
   lua_pushstring(L, name);
   lua_setfield(L, -2, "__name");
   lua_pushstring(L, name);
@@ -240,58 +264,34 @@ static void push_metatable(lua_State *L, const char *name) {
   lua_setfield(L, -2, "__tostring");
   lua_pushboolean(L, 0);
   lua_setfield(L, -2, "__metatable");
-}
-
-/* methods[field] = make, over the c at `c`, a table of what it has made, which has, at 1, the
- * metatable of the objects, and room for some of those. */
-static void set_maker(lua_State *L, int methods, int c, const char *field, lua_CFunction make,
-                      const char *name, const luaL_Reg *list) {
-  lua_pushvalue(L, c);
   lua_newtable(L);
-  push_metatable(L, name);
-  lua_newtable(L);
-  lua_pushvalue(L, c);
-  luaL_setfuncs(L, list, 1);
+  lua_pushvalue(L, 2);
+  luaL_setfuncs(L, methods, 1);
   lua_setfield(L, -2, "__index");
-  lua_rawseti(L, -2, 1);
-  for (int i = 0; i < FACE_KNOWN; i++) lua_pushnil(L);
-  lua_pushcclosure(L, make, KNOWN - 1 + FACE_KNOWN);
-  lua_setfield(L, methods, field);
 }
 
-/* All of the table at `from` into that on top: methods stand beside what the script assigns as
- * well, so that one look finds them. */
-static void copy_fields(lua_State *L, int from) {
-  lua_pushnil(L);
-  while (lua_next(L, from)) {
-    lua_pushvalue(L, -2);
-    lua_insert(L, -2);
-    lua_rawset(L, -4);
-  }
+/* The method `field` of c, whose metatable is at 3, makes objects of a class. */
+static void set_maker(lua_State *L, const char *field, lua_CFunction make, const char *class,
+                      const luaL_Reg *methods) {
+  lua_getfield(L, 3, "__index");
+  lua_pushvalue(L, 2);
+  lua_newtable(L);
+  push_metatable(L, class, methods);
+  for (int i = 0; i < FACE_KNOWN; i++) lua_pushnil(L);
+  lua_pushcclosure(L, make, MAKER_UPVALUES);
+  lua_setfield(L, -2, field);
+  lua_pop(L, 1);
 }
 
 int evict_open_face(lua_State *L) {
   struct evict_script *s = lua_touserdata(L, 1);
-  struct evict_face *f = lua_newuserdatauv(L, sizeof *f, 0);
-  int c = lua_gettop(L);
+  struct evict_face *f = lua_newuserdatauv(L, sizeof *f, 0); /* 2 */
   *f = (struct evict_face){.s = s};
-  lua_newtable(L); /* its methods */
-  lua_pushvalue(L, c);
-  luaL_setfuncs(L, face_methods, 1);
-  set_maker(L, c + 1, c, "queue", l_queue, QUEUE, evict_queue_methods);
-  set_maker(L, c + 1, c, "ghost", l_ghost, GHOST, evict_ghost_methods);
-  push_metatable(L, FACE);
-  lua_newtable(L); /* what the script assigns; behind it, the methods */
-  copy_fields(L, c + 1);
-  lua_createtable(L, 0, 1);
-  lua_pushvalue(L, c + 1);
-  lua_setfield(L, -2, "__index");
-  lua_setmetatable(L, -2);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -3, "__newindex");
-  lua_setfield(L, -2, "__index");
-  lua_setmetatable(L, c);
-  lua_settop(L, c);
+  push_metatable(L, FACE, face_methods); /* 3 */
+  set_maker(L, "queue", l_queue, QUEUE, evict_queue_methods);
+  set_maker(L, "ghost", l_ghost, GHOST, evict_ghost_methods);
+  push_object(L);
+  f->c = lua_topointer(L, -1);
   s->face = f;
   return 1;
 }

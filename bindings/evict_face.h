@@ -2,8 +2,10 @@
  * What the objects of hooks have in common: c (evict_face.c), its queues and ghost lists
  * (evict_parts.c).
  *
- * Each policy has methods of its own, closures over its c (upvalue 1), so that a call finds its
- * policy by comparing one pointer. Once the policy is over, whoever kept an object is told so. */
+ * The objects are tables that have their methods as fields: Lua finds a method of a table at once,
+ * one of a userdata by way of its metatable. Each policy has methods of its own, closures over its
+ * face (upvalue 1), and an object is known by its address. Once the policy is over, whoever kept
+ * an object is told so. */
 #ifndef LETHE_BINDINGS_EVICT_FACE_H
 #define LETHE_BINDINGS_EVICT_FACE_H
 
@@ -17,15 +19,17 @@
 
 enum { FACE_KNOWN = 4 }; /* queues that are found without a table */
 
-struct evict_face {
-  struct evict_script *s;        /* NULL: it is over */
-  const void *known[FACE_KNOWN]; /* strings: the names of the first queues */
-  const void *queues[LETHE_EVICT_HOOK_QUEUES], *ghosts[LETHE_EVICT_HOOK_GHOSTS];
+/* A queue or a ghost list. */
+struct part {
+  const void *object; /* NULL: there are no more */
+  unsigned index;     /* among the policy's */
 };
 
-/* A queue, or a ghost list; its place is that among the policy's. */
-struct part {
-  unsigned index;
+struct evict_face {
+  struct evict_script *s; /* NULL: it is over */
+  const void *c;
+  const void *known[FACE_KNOWN]; /* strings: the names of the first queues */
+  struct part queues[LETHE_EVICT_HOOK_QUEUES + 1], ghosts[LETHE_EVICT_HOOK_GHOSTS + 1];
 };
 
 /* ---- arguments ------------------------------------------------------------------------------- */

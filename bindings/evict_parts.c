@@ -2,34 +2,31 @@
  * What hooks do with queues and ghost lists. */
 #include "evict_face.h"
 
-static bool is_queue_of(const struct evict_script *s, const void *p) {
-  const void *const *queues = s->face->queues;
-  for (unsigned i = 0; i < LETHE_EVICT_HOOK_QUEUES && queues[i]; i++)
-    if (queues[i] == p) return true;
-  return false;
+static const struct part *find(const struct part *p, const void *object) {
+  while (p->object && p->object != object) p++;
+  return p->object ? p : NULL;
 }
 
+/* The queue at 1: nearly always one of the policy that runs. */
 static struct evict_script *queue(lua_State *L, unsigned *index) {
-  const void *p = lua_touserdata(L, 1);
   struct evict_script *s = evict_running;
-  if (!p || !s || !s->face || !is_queue_of(s, p)) {
+  const void *object = lua_topointer(L, 1);
+  const struct part *p = s && s->face ? find(s->face->queues, object) : NULL;
+  if (!p) {
     s = face_policy(L);
-    if (!p || !is_queue_of(s, p)) luaL_typeerror(L, 1, QUEUE);
+    p = find(s->face->queues, object);
+    if (!p) luaL_typeerror(L, 1, QUEUE);
   }
-  *index = ((const struct part *)p)->index;
+  *index = p->index;
   return s;
 }
 
 static struct evict_script *ghost(lua_State *L, unsigned *index) {
   struct evict_script *s = face_policy(L);
-  const void *p = lua_touserdata(L, 1);
-  for (unsigned i = 0; p && i < LETHE_EVICT_HOOK_GHOSTS && s->face->ghosts[i]; i++)
-    if (s->face->ghosts[i] == p) {
-      *index = ((const struct part *)p)->index;
-      return s;
-    }
-  luaL_typeerror(L, 1, GHOST);
-  return NULL;
+  const struct part *p = find(s->face->ghosts, lua_topointer(L, 1));
+  if (!p) luaL_typeerror(L, 1, GHOST);
+  *index = p->index;
+  return s;
 }
 
 static int push_handle(lua_State *L, uint64_t h) {

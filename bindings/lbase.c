@@ -9,7 +9,7 @@
  * collections, which a vat is to find nothing in. */
 static const char *plain_typename(lua_State *L) {
   static const char PREFIX[] = "lethe.";
-  if (lua_type(L, 1) != LUA_TUSERDATA || !lua_getmetatable(L, 1)) return NULL;
+  if (!lua_getmetatable(L, 1)) return NULL;
   lua_pushliteral(L, "__name");
   const char *name = lua_rawget(L, -2) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
   if (!name || strncmp(name, PREFIX, strlen(PREFIX)) != 0) return NULL;

@@ -358,6 +358,25 @@ describe("hooks", function()
     assert.error_matches(function() c1:len() end, "the policy is over")
   end)
 
+  it("find the methods of their objects whatever they assign to fields", function()
+    misses({
+      init = function(c)
+        local q = c:queue("main")
+        assert.are.equal("policy.Cache", require("lethe").type(c))
+        assert.are.equal("policy.Queue", require("lethe").type(q))
+        c.len, q.back = function() return "mine" end, 5
+        assert.are.equal("mine", c:len())
+        c.len, q.back = nil, nil
+        assert.are.equal(0, c:len())
+        assert.is_nil(q:back())
+        assert.error_matches(function() setmetatable(c, {}) end, "protected metatable")
+        assert.error_matches(function() setmetatable(q, {}) end, "protected metatable")
+        assert.are.equal(q, c:queue("main"))
+      end,
+      on_evict = back,
+    }, 5, records({ 1, 2 }))
+  end)
+
   it("tell apart their own objects from others", function()
     for source, message in pairs{
       ["c.len(5)"] = "lethe.policy.Cache expected",

@@ -1,4 +1,5 @@
 -- lru by hooks: as little as a scripted policy can do.
 return {
-  on_evict = function(c) return c:queue("main"):back() end,
+  init = function(c) c.main = c:queue("main") end,
+  on_evict = function(c) return c.main:back() end,
 }
