@@ -166,9 +166,17 @@ static int l_flush(lua_State *L) {
   return 1;
 }
 
+/* The manager at 1 of a barrier under way, whose destructors may have closed it; NULL if they did. */
+static struct epoch_port *still_open(lua_State *L) {
+  lethe_safepoint(L);
+  const struct lethe_box *b = lethe_test(L, 1, &epoch_manager_class);
+  return b && b->what ? b->what : NULL;
+}
+
 /* barrier(manager, cookie) -> whether all from before the cookie is freed | nil, m, code */
 static int l_barrier(lua_State *L) {
-  struct epoch_port *p = check_manager(L);
+  struct epoch_port *p = still_open(L);
+  if (!p) return lethe_fail(L, LETHE_ECLOSED);
   uint64_t cookie = (uint64_t)luaL_checkinteger(L, 2);
   struct lethe_epoch_rec *r;
   int rc = borrow(p, &r);
@@ -182,9 +190,10 @@ static int l_barrier(lua_State *L) {
 }
 
 /* at_home(manager, turn) -> whether all destructors that were on their way to their states have
- * run, turn. Turns begin with 0. */
+ * run, turn | nil, m, code. Turns begin with 0. */
 static int l_at_home(lua_State *L) {
-  struct epoch_port *p = check_manager(L);
+  struct epoch_port *p = still_open(L);
+  if (!p) return lethe_fail(L, LETHE_ECLOSED);
   uint64_t turn = (uint64_t)luaL_checkinteger(L, 2);
   bool done = lethe_epoch_barrier_turn(p->m, &turn);
   lua_pushboolean(L, done);

@@ -81,6 +81,8 @@ static const char *push_kind(lua_State *L, int i) {
   const char *name = lethe_typename(L, i);
   if (name && !((struct lethe_box *)lua_touserdata(L, i))->what)
     return lua_pushfstring(L, "a closed lethe.%s", name);
+  if (name && lethe_class_of(L, i)->share)
+    return lua_pushfstring(L, "a lethe.%s, which goes in messages only", name);
   if (name) return lua_pushfstring(L, "a lethe.%s, which cannot go to another state", name);
   if (lua_islightuserdata(L, i)) return lua_pushliteral(L, "a light userdata");
   return lua_pushfstring(L, "a %s", luaL_typename(L, i));

@@ -172,6 +172,13 @@ static int put_same(lua_State *L, struct shared_handle *h, struct lethe_epoch_re
   return rc ? rc : w.same;
 }
 
+/* Refuses what can be no value, whatever the map holds: a cas whose `old` differs never packs. */
+static void check_value(lua_State *L, int arg) {
+  int t = lua_type(L, arg);
+  bool none = t == LUA_TFUNCTION || t == LUA_TTHREAD || t == LUA_TUSERDATA || t == LUA_TLIGHTUSERDATA;
+  if (none) luaL_typeerror(L, arg, "a boolean, number, string, table or nil");
+}
+
 /* Map:cas(k, old, new) -> bool */
 static int map_cas(lua_State *L) {
   struct shared_handle *h = shared_check(L, &shared_map_class);
@@ -180,6 +187,8 @@ static int map_cas(lua_State *L) {
   lua_settop(L, 4);
   check_key(L, 2, h, &k);
   luaL_argcheck(L, !lua_istable(L, 3), 3, "a table is never equal to a copy of it");
+  check_value(L, 3);
+  check_value(L, 4);
   int rc;
   struct lethe_epoch_rec *r = shared_record(L, h, true, &rc);
   if (!r) return lethe_fail(L, rc);

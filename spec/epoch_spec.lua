@@ -583,6 +583,23 @@ describe("barrier", function()
     assert.are.equal("cancelled", code_of(given_up:join()))
   end)
 
+  it("answers closed when a destructor that it runs closes the manager", function()
+    for _, mode in ipairs{ "manual", "auto" } do
+      for _, timeout in ipairs{ 0, 5 } do
+        local m = epoch.new{ mode = mode }
+        local h = m:register()
+        local ran = 0
+        retire(h, 10, function(i)
+          ran = ran + 1
+          if i == 5 then m:close() end
+        end)
+        assert.are.equal("closed", code_of(m:barrier(timeout)))
+        h:close()
+        assert.are.equal(10, ran)
+      end
+    end
+  end)
+
   it("raises where it would wait for its own caller's pin", function()
     local m <close> = epoch.new()
     local h = m:register()

@@ -98,6 +98,16 @@ describe("shared.map", function()
     assert.is_true(map:cas("k", nil, nil))
   end)
 
+  it("cas refuses what can be no value, whether or not it would go through", function()
+    for _, v in ipairs{ print, coroutine.create(print), io.stdout, map } do
+      assert.error_matches(function() map:cas("k", v, 1) end, "bad argument #2 to 'cas'")
+      assert.error_matches(function() map:cas("k", "other", v) end, "bad argument #3 to 'cas'")
+    end
+    assert.is_nil(map:get("k"))
+    assert.error_matches(function() map:set("k", { map }) end,
+      "value%[1%] is a lethe.shared.Map, which goes in messages only$")
+  end)
+
   it("incr adds to what is there; an absent key becomes init + n", function()
     local n, _, code = map:incr("k", 1)
     assert.are.same({ nil, "not_found" }, { n, code })

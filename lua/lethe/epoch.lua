@@ -124,11 +124,11 @@ function Manager:barrier(timeout)
   local seconds = SHORTEST
   local freed, home, turn = false, false, 0 -- freed, and then: their destructors have run
   while true do
-    if not base.open(self) then return nil, "the manager was closed meanwhile", "closed" end
     local message, code
     if not freed then freed, message, code = core.barrier(self, cookie) end
-    if freed == nil then return nil, message, code end
     if freed then home, turn = core.at_home(self, turn) end
+    if not base.open(self) then return nil, "the manager was closed meanwhile", "closed" end
+    if freed == nil then return nil, message, code end
     if home then return true end
     local left = ends - core_loop.now(on)
     if left <= 0 then
