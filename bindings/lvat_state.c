@@ -123,11 +123,11 @@ static int results(lua_State *L, struct lethe_packed *p) {
 /* nil, what the vat's state says, and what it means for the vat. */
 static int failure(lua_State *L, const struct vat_state *v, const struct lethe_meter *m) {
   lua_State *S = lethe_sandbox_state(v->sandbox);
-  const char *message = lua_tostring(S, -1);
+  const char *message = lua_tostring(S, -1), *exhausted = vat_heap_exhausted(&v->heap);
   const char *code = "failed";
-  if (vat_heap_exhausted(&v->heap)) {
+  if (exhausted) {
     code = "memory";
-    message = "the vat has no memory left";
+    message = exhausted;
   } else if (m->late) {
     code = "memory";
     message = "the vat took too long for what its meter counts";

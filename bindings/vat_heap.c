@@ -49,6 +49,7 @@ static bool is_asked_again(struct vat_heap *h, void *p, size_t kind, size_t size
 }
 
 static void *refuse(struct vat_heap *h, void *p, size_t kind, size_t size, bool again) {
+  h->starved = false;
   if (again) {
     give_up(h);
   } else {
@@ -82,7 +83,9 @@ static void *grow(struct vat_heap *h, void *p, size_t kind, size_t osize, size_t
   void *q = h->alloc.realloc(h->alloc.ud, p, osize, nsize);
   if (!q) {
     release(h, by);
-    return refuse(h, p, kind, nsize, again);
+    refuse(h, p, kind, nsize, again);
+    h->starved = true;
+    return NULL;
   }
   h->used += by;
   return q;
@@ -125,7 +128,10 @@ void vat_heap_collect(struct vat_heap *h, lua_State *L) {
   set_pace(h);
 }
 
-bool vat_heap_exhausted(const struct vat_heap *h) { return h->exhausted || h->refused; }
+const char *vat_heap_exhausted(const struct vat_heap *h) {
+  if (!h->exhausted && !h->refused) return NULL;
+  return h->starved ? "not enough memory" : "the vat has no memory left";
+}
 
 void vat_heap_plan(struct vat_heap *h, lua_State *L, bool generational, bool resting, uint64_t n) {
   if (generational)

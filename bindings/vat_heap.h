@@ -44,6 +44,7 @@ struct vat_heap {
   bool started;
   bool resting; /* it collects where it must, only */
   bool exhausted;
+  bool starved; /* what was refused last the machine has not got */
 
   bool refused; /* the request below, and Lua has not asked for it again */
   struct {
@@ -66,8 +67,8 @@ void vat_heap_collect(struct vat_heap *h, lua_State *L);
 /* From now on it is that account's, which has granted the bytes that are used; NULL: nobody's, and
  * what it uses is released. */
 void vat_heap_account(struct vat_heap *h, const struct vat_account *account);
-/* Whether a request failed for good, or was not asked again. */
-bool vat_heap_exhausted(const struct vat_heap *h);
+/* Whether a request failed for good, or was not asked again; and why, else NULL. */
+const char *vat_heap_exhausted(const struct vat_heap *h);
 /* A collection at every n-th object from now on, in Lua's generational mode or the other; 0: as it
  * sees fit, or where it must (`resting`). */
 void vat_heap_plan(struct vat_heap *h, lua_State *L, bool generational, bool resting, uint64_t n);
