@@ -31,15 +31,10 @@ static void label_participation(void *what, char *buf, size_t n) {
   strncpy(buf, quota_name_text(p->name), n - 1);
 }
 
-/* The hot methods compare metatables instead of looking the name up: upvalue 1 is the class's. */
+/* Of claim and release. */
 static struct participation *hot(lua_State *L) {
-  struct lethe_box *b = lua_touserdata(L, 1);
-  if (b && lua_getmetatable(L, 1)) {
-    bool ours = lua_rawequal(L, -1, lua_upvalueindex(1));
-    lua_pop(L, 1);
-    if (ours && b->what) return b->what;
-  }
-  return lethe_check(L, 1, &quota_participation_class)->what;
+  struct participation *p = lethe_hot(L, &quota_participation_class);
+  return p ? p : lethe_check(L, 1, &quota_participation_class)->what;
 }
 
 static struct participation *check_participation(lua_State *L) {
@@ -242,7 +237,9 @@ static int l_cancel_wait(lua_State *L) {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static const luaL_Reg methods[] = {{"used", l_used},
+static const luaL_Reg methods[] = {{"claim", l_claim},
+                                   {"release", l_release},
+                                   {"used", l_used},
                                    {"account", l_account},
                                    {"clone", l_clone},
                                    {"destroy", l_destroy},
@@ -252,16 +249,8 @@ const struct lethe_class quota_participation_class = {.name = "lethe.quota.Parti
                                                       .end = end_participation,
                                                       .label = label_participation,
                                                       .leaks = true,
+                                                      .hot = true,
                                                       .methods = methods};
-
-static void set_hot(lua_State *L) {
-  static const luaL_Reg hot_methods[] = {{"claim", l_claim}, {"release", l_release}, {NULL, NULL}};
-  luaL_getmetatable(L, quota_participation_class.name);
-  lua_getfield(L, -1, "__index");
-  lua_pushvalue(L, -2);
-  luaL_setfuncs(L, hot_methods, 1);
-  lua_pop(L, 2);
-}
 
 void quota_open_participation(lua_State *L) {
   static const luaL_Reg functions[] = {{"participant", l_participant},
@@ -270,6 +259,5 @@ void quota_open_participation(lua_State *L) {
                                        {"cancel_wait", l_cancel_wait},
                                        {NULL, NULL}};
   lethe_class(L, &quota_participation_class);
-  set_hot(L);
   luaL_setfuncs(L, functions, 0);
 }
