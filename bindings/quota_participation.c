@@ -237,13 +237,9 @@ static int l_cancel_wait(lua_State *L) {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static const luaL_Reg methods[] = {{"claim", l_claim},
-                                   {"release", l_release},
-                                   {"used", l_used},
-                                   {"account", l_account},
-                                   {"clone", l_clone},
-                                   {"destroy", l_destroy},
-                                   {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"claim", l_claim}, {"release", l_release}, {"used", l_used}, {"account", l_account},
+    {"clone", l_clone}, {"destroy", l_destroy}, {NULL, NULL}};
 
 const struct lethe_class quota_participation_class = {.name = "lethe.quota.Participation",
                                                       .end = end_participation,
