@@ -86,6 +86,7 @@ struct lethe_class {
   bool hidden;  /* no program sees one: the default registry does not count them */
   bool watched; /* has stats() that are worth a look: lethe.inspect shows it */
   bool hot;     /* has methods that find their object by lethe_hot */
+  bool last;    /* others stand on it: at the state's end it ends after them */
   const luaL_Reg *methods, *metamethods;
   /* Optional, all three, for objects that may go to other states in messages. `share` makes a
    * counted reference to `what`, NULL without memory, and `drop` gives one back, from any thread.

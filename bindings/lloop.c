@@ -19,7 +19,7 @@ static void end_loop(struct lethe_state *s, void *what, bool closed) {
 }
 
 static const struct lethe_class loop_class = {
-    .name = "lethe.loop.Loop", .end = end_loop, .leaks = true};
+    .name = "lethe.loop.Loop", .end = end_loop, .leaks = true, .last = true};
 
 static struct lethe_loop *check_loop(lua_State *L) { return lethe_check(L, 1, &loop_class)->what; }
 

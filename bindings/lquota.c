@@ -205,7 +205,8 @@ static void manual_done(struct lethe_quota_manual *m, int64_t freed) {
   lethe_waker_tell(&lethe_container_of(m, struct manual, manual)->waker, freed);
 }
 
-/* reclaim(tracker, goal | 0, loop, wake): wake(freed | -1 when the tracker shut down) follows */
+/* reclaim(tracker, goal | 0, loop, wake) -> ticket for cancel_reclaim: wake(freed | -1 when the
+ * tracker shut down) follows */
 static int l_reclaim(lua_State *L) {
   struct tracker *k = check_tracker(L);
   int64_t goal = luaL_checkinteger(L, 2);
@@ -221,7 +222,17 @@ static int l_reclaim(lua_State *L) {
   lethe_waker_open(L, &m->waker, loop, wake, free_manual);
   lethe_quota_reclaim(k->t, &m->manual, loop, goal, manual_done);
   lethe_settle(L);
-  return 0;
+  lua_pushlightuserdata(L, m);
+  return 1;
+}
+
+/* cancel_reclaim(ticket), before wake was called -> true if it will not be */
+static int l_cancel_reclaim(lua_State *L) {
+  struct manual *m = lua_touserdata(L, 1);
+  bool gone = lethe_quota_reclaim_cancel(&m->manual);
+  if (gone) lethe_waker_close(&m->waker);
+  lua_pushboolean(L, gone);
+  return 1;
 }
 
 static const luaL_Reg methods[] = {{"close", l_close},
@@ -248,6 +259,7 @@ static const luaL_Reg functions[] = {{"new", l_new},
                                      {"listen", l_listen},
                                      {"configure", l_configure},
                                      {"reclaim", l_reclaim},
+                                     {"cancel_reclaim", l_cancel_reclaim},
                                      {"track_state", quota_track_state},
                                      {"failure", l_failure},
                                      {NULL, NULL}};

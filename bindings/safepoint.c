@@ -169,10 +169,22 @@ static void bury_at_end(void *ud, uint64_t id, void *what, const void *kind) {
   if (what && c->end) c->end(ud, what, closed);
 }
 
+/* What others stand on goes back to where it was taken from: its slot is free. */
+static void bury_but_last(void *ud, uint64_t id, void *what, const void *kind) {
+  struct lethe_state *s = ud;
+  bool closed;
+  if (what && class_of_kind(kind, &closed)->last && lethe_registry_add(&s->objects, what, kind))
+    return;
+  bury_at_end(ud, id, what, kind);
+}
+
+/* Answers to those who wait are messages to loops: these close when all else has ended. */
 void lethe_end_all(struct lethe_state *s) {
   lethe_registry_note_all(&s->objects);
-  while (lethe_registry_take(&s->objects, bury_at_end, s) > 0) {
+  while (lethe_registry_take(&s->objects, bury_but_last, s) > 0) {
   }
+  lethe_registry_note_all(&s->objects);
+  lethe_registry_take(&s->objects, bury_at_end, s);
 }
 
 static int deliver(lua_State *L) {

@@ -97,6 +97,38 @@ describe("reclaim", function()
       { select(3, task:join()), select(3, behind:join()) })
   end))
 
+  it("is taken back with its task before its pass began; a pass that runs goes on", scenario(
+    function(s)
+      local t = s:quota{ max = "8M" }
+      local first = holder(t, { age = 1, bytes = "1M", answer = function() s.loop:sleep(1) end })
+      local second = holder(t, { age = 2, bytes = "1M" })
+      local tasks = {}
+      for i = 1, 3 do
+        tasks[i] = s.loop:spawn(function() return t:reclaim("1M") end)
+      end
+      s:advance(0)
+      tasks[1]:cancel()
+      tasks[2]:cancel()
+      s:advance(1)
+      assert.are.same({ "cancelled", "cancelled", MIB },
+        { select(3, tasks[1]:join()), select(3, tasks[2]:join()), (tasks[3]:join()) })
+      assert.are.same({ 1, 1 }, asked(first, second))
+      assert.are.equal(2, #s:events("reclaim_stop"))
+    end))
+
+  it("answers closed when its loop closes meanwhile", scenario(function(s)
+    local gone = loop.new{ clock = "virtual" }
+    local t <close> = assert(quota.new{ max = "8M", loop = gone })
+    local h = holder(t, { age = 1, bytes = "1M" })
+    local task = s.loop:spawn(function() return t:reclaim("1M") end)
+    s:advance(0)
+    gone:close()
+    s:advance(0)
+    assert.are.equal("closed", select(3, task:join()))
+    h.participation:release("1M")
+    assert.is_true(t:check())
+  end))
+
   it("refuses a goal that is no size", scenario(function(s)
     local t = s:quota{ max = "8M" }
     assert.are.equal("bad argument #1 to 'reclaim': goal must not be negative (got -1)",

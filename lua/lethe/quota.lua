@@ -106,11 +106,15 @@ function Tracker:reclaim(goal)
   local bytes = goal ~= nil and base.size(goal, "bad argument #1 to 'reclaim': goal", 2)
   if bytes == 0 then return 0 end
   local on = core.loop_of(self) or loop.default()
+  local ticket, answered
   return loop.wait(on, function(wake)
-    core.reclaim(self, bytes or 0, on, function(freed)
+    ticket = core.reclaim(self, bytes or 0, on, function(freed)
+      answered = true
       if freed >= 0 then return wake(freed) end
       wake(nil, "the tracker is shut down", "tracker_shutdown")
     end)
+  end, function()
+    if ticket and not answered then core.cancel_reclaim(ticket) end
   end)
 end
 

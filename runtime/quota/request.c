@@ -27,20 +27,40 @@ void quota_manuals_done(struct lethe_quota *t, const struct lethe_loop *loop, in
   p->manual = NULL; /* the pass goes on and tells nobody */
 }
 
+static void let_go(struct lethe_quota *t, struct lethe_loop *loop, bool held) {
+  if (held) lethe_loop_release(loop);
+  lethe_loop_put(loop);
+  quota_memory_put(t);
+}
+
 static void manual_answered(struct lethe_message *message, bool closed) {
   struct lethe_quota_manual *m = lethe_container_of(message, struct lethe_quota_manual, message);
+  struct lethe_quota *t = m->tracker;
   struct lethe_loop *loop = m->loop;
   bool held = m->held;
   (void)closed;
   m->done(m, m->freed);
-  if (held) lethe_loop_release(loop);
-  lethe_loop_put(loop);
+  let_go(t, loop, held);
+}
+
+bool lethe_quota_reclaim_cancel(struct lethe_quota_manual *m) {
+  struct lethe_quota *t = m->tracker;
+  struct pass *p = &t->pass;
+  quota_lock(t);
+  bool runs = p->manual == m, pending = runs || !lethe_list_empty(&m->node);
+  if (runs) p->manual = NULL;
+  lethe_list_remove(&m->node);
+  quota_unlock(t);
+  if (pending) let_go(t, m->loop, m->held);
+  return pending;
 }
 
 int lethe_quota_reclaim(struct lethe_quota *t, struct lethe_quota_manual *m,
                         struct lethe_loop *loop, int64_t goal,
                         void (*done)(struct lethe_quota_manual *m, int64_t freed)) {
-  *m = (struct lethe_quota_manual){.goal = goal, .done = done, .message.run = manual_answered};
+  *m = (struct lethe_quota_manual){
+      .tracker = t, .goal = goal, .done = done, .message.run = manual_answered};
+  lethe_ref_get(&t->memory);
   m->loop = lethe_loop_get(loop);
   lethe_list_init(&m->node);
   quota_lock(t);

@@ -379,6 +379,7 @@ LETHE_API void lethe_quota_policy_put(struct lethe_quota_policy *p);
 struct lethe_quota_manual {
   struct lethe_list node;
   struct lethe_message message;
+  struct lethe_quota *tracker;
   struct lethe_loop *loop;
   bool held; /* its loop is */
   int64_t goal, freed;
@@ -387,6 +388,9 @@ struct lethe_quota_manual {
 LETHE_API int lethe_quota_reclaim(struct lethe_quota *t, struct lethe_quota_manual *m,
                                   struct lethe_loop *loop, int64_t goal,
                                   void (*done)(struct lethe_quota_manual *m, int64_t freed));
+/* On the same loop's thread, before done: true if done will not be called. A pass that runs already
+ * goes on. */
+LETHE_API bool lethe_quota_reclaim_cancel(struct lethe_quota_manual *m);
 
 struct lethe_quota_planned {
   uint64_t account;
