@@ -175,7 +175,8 @@ static int put_same(lua_State *L, struct shared_handle *h, struct lethe_epoch_re
 /* Refuses what can be no value, whatever the map holds: a cas whose `old` differs never packs. */
 static void check_value(lua_State *L, int arg) {
   int t = lua_type(L, arg);
-  bool none = t == LUA_TFUNCTION || t == LUA_TTHREAD || t == LUA_TUSERDATA || t == LUA_TLIGHTUSERDATA;
+  bool none =
+      t == LUA_TFUNCTION || t == LUA_TTHREAD || t == LUA_TUSERDATA || t == LUA_TLIGHTUSERDATA;
   if (none) luaL_typeerror(L, arg, "a boolean, number, string, table or nil");
 }
 

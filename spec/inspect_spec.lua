@@ -76,6 +76,9 @@ describe("a live view", function()
     end
     assert.are.equal(403, status "GET / HTTP/1.1\r\nHost: example.org\r\n\r\n")
     assert.are.equal(405, status "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+    assert.are.equal(405,
+      status "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\na=b")
+    assert.are.equal(403, status "GET / HTTP/1.1\r\nHost: localhost\r\nHost: example.org\r\n\r\n")
     assert.are.equal(404, status "GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert.are.equal(200, status "GET /?query HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert.are.equal(404, status "GET //nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -174,6 +177,33 @@ for family in parse(open(sys.argv[1]).read()):
     assert.is_false(handle:pinned())
   end)
 
+  it("tells apart in its metrics what has one name", function()
+    local cache = require "lethe.cache"
+    local one <close> = cache.new{ limit = 1, name = "same", backend = { load = print } }
+    local two <close> = cache.new{ limit = 1, name = "same", backend = { load = print } }
+    local tracker <close> = assert(quota.new{ max = "1M" })
+    local a <close> = tracker:account{ name = "twin" }
+    local b <close> = tracker:account{ name = "twin" }
+    local text, seen, n = get(server, "/metrics"), {}, 0
+    for series in text:gmatch("\n(lethe[^\n]*}) ") do
+      assert.is_nil(seen[series], series)
+      seen[series], n = true, n + 1
+    end
+    assert.is_truthy(n > 20)
+    assert.is_true(seen['lethe_cache_hits_total{name="same"}'])
+    assert.is_true(seen['lethe_cache_hits_total{name="same",nth="2"}'])
+    assert.are.same({ one:len(), two:len(), a:used(), b:used() }, { 0, 0, 0, 0 })
+  end)
+
+  it("writes UTF-8, whatever bytes a name has", function()
+    local tracker <close> = assert(quota.new{ max = "1M" })
+    server:watch(tracker, "a\xffb\xc3")
+    local fixed <const> = "a\u{FFFD}b\u{FFFD}"
+    assert.is_table(object_named(server, fixed))
+    assert.is_truthy(get(server, "/metrics"):find(('name="%s"'):format(fixed), 1, true))
+    assert.is_truthy(utf8.len((get(server, "/stats.json"))))
+  end)
+
   it("draws in a browser what there is, and escapes it", function()
     local tracker <close> = assert(quota.new{ max = "1M", low_water = "512K" })
     server:watch(tracker, "the tracker")
@@ -266,10 +296,14 @@ for family in parse(open(sys.argv[1]).read()):
   it("leaves out what fails, and serves the rest", function()
     local broken = { stats = function() error "no" end }
     local whole = { stats = function() return { n = 1 } end }
+    local endless = { stats = function(self) return { self = self, f = print } end }
     server:watch(broken, "broken")
+    server:watch(endless, "endless")
     server:watch(whole, "whole")
     assert.is_nil(object_named(server, "broken"))
+    assert.is_nil(object_named(server, "endless"))
     assert.are.equal(whole.stats().n, object_named(server, "whole").stats.n)
     assert.is_table(broken)
+    assert.is_table(endless)
   end)
 end)

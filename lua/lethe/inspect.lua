@@ -28,17 +28,35 @@ local views = setmetatable({}, { __mode = "k" }) -- of servers
 
 local NOT_FOUND <const> = "here are /, /metrics and /stats.json\n"
 
+-- Names are bytes; what both formats want is UTF-8.
+local function as_utf8(text)
+  local parts, from = {}, 1
+  while true do
+    local whole <const>, wrong = utf8.len(text, from)
+    if whole then break end
+    parts[#parts + 1], from = text:sub(from, wrong - 1) .. "\u{FFFD}", wrong + 1
+  end
+  return table.concat(parts) .. text:sub(from)
+end
+
+-- Each object by itself: one whose figures are no JSON is left out, as is one that has none.
+local function figures_text(view)
+  local objects = {}
+  for _, object in ipairs(watch.figures(view.watched)) do
+    local ok, text = pcall(json.encode, object)
+    if ok then objects[#objects + 1] = text end
+  end
+  return as_utf8(('{"objects":[%s],"time":%s,"title":%s}'):format(table.concat(objects, ","),
+    json.encode(view.loop:now()), json.encode(view.title)))
+end
+
 local function answer(view, path)
   if path == "/" then return 200, "text/html; charset=utf-8", page.html(view.title) end
   if path == "/metrics" then
-    return 200, metrics.CONTENT_TYPE, metrics.text(watch.figures(view.watched))
+    return 200, metrics.CONTENT_TYPE, as_utf8(metrics.text(watch.figures(view.watched)))
   end
   if path == "/stats.json" then
-    return 200, "application/json", json.encode({
-      title = view.title,
-      time = view.loop:now(),
-      objects = json.array(watch.figures(view.watched)),
-    })
+    return 200, "application/json", figures_text(view)
   end
   return 404, "text/plain; charset=utf-8", NOT_FOUND
 end

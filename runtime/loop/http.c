@@ -8,6 +8,7 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/http.h>
+#include <event2/keyvalq_struct.h>
 #include <math.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -172,6 +173,18 @@ static bool note(struct lethe_http *h, struct evhttp_request *req, const char *p
   return true;
 }
 
+/* One Host header at least, and none that names another machine. */
+static bool is_asked_here(const struct evkeyvalq *headers) {
+  const struct evkeyval *h;
+  bool named = false;
+  for (h = headers->tqh_first; h; h = h->next.tqe_next) {
+    if (strcasecmp(h->key, "Host") != 0) continue;
+    if (!is_here(h->value)) return false;
+    named = true;
+  }
+  return named;
+}
+
 /* "GET http://here/path" names its host there too; in "GET //path" there is none, whatever
  * libevent reads. */
 static bool is_ours(struct evhttp_request *req, const char **path) {
@@ -182,7 +195,7 @@ static bool is_ours(struct evhttp_request *req, const char **path) {
     *path = evhttp_request_get_uri(req);
   else if (host && !is_here(host))
     return false;
-  return is_here(evhttp_find_header(evhttp_request_get_input_headers(req), "Host"));
+  return is_asked_here(evhttp_request_get_input_headers(req));
 }
 
 static void on_request(struct evhttp_request *req, void *ud) {
@@ -193,6 +206,8 @@ static void on_request(struct evhttp_request *req, void *ud) {
     refuse(req, 403, "this server answers on its own machine alone\n");
   else if (evhttp_request_get_command(req) != EVHTTP_REQ_GET)
     refuse(req, 405, "only GET\n");
+  else if (evbuffer_get_length(evhttp_request_get_input_buffer(req)) > 0)
+    refuse(req, 413, "GET has no body\n");
   else if (!note(h, req, path && *path ? path : "/"))
     refuse(req, 503, "not enough memory\n");
 }
@@ -212,7 +227,7 @@ static int begin(struct lethe_http *h, uint16_t port) {
   if (!h->server) return LETHE_ENOMEM;
   evhttp_set_allowed_methods(h->server, UINT16_MAX); /* on_request refuses them */
   evhttp_set_max_headers_size(h->server, LETHE_HTTP_HEADERS);
-  evhttp_set_max_body_size(h->server, 0);
+  evhttp_set_max_body_size(h->server, LETHE_HTTP_BODY);
   evhttp_set_timeout_tv(h->server, &h->limit);
   evhttp_set_bevcb(h->server, on_connection, h);
   evhttp_set_gencb(h->server, on_request, h);

@@ -147,6 +147,7 @@ static void foreign_hosts_are_refused(void **state) {
     if (ask(text) != 403) fail_msg("%s: %s", hosts[i], got);
   }
   assert_int_equal(ask("GET / HTTP/1.0\r\n\r\n"), 403);
+  assert_int_equal(ask("GET / HTTP/1.1\r\nHost: localhost\r\nHost: example.org\r\n\r\n"), 403);
   assert_int_equal(asked, 0);
   finish();
 }
@@ -161,6 +162,7 @@ static void other_methods_are_refused(void **state) {
     if (ask(text) != 405) fail_msg("%s: %s", methods[i], got);
     assert_non_null(strstr(got, "Allow: GET"));
   }
+  assert_int_equal(ask("PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\na=b"), 405);
   assert_int_equal(asked, 0);
   finish();
 }
@@ -174,7 +176,11 @@ static void large_requests_are_cut_off(void **state) {
   strcpy(text + n + 2 * LETHE_HTTP_HEADERS, "\r\n\r\n");
   int status = ask(text);
   assert_true(status == 0 || (status >= 400 && status < 500));
-  status = ask("GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n");
+  snprintf(text, sizeof text, "PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n",
+           LETHE_HTTP_BODY + 1);
+  status = ask(text);
+  assert_true(status == 0 || (status >= 400 && status < 500));
+  status = ask("GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody");
   assert_true(status == 0 || (status >= 400 && status < 500));
   status = ask("nonsense\r\n\r\n");
   assert_true(status == 0 || (status >= 400 && status < 500));

@@ -120,22 +120,51 @@ local function collect(metrics, row, labels, value)
   metric[#metric + 1] = ("%s{%s} %s"):format(name, labels, number(value))
 end
 
+-- How many of the list have each name: no two samples of a metric may have the same labels.
+local function count_names(list, field)
+  local counts = {}
+  for _, entry in ipairs(list) do
+    local name <const> = entry[field]
+    if name then counts[name] = (counts[name] or 0) + 1 end
+  end
+  return counts
+end
+
+-- The labels of an object's parts: where two have one name, their account tells them apart.
+local function part_labels(object, parts)
+  local list <const>, labels = object.stats[parts.list] or {}, {}
+  local counts <const> = count_names(list, parts.from)
+  for i, part in ipairs(list) do
+    local which = parts.from == "index" and i or part[parts.from] or part.account
+    labels[i] = ('%s="%s"'):format(parts.label, escape(tostring(which)))
+    if (counts[which] or 0) > 1 then labels[i] = ('%s,id="%s"'):format(labels[i], part.account) end
+  end
+  return labels
+end
+
+-- The label of an object: the second of its class that has a name is told from the first.
+local function object_label(seen, object)
+  local key <const> = object.type .. " " .. object.name
+  seen[key] = (seen[key] or 0) + 1
+  local label <const> = ('name="%s"'):format(escape(object.name))
+  return seen[key] == 1 and label or ('%s,nth="%d"'):format(label, seen[key])
+end
+
 --- The text of these objects.
 ---@param objects { name: string, type: string, stats: table }[]
 ---@return string
 function M.text(objects)
-  local metrics, out = {}, {}
+  local metrics, out, seen = {}, {}, {}
   for _, object in ipairs(objects) do
-    local label <const> = ('name="%s"'):format(escape(object.name))
+    local label <const> = object_label(seen, object)
     for _, row in ipairs(M.ENGINES[object.type] or {}) do
       collect(metrics, row, label, object.stats[row[1]])
     end
     local parts <const> = PARTS[object.type]
+    local part_label <const> = parts and part_labels(object, parts)
     for i, part in ipairs(parts and object.stats[parts.list] or {}) do
-      local which = parts.from == "index" and i or part[parts.from] or part.account
       for _, row in ipairs(parts) do
-        collect(metrics, row, ('%s,%s="%s"'):format(label, parts.label, escape(tostring(which))),
-          part[row[1]])
+        collect(metrics, row, label .. "," .. part_label[i], part[row[1]])
       end
     end
   end

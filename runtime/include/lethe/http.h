@@ -6,7 +6,7 @@
  * `answer`; that ends with one lethe_http_reply, at once or later, on the loop's thread. What must
  * not be answered is refused before: a Host header that names another machine (a page elsewhere
  * that had this address resolved for it) with 403, another method than GET with 405, a request
- * beyond LETHE_HTTP_HEADERS bytes with 4xx. Each connection has one request and few seconds in all,
+ * beyond LETHE_HTTP_HEADERS bytes, or with a body beyond LETHE_HTTP_BODY, with 4xx. Each connection has one request and few seconds in all,
  * so a slow reader costs a buffer for that long and nobody waits for it.
  *
  *   lethe_http_start(&server, alloc, loop, port, 0, answer, ud)   lethe_http_port(server)
@@ -21,7 +21,7 @@
 struct lethe_http;
 struct lethe_http_request;
 
-enum { LETHE_HTTP_HEADERS = 8192, LETHE_HTTP_SECONDS = 5 };
+enum { LETHE_HTTP_HEADERS = 8192, LETHE_HTTP_BODY = 8192, LETHE_HTTP_SECONDS = 5 };
 
 /* `path` is decoded, begins with a slash, has no query, and lives until the reply. */
 typedef void lethe_http_answer(void *ud, struct lethe_http_request *r, const char *path);
