@@ -166,7 +166,7 @@ static int l_flush(lua_State *L) {
   return 1;
 }
 
-/* The manager at 1 of a barrier under way, whose destructors may have closed it; NULL if they did. */
+/* The manager at 1 of a barrier under way; NULL if destructors have closed it meanwhile. */
 static struct epoch_port *still_open(lua_State *L) {
   lethe_safepoint(L);
   const struct lethe_box *b = lethe_test(L, 1, &epoch_manager_class);

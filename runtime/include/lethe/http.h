@@ -6,8 +6,9 @@
  * `answer`; that ends with one lethe_http_reply, at once or later, on the loop's thread. What must
  * not be answered is refused before: a Host header that names another machine (a page elsewhere
  * that had this address resolved for it) with 403, another method than GET with 405, a request
- * beyond LETHE_HTTP_HEADERS bytes, or with a body beyond LETHE_HTTP_BODY, with 4xx. Each connection has one request and few seconds in all,
- * so a slow reader costs a buffer for that long and nobody waits for it.
+ * beyond LETHE_HTTP_HEADERS bytes, or with a body beyond LETHE_HTTP_BODY, with 4xx. Each connection
+ * has one request and few seconds in all, so a slow reader costs a buffer for that long and nobody
+ * waits for it.
  *
  *   lethe_http_start(&server, alloc, loop, port, 0, answer, ud)   lethe_http_port(server)
  *   lethe_http_reply(request, status, type, body, n)              lethe_http_stop(server)
