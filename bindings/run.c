@@ -70,8 +70,10 @@ static int message_handler(lua_State *L) {
     message = lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
   }
   program.interrupted = is_interrupt(message);
-  luaL_traceback(L, L, message, 1);
-  if (L == program.task) cut_trace(L);
+  /* what ends the main thread's turning while the chunk waits is the end of that wait */
+  bool waits = L == program.main && program.task;
+  luaL_traceback(L, waits ? program.task : L, message, waits ? 0 : 1);
+  if (waits || L == program.task) cut_trace(L);
   return 1;
 }
 

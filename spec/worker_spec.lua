@@ -152,7 +152,9 @@ describe("a worker", function()
 
     it("says so when nothing can end its wait", function()
       local got = packed_join(worker.spawn(function() require("lethe.worker").channel():recv() end))
-      assert.is_truthy(got[2]:find("nothing is left to run that could end the worker's wait"))
+      assert.matches("^nothing is left to run that could end the worker's wait\nstack traceback:\n",
+        got[2])
+      assert.matches("\n\t[^\n]*worker_spec.lua:%d+: in local 'fn'\n", got[2])
       assert.are.equal("failed", got[3])
     end)
 

@@ -90,7 +90,7 @@ function M.run(kind, text, account, ...)
   run_loop(main, function() return results end)
   if results and not core.cancelled() then return true, table.unpack(results, 1, results.n) end
   local message = main.done and main.results[2]
-    or "nothing is left to run that could end the worker's wait"
+    or debug.traceback(main.co, "nothing is left to run that could end the worker's wait")
   if core_loop.is_open(home) then pcall(task.close_loop, home) end
   return false, message
 end
