@@ -13,7 +13,8 @@
 /* ---- hashes ---------------------------------------------------------------------------------- */
 
 /* Lua's integers are keys of a tag and eight bytes. They are hashed in registers, as two words that
- * were written as such: what was just written is slow to read in other pieces. */
+ * were written as such (what was just written is slow to read in other pieces), by one product
+ * whose halves are folded. */
 enum { NUMBER = 9 };
 
 static inline uint64_t last_eight(const unsigned char *key) {
@@ -24,32 +25,31 @@ static inline uint64_t last_eight(const unsigned char *key) {
 
 static inline uint64_t hash_number(const unsigned char *key, uint64_t seed) {
   const uint64_t odd = 0xd6e8feb86659fd93;
-  uint64_t x = (last_eight(key) ^ seed) + key[0];
-  x = (x ^ x >> 32) * odd;
-  x = (x ^ x >> 32) * odd;
-  return x ^ x >> 32;
+  unsigned __int128 x = (unsigned __int128)((last_eight(key) ^ seed) + key[0]) * odd;
+  return (uint64_t)x ^ (uint64_t)(x >> 64);
 }
 
-static inline uint64_t reversed(uint64_t x) {
+uint64_t map_reversed(uint64_t x) {
   x = (x >> 1 & 0x5555555555555555) | (x & 0x5555555555555555) << 1;
   x = (x >> 2 & 0x3333333333333333) | (x & 0x3333333333333333) << 2;
   x = (x >> 4 & 0x0f0f0f0f0f0f0f0f) | (x & 0x0f0f0f0f0f0f0f0f) << 4;
   return __builtin_bswap64(x);
 }
 
-uint64_t map_reversed(uint64_t hash) { return reversed(hash); }
-
-static inline struct place place_of(const struct lethe_map *map, const void *key, size_t n) {
-  uint64_t hash =
-      n == NUMBER ? hash_number(key, map->seed) : XXH3_64bits_withSeed(key, n, map->seed);
-  return (struct place){reversed(hash) | 1, hash, key, n};
+static inline uint64_t hash_of(const struct lethe_map *map, const void *key, size_t n) {
+  return n == NUMBER ? hash_number(key, map->seed) : XXH3_64bits_withSeed(key, n, map->seed);
 }
 
 struct place map_place(const struct lethe_map *map, const void *key, size_t n) {
-  return place_of(map, key, n);
+  uint64_t hash = hash_of(map, key, n);
+  return (struct place){map_reversed(hash) | 1, hash, key, n};
 }
 
 /* ---- the short way --------------------------------------------------------------------------- */
+
+/* It is compiled twice, for numbers and for the rest: what is known of n is then known all the
+ * way. A key is searched to the end of its bucket, and so needs no place in the list's order. */
+#define INLINE static inline __attribute__((always_inline))
 
 enum { GO_ON = 1 }; /* by the long way */
 
@@ -62,29 +62,27 @@ static inline const struct node *dummy_of(const struct lethe_map *map, uint64_t 
   return array ? load_acq(&array[map_segment_place(bucket, s)]) : NULL;
 }
 
-static inline bool same_key(const struct node *node, const struct place *p) {
-  const unsigned char *key = p->key;
-  if (node->n != p->n) return false;
-  if (p->n != NUMBER) return memcmp(node->key, key, p->n) == 0;
+static inline bool same_key(const struct node *node, const unsigned char *key, size_t n) {
+  if (node->n != n) return false;
+  if (n != NUMBER) return memcmp(node->key, key, n) == 0;
   return last_eight(node->key) == last_eight(key) && node->key[0] == key[0];
 }
 
-/* The block of the place's entry, or LETHE_ENOTFOUND. */
-static inline int find_block(const struct lethe_map *map, struct lethe_epoch_rec *r,
-                             const struct place *p, const struct block **out) {
-  const struct node *at = dummy_of(map, p->bucket);
+/* The block of the key's entry, or LETHE_ENOTFOUND. */
+INLINE int find_block(const struct lethe_map *map, struct lethe_epoch_rec *r, const void *key,
+                      size_t n, const struct block **out) {
+  const struct node *at = dummy_of(map, hash_of(map, key, n));
   if (!at) return GO_ON;
   link_t next = load_acq(&at->next); /* dummies stay: no guard */
   while ((at = link_to(next)) != NULL) {
     if (!lethe_epoch_read_begin(r, at)) return GO_ON;
     next = load_acq(&at->next);
-    uint64_t order = at->order;
-    bool here = order == p->order, found = here && same_key(at, p);
+    bool entry = at->order & 1, found = entry && same_key(at, key, n);
     if (found) *out = link_to(load_acq(&at->value));
     lethe_epoch_read_end(r);
-    if (link_marked(next) || here != found) return GO_ON;
+    if (link_marked(next)) return GO_ON;
     if (found) return *out ? LETHE_OK : LETHE_ENOTFOUND;
-    if (order > p->order) break;
+    if (!entry) break; /* the next bucket's dummy */
   }
   return LETHE_ENOTFOUND;
 }
@@ -99,11 +97,10 @@ static inline void copy_out(unsigned char *to, const unsigned char *from, size_t
   }
 }
 
-static inline int get_shortly(const struct lethe_map *map, struct lethe_epoch_rec *r,
-                              const void *key, size_t n, struct lethe_buffer *value) {
-  struct place p = place_of(map, key, n);
+INLINE int get_shortly(const struct lethe_map *map, struct lethe_epoch_rec *r, const void *key,
+                       size_t n, struct lethe_buffer *value) {
   const struct block *block;
-  int rc = find_block(map, r, &p, &block);
+  int rc = find_block(map, r, key, n, &block);
   if (rc) return rc;
   if (!lethe_epoch_read_begin(r, block)) return GO_ON;
   size_t size = block->n;
@@ -137,12 +134,23 @@ static __attribute__((noinline)) int get_in_full(struct lethe_map *map, struct l
   return rc;
 }
 
-int lethe_map_get(struct lethe_map *map, struct lethe_epoch_rec *r, const void *key, size_t n,
-                  struct lethe_buffer *value) {
+INLINE int get(struct lethe_map *map, struct lethe_epoch_rec *r, const void *key, size_t n,
+               struct lethe_buffer *value) {
   bool within = lethe_epoch_pinned(r);
   if (within && lethe_epoch_neutralized(r)) return LETHE_ENEUTRALIZED;
   if (!within) lethe_epoch_pin(r);
   int rc = get_shortly(map, r, key, n, value);
   if (!within) lethe_epoch_unpin(r);
   return rc == GO_ON ? get_in_full(map, r, key, n, value) : rc;
+}
+
+static __attribute__((noinline)) int get_bytes(struct lethe_map *map, struct lethe_epoch_rec *r,
+                                               const void *key, size_t n,
+                                               struct lethe_buffer *value) {
+  return get(map, r, key, n, value);
+}
+
+int lethe_map_get(struct lethe_map *map, struct lethe_epoch_rec *r, const void *key, size_t n,
+                  struct lethe_buffer *value) {
+  return n == NUMBER ? get(map, r, key, NUMBER, value) : get_bytes(map, r, key, n, value);
 }

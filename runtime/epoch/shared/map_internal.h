@@ -63,13 +63,13 @@ int map_read_value(struct lethe_map *map, struct lethe_epoch_rec *r, struct node
 
 /* Where a bucket lies: in which segment, and at which place there. */
 static inline unsigned map_segment_of(uint64_t bucket) {
-  return (unsigned)(61 - __builtin_clzll(bucket | FIRST / 2));
+  return (unsigned)(63 ^ __builtin_clzll(bucket | FIRST / 2)) - 2;
 }
 static inline uint64_t map_segment_size(unsigned segment) {
   return segment == 0 ? FIRST : (uint64_t)FIRST << (segment - 1);
 }
 static inline uint64_t map_segment_place(uint64_t bucket, unsigned segment) {
-  return bucket & (map_segment_size(segment) - 1);
+  return bucket & ((((uint64_t)FIRST / 2 << segment) - 1) | (FIRST - 1));
 }
 
 #endif
