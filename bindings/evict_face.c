@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "evict_face.h"
+#include "object.h"
 
 /* Upvalues of c:queue and c:ghost, behind the face. */
 enum {
@@ -264,6 +265,8 @@ static void push_metatable(lua_State *L, const char *name, const luaL_Reg *metho
   lua_setfield(L, -2, "__tostring");
   lua_pushboolean(L, 0);
   lua_setfield(L, -2, "__metatable");
+  lua_pushboolean(L, 1); /* for lethe.type */
+  lua_rawsetp(L, -2, &lethe_key_class);
   lua_newtable(L);
   lua_pushvalue(L, 2);
   luaL_setfuncs(L, methods, 1);

@@ -5,11 +5,14 @@
 
 #include "object.h"
 
-/* What a userdata without a class calls itself, or NULL: the presences of a Slots and its weak
- * collections, which a vat is to find nothing in. */
+/* What an object without a class calls itself, or NULL: the presences of a Slots and its weak
+ * collections, which a vat is to find nothing in; and what a policy's hooks get, tables with a mark
+ * in their metatable, which no script can put into one of its own. */
 static const char *plain_typename(lua_State *L) {
   static const char PREFIX[] = "lethe.";
   if (!lua_getmetatable(L, 1)) return NULL;
+  if (lua_type(L, 1) != LUA_TUSERDATA && !lua_rawgetp(L, -1, &lethe_key_class)) return NULL;
+  lua_settop(L, 2);
   lua_pushliteral(L, "__name");
   const char *name = lua_rawget(L, -2) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
   if (!name || strncmp(name, PREFIX, strlen(PREFIX)) != 0) return NULL;
@@ -18,6 +21,7 @@ static const char *plain_typename(lua_State *L) {
 
 static int l_type(lua_State *L) {
   luaL_checkany(L, 1);
+  lua_settop(L, 1);
   const char *name = lethe_typename(L, 1);
   if (!name) name = plain_typename(L);
   if (name)
@@ -184,15 +188,25 @@ static int l_may_wait(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"type", l_type},           {"class", lethe_base_class},
-                                     {"on_error", l_on_error},   {"on_leak", l_on_leak},
-                                     {"leak_hook", l_leak_hook}, {"report", l_report},
-                                     {"safepoint", l_safepoint}, {"objects", l_objects},
-                                     {"options", l_options},     {"hint", l_hint},
-                                     {"size", l_size},           {"shared", l_shared},
-                                     {"may_wait", l_may_wait},   {"check", l_check},
-                                     {"open", l_open},           {"when_closed", l_when_closed},
-                                     {"less", l_less},           {NULL, NULL}};
+static const luaL_Reg functions[] = {{"type", l_type},
+                                     {"class", lethe_base_class},
+                                     {"on_error", l_on_error},
+                                     {"on_leak", l_on_leak},
+                                     {"leak_hook", l_leak_hook},
+                                     {"report", l_report},
+                                     {"safepoint", l_safepoint},
+                                     {"objects", l_objects},
+                                     {"options", l_options},
+                                     {"hint", l_hint},
+                                     {"size", l_size},
+                                     {"shared", l_shared},
+                                     {"may_wait", l_may_wait},
+                                     {"check", l_check},
+                                     {"open", l_open},
+                                     {"when_closed", l_when_closed},
+                                     {"less", l_less},
+                                     {"traceback", lethe_traceback},
+                                     {NULL, NULL}};
 
 int luaopen_lethe_core_base(lua_State *L) {
   luaL_checkversion(L);

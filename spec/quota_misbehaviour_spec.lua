@@ -104,7 +104,8 @@ end)
 describe("a reclaim", function()
   local wrong <const> = {
     { "raises", function() error("cannot part with it") end, "cannot part with it" },
-    { "raises no string", function() error({}) end, "table" },
+    { "raises nil", function() error() end, "nil\nstack traceback:" },
+    { "raises no string", function() error({}) end, "\nstack traceback:" },
     { "returns another word", function() return "later" end, '"partial" or nil (got later)' },
     { "returns a number", function() return 5 end, '"partial" or nil (got 5)' },
     { "returns false", function() return false end, '"partial" or nil (got false)' },

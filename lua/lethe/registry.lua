@@ -249,7 +249,7 @@ end
 
 local function tell(fn, name, entry)
   for _ = 1, entry.times or 1 do
-    local ok, message = xpcall(fn, debug.traceback, entry.held, entry.traceback)
+    local ok, message = xpcall(fn, base.traceback, entry.held, entry.traceback)
     if not ok then base.report(message, { callback = name, held = entry.held }) end
   end
 end

@@ -25,7 +25,7 @@ end
 
 -- An entry has left, whatever evict makes of that: nobody waits for it, so an error is reported.
 local function evict(own, call, method, key, value)
-  local ok, message = xpcall(method, debug.traceback, own.backend, key, value)
+  local ok, message = xpcall(method, base.traceback, own.backend, key, value)
   core.answer(call, true)
   if not ok then base.report(message, { callback = "evict", cache = own.name, key = key }) end
 end
@@ -55,7 +55,7 @@ end
 local function evicted(own, key, value, reason)
   local fn = own.on_evict
   local inner = task.make(own.loop, function()
-    local ok, message = xpcall(fn, debug.traceback, key, value, reason)
+    local ok, message = xpcall(fn, base.traceback, key, value, reason)
     if not ok then
       base.report(message, { callback = "on_evict", key = key, reason = reason })
     end

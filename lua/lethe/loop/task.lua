@@ -273,7 +273,7 @@ local resting = setmetatable({}, { __mode = "k" }) -- by loop, lists of tasks
 local MOST_RESTING <const> = 32
 
 local function call_reported(fn, ...)
-  local ok, message = xpcall(fn, debug.traceback, ...)
+  local ok, message = xpcall(fn, base.traceback, ...)
   if not ok then base.report(message) end
 end
 

@@ -243,7 +243,7 @@ local function reclaim(on, obj, call, goal, older_than, deadline, reason)
   if obj == nil then return core.answer(call, false) end
   local request = { goal = goal, older_than = older_than, deadline = deadline, reason = reason }
   loop.start(on or loop.default(), function()
-    local ok, answer = xpcall(function() return obj:reclaim(request) end, debug.traceback)
+    local ok, answer = xpcall(function() return obj:reclaim(request) end, base.traceback)
     if ok and answer ~= nil and answer ~= "collapsing" and answer ~= "partial" then
       ok, answer = false, ('reclaim must return "collapsing", "partial" or nil (got %s)'):format(
         tostring(answer))
@@ -268,7 +268,7 @@ end
 
 local function event(on, fn, table)
   loop.start(on or loop.default(), function()
-    local ok, message = xpcall(fn, debug.traceback, table)
+    local ok, message = xpcall(fn, base.traceback, table)
     if not ok then base.report(message, { callback = "on_event", event = table }) end
   end)
 end

@@ -64,7 +64,7 @@ end
 -- A hook is a task: it may wait without holding anybody up.
 local function call_hook(queue, hook, reason)
   loop.start(queue.loop, function()
-    local ok, message = xpcall(hook, debug.traceback, reason)
+    local ok, message = xpcall(hook, base.traceback, reason)
     if not ok then base.report(message, { callback = "on_collapse" }) end
   end)
 end
