@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * What the files of the cache binding share: a cache with the Lua values in it.
  *
- * Beside each cache stands a table, its own, in the Lua registry, by the cache's address: what its
- * Lua side keeps (the backend, functions, the loop) under names, and the values by slot. It is
+ * Beside each cache stands a table, its own, in the Lua registry: what its Lua side keeps (the
+ * backend, functions, the loop) under names, and the values by slot. It is
  * there as long as the cache in C is, which outlives its object where something is still to be
  * written. So a value, or a backend, that refers to the Cache keeps it from being collected. */
 #ifndef LETHE_BINDINGS_CACHE_H
@@ -48,6 +48,9 @@ struct lcache {
   struct lethe_cache *c;
   struct lethe_state *state;
   struct lethe_cache_backend backend; /* that calls Lua */
+  int own;                            /* its table, a reference of the registry */
+  struct lethe_list resting, busy;    /* runners of the backend's calls */
+  unsigned nresting;
   struct lcache_value *spare;
   struct lcache_arena *arenas; /* of pages; the latest first */
   lua_Integer slots;
@@ -64,7 +67,7 @@ struct lcache {
 };
 
 extern const struct lethe_class lcache_class, lcache_hold_class, lcache_wait_class,
-    lcache_call_class;
+    lcache_runner_class;
 
 /* The open cache at `arg`; raises for anything else. */
 struct lcache *lcache_check(lua_State *L, int arg);
@@ -89,7 +92,7 @@ static inline void lcache_leave(struct lcache *k, lua_State *outer) {
 /* Pushes the cache's own table. */
 void lcache_push_own(lua_State *L, const struct lcache *k);
 /* Makes the table at stack index i that. May raise. */
-void lcache_set_own(lua_State *L, const struct lcache *k, int i);
+void lcache_set_own(lua_State *L, struct lcache *k, int i);
 /* The key at `arg`, borrowed from the stack; false for what is none. */
 bool lcache_tokey(lua_State *L, int arg, struct lethe_cache_key *key);
 /* The same, and raises where `level` says. */
@@ -100,18 +103,16 @@ void lcache_free_key(struct lethe_cache_key *key);
 /* A value for what is at stack index i. Raises without memory. */
 struct lethe_cache_value *lcache_value(lua_State *L, struct lcache *k, int i);
 void lcache_push_value(lua_State *L, const struct lethe_cache_value *v);
-/* The same, for who has at stack index `owns` what push_owns pushes, and leaves the stack as it
- * is: one look instead of two, and something below the value. */
-void lcache_push_owns(lua_State *L);
-void lcache_push_found(lua_State *L, const struct lcache *k, int owns,
-                       const struct lethe_cache_value *v);
+/* The same, with something below the value. */
+void lcache_push_found(lua_State *L, const struct lcache *k, const struct lethe_cache_value *v);
 /* All is given back. */
 void lcache_free_values(struct lcache *k);
 
 /* ---- the others ------------------------------------------------------------------------------ */
 
-/* The calls of a backend in Lua. */
+/* The calls of a backend in Lua, and of their end: what runs them outlives the cache. */
 void lcache_backend_init(struct lcache *k, bool evicts, bool bars);
+void lcache_backend_end(struct lcache *k);
 /* upcalls[name] of lua/lethe/cache, pushed. */
 void lcache_push_upcall(lua_State *L, const char *name);
 void lcache_drop_notices(struct lcache *k);
@@ -125,6 +126,9 @@ void lcache_free(struct lcache *k);
 void lcache_set_policy(struct lcache *k, struct lethe_evict *policy);
 void lcache_open_policy(lua_State *L);
 void lcache_open_shadow(lua_State *L);
+
+/* cache_wait.c: pushes what get(key) of the cache at 1 results in, or a Wait; false: that waits. */
+bool lcache_get(lua_State *L, const struct lethe_cache_key *key);
 
 /* cache_hold.c: a Hold, which takes the entry out of *held. May raise, and then has not. */
 int lcache_push_hold(lua_State *L, struct lcache *k, struct lethe_cache_entry **held);

@@ -9,12 +9,9 @@
 #include "object.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
-static char key_owns; /* registry: own tables by cache (light userdata) */
 
 void lcache_push_own(lua_State *L, const struct lcache *k) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &key_owns);
-  lua_rawgetp(L, -1, k);
-  lua_remove(L, -2);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, k->own);
 }
 
 /* ---- keys ------------------------------------------------------------------------------------ */
@@ -146,11 +143,9 @@ void lcache_push_value(lua_State *L, const struct lethe_cache_value *value) {
   lua_remove(L, -2);
 }
 
-void lcache_push_owns(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &key_owns); }
-
-void lcache_push_found(lua_State *L, const struct lcache *k, int owns,
+void lcache_push_found(lua_State *L, const struct lcache *k,
                        const struct lethe_cache_value *value) {
-  lua_rawgetp(L, owns, k);
+  lcache_push_own(L, k);
   lua_rawgeti(L, -1, slot_of(lethe_container_of(value, struct lcache_value, value)));
 }
 
@@ -162,11 +157,7 @@ void lcache_free_values(struct lcache *k) {
     lethe_free(mem, a, a->size);
   }
   if (k->state->ended || !lua_checkstack(k->state->turning, 4)) return;
-  lua_State *L = k->state->turning;
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &key_owns);
-  lua_pushnil(L);
-  lua_rawsetp(L, -2, k);
-  lua_pop(L, 1);
+  luaL_unref(k->state->turning, LUA_REGISTRYINDEX, k->own);
 }
 
 /* own(cache) -> its own table */
@@ -175,17 +166,12 @@ static int l_own(lua_State *L) {
   return 1;
 }
 
-void lcache_set_own(lua_State *L, const struct lcache *k, int i) {
-  i = lua_absindex(L, i);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &key_owns);
+void lcache_set_own(lua_State *L, struct lcache *k, int i) {
   lua_pushvalue(L, i);
-  lua_rawsetp(L, -2, k);
-  lua_pop(L, 1);
+  k->own = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 void lcache_open_value(lua_State *L) {
   static const luaL_Reg functions[] = {{"own", l_own}, {NULL, NULL}};
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key_owns) == LUA_TNIL) lethe_new_table(L, &key_owns, NULL);
-  lua_pop(L, 1);
   luaL_setfuncs(L, functions, 0);
 }

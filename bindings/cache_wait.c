@@ -177,7 +177,7 @@ static int begun(lua_State *L, struct wait *t, int code) {
   bool waits = code == LETHE_CACHE_WAITS;
   if (!waits) over(t, code);
   t->boxed = true;
-  lua_settop(L, 0);
+  int below = lua_gettop(L);
   lua_pushcfunction(L, push_begun);
   lua_pushlightuserdata(L, t);
   int rc = lua_pcall(L, 1, LUA_MULTRET, 0);
@@ -188,7 +188,7 @@ static int begun(lua_State *L, struct wait *t, int code) {
   if (rc != LUA_OK) return lua_error(L);
   lethe_settle(L);
   if (code == LETHE_EINVAL) return luaL_error(L, "a policy cannot use the cache it decides for");
-  return lua_gettop(L);
+  return lua_gettop(L) - below;
 }
 
 /* attend(Wait, wake): wake(code) once it is over */
@@ -217,16 +217,37 @@ static struct lcache *check_call(lua_State *L) {
   return lcache_check(L, 1);
 }
 
+static struct wait *begin_get(lua_State *L, const struct lethe_cache_key *key, int *code) {
+  struct lcache *k = check_call(L);
+  struct wait *t = new_wait(L, k, push_value);
+  lua_State *outer = lcache_enter(L, k);
+  *code = lethe_cache_get(k->c, key, &t->w);
+  lcache_leave(k, outer);
+  return t;
+}
+
 /* get(cache, key): a key that is none raises two levels up, where the script called the cache */
 static int l_get(lua_State *L) {
   struct lethe_cache_key key;
-  struct lcache *k = check_call(L);
+  int code;
   lcache_checkkey(L, 2, 2, &key);
-  struct wait *t = new_wait(L, k, push_value);
-  lua_State *outer = lcache_enter(L, k);
-  int code = lethe_cache_get(k->c, &key, &t->w);
-  lcache_leave(k, outer);
+  struct wait *t = begin_get(L, &key, &code);
   return begun(L, t, code);
+}
+
+bool lcache_get(lua_State *L, const struct lethe_cache_key *key) {
+  int code, below = lua_gettop(L);
+  struct wait *t = begin_get(L, key, &code);
+  if (code == LETHE_OK) { /* as nearly always where the backend does not wait */
+    lcache_push_value(L, t->w.value);
+    free_wait(t);
+    lethe_settle(L);
+    return true;
+  }
+  begun(L, t, code);
+  if (code == LETHE_CACHE_WAITS) return false;
+  lua_remove(L, below + 1);
+  return true;
 }
 
 static int push_hold(lua_State *L, struct wait *t) { return lcache_push_hold(L, t->k, &t->w.held); }

@@ -15,6 +15,7 @@ static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 
 void lcache_free(struct lcache *k) {
   lethe_list_remove(&k->node);
+  lcache_backend_end(k);
   lcache_free_values(k);
   if (k->port) {
     lethe_quota_handle_close(&k->handle);
@@ -90,6 +91,7 @@ static struct lcache *new_cache(lua_State *L) {
   struct lcache *k = lethe_zalloc(mem, sizeof *k);
   if (!k) lethe_nomemory(L);
   k->state = lethe_state(L);
+  k->own = LUA_NOREF;
   lethe_list_init(&k->node);
   lethe_list_init(&k->notices);
   lcache_attend(L, k);
@@ -140,31 +142,21 @@ static int l_new(lua_State *L) {
 
 /* ---- the hot path ---------------------------------------------------------------------------- */
 
-/* Methods that are called for each access compare metatables: upvalue 1 is the class's. Upvalue 2
- * has the caches' own tables. */
-enum { OWNS = lua_upvalueindex(2) };
-
 static struct lcache *hot(lua_State *L) {
-  struct lethe_box *b = lua_touserdata(L, 1);
-  if (b && lua_getmetatable(L, 1)) {
-    bool ours = lua_rawequal(L, -1, lua_upvalueindex(1));
-    lua_pop(L, 1);
-    if (ours && b->what) return b->what;
-  }
-  return lcache_check(L, 1);
+  struct lcache *k = lethe_hot(L, &lcache_class);
+  return k ? k : lcache_check(L, 1);
 }
 
-static int after_get(lua_State *L, int status, lua_KContext context) {
+static int after_get(lua_State *L, int status, lua_KContext below) {
   (void)status;
-  (void)context;
-  return lua_gettop(L);
+  return lua_gettop(L) - (int)below;
 }
 
 /* Pushes what is there, first of all: both what it is and its place in the policy are far away. */
 static bool hit(lua_State *L, struct lcache *k, const struct lethe_cache_key *key) {
   struct lethe_cache_entry *e = lethe_cache_find(k->c, key);
   if (!e) return false;
-  lcache_push_found(L, k, OWNS, lethe_cache_value_of(e));
+  lcache_push_found(L, k, lethe_cache_value_of(e));
   lua_State *outer = lcache_enter(L, k);
   bool open = lethe_cache_use(k->c, e);
   if (open) lethe_cache_let_go(k->c);
@@ -172,17 +164,19 @@ static bool hit(lua_State *L, struct lcache *k, const struct lethe_cache_key *ke
   return open;
 }
 
-/* cache:get(key): what is there at once; the rest is upcalls.get's */
+/* cache:get(key). What has to be waited for goes to upcalls.get(cache, Wait). */
 static int l_get(lua_State *L) {
   struct lethe_cache_key key;
   struct lcache *k = hot(L);
   lcache_checkkey(L, 2, 1, &key);
   if (hit(L, k, &key)) return 1;
   lua_settop(L, 2);
+  if (lcache_get(L, &key)) return lua_gettop(L) - 2;
   lcache_push_upcall(L, "get");
-  lua_insert(L, 1);
-  lua_callk(L, 2, LUA_MULTRET, 0, after_get);
-  return after_get(L, LUA_OK, 0);
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 3);
+  lua_callk(L, 2, LUA_MULTRET, 3, after_get);
+  return after_get(L, LUA_OK, 3);
 }
 
 static int l_peek(lua_State *L) {
@@ -191,7 +185,7 @@ static int l_peek(lua_State *L) {
   lcache_checkkey(L, 2, 1, &key);
   struct lethe_cache_value *value = lethe_cache_peek(k->c, &key);
   if (value)
-    lcache_push_found(L, k, OWNS, value);
+    lcache_push_found(L, k, value);
   else
     lua_pushnil(L);
   return 1;
@@ -351,11 +345,10 @@ static int l_check(lua_State *L) {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static const luaL_Reg methods[] = {{"remove", l_remove}, {"invalidate", l_invalidate},
-                                   {"len", l_len},       {"size", l_size},
-                                   {"stats", l_stats},   {NULL, NULL}};
-static const luaL_Reg hot_methods[] = {
-    {"get", l_get}, {"peek", l_peek}, {"contains", l_contains}, {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"get", l_get}, {"peek", l_peek}, {"remove", l_remove}, {"invalidate", l_invalidate},
+    {"len", l_len}, {"size", l_size}, {"stats", l_stats},   {"contains", l_contains},
+    {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__len", l_len}, {NULL, NULL}};
 
 const struct lethe_class lcache_class = {.name = "lethe.cache.Cache",
@@ -363,6 +356,7 @@ const struct lethe_class lcache_class = {.name = "lethe.cache.Cache",
                                          .label = label_cache,
                                          .leaks = true,
                                          .watched = true,
+                                         .hot = true,
                                          .methods = methods,
                                          .metamethods = metamethods};
 
@@ -381,12 +375,6 @@ int luaopen_lethe_core_cache(lua_State *L) {
   lcache_open_hooks(L);
   lcache_open_policy(L);
   lcache_open_shadow(L);
-  luaL_getmetatable(L, lcache_class.name);
-  lua_getfield(L, -1, "__index");
-  lua_pushvalue(L, -2);
-  lcache_push_owns(L);
-  luaL_setfuncs(L, hot_methods, 2);
-  lua_setfield(L, -3, "Cache");
-  lua_pop(L, 1);
+  lethe_methods(L, &lcache_class, "Cache");
   return 1;
 }

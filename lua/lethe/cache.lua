@@ -44,10 +44,10 @@ local function finish(cache, level, first, ...)
   return core.result(first)
 end
 
--- Cache:get of what is not there; called by it, and so one level further from its caller.
-local function get(cache, key)
-  base.check(cache, "cache.Cache")
-  return finish(cache, 3, core.get(cache, key))
+-- Cache:get of what has to be waited for; called by it, and so one level further from its caller.
+local function get(cache, waiting)
+  local value, message, code = finish(cache, 3, waiting)
+  return value, message, code -- no tail call: positions are counted
 end
 
 backends.upcalls.get = get
@@ -290,6 +290,7 @@ local function new_own(options, level)
     name = check.typed(options, "name", "string", level + 1),
     loop = check.object(options, "loop", "loop.Loop", level + 1) or loop.default(),
     on_evict = false,
+    runners = {}, -- tasks of the backend's calls, while they rest
   }
 end
 

@@ -1,4 +1,4 @@
--- The calls of a cache's backend, as tasks of the cache's loop, and what a cache tells: evictions,
+-- The calls of a cache's backend, in tasks of the cache's loop, and what a cache tells: evictions,
 -- writes that failed while nobody waited, dirty entries that close dropped.
 
 local base = require "lethe.core.base"
@@ -14,40 +14,70 @@ local function text_of(err)
   return ok and text or ("(error object is a %s value)"):format(type(err))
 end
 
--- A load that returns nil alone has found nothing; of the others nil with a message is a failure.
-local function answer(call, name, ok, value, message)
-  if not ok then return core.answer(call, false, text_of(value)) end
-  if value == nil and message ~= nil then return core.answer(call, false, text_of(message)) end
-  if name ~= "load" then return core.answer(call, true) end
-  if value == nil then return core.answer(call, nil) end
-  core.answer(call, true, value)
+local function fail(runner, err)
+  core.answer(runner, false, text_of(err))
+end
+
+-- nil alone: there is nothing under that key. nil with a message is a failure.
+local function loaded(runner, ok, value, message)
+  if ok and value ~= nil then
+    core.answer(runner, true, value)
+  elseif not ok then
+    fail(runner, value)
+  elseif message ~= nil then
+    fail(runner, message)
+  else
+    core.answer(runner, nil)
+  end
+end
+
+local function written(runner, ok, value, message)
+  if not ok then
+    fail(runner, value)
+  elseif value == nil and message ~= nil then
+    fail(runner, message)
+  else
+    core.answer(runner, true)
+  end
 end
 
 -- An entry has left, whatever evict makes of that: nobody waits for it, so an error is reported.
-local function evict(own, call, method, key, value)
+local function evict(own, runner, method, key, value)
   local ok, message = xpcall(method, base.traceback, own.backend, key, value)
-  core.answer(call, true)
+  core.answer(runner, true)
   if not ok then base.report(message, { callback = "evict", cache = own.name, key = key }) end
 end
 
-local function run(own, call, name, ...)
-  local _ <close> = call -- answers that it failed, should the task end here
-  core.begun(call)
-  local backend = own.backend
-  local method = backend[name]
+local function run(own, runner, name, key, value)
+  local backend <const> = own.backend
+  local method <const> = backend[name]
   if method == nil then
-    return core.answer(call, false, ("the backend has no function %s"):format(name))
+    fail(runner, ("the backend has no function %s"):format(name))
+  elseif name == "load" then
+    loaded(runner, pcall(method, backend, key))
+  elseif name == "flush" then
+    written(runner, pcall(method, backend, key, value))
+  elseif name == "evict" then
+    evict(own, runner, method, key, value)
+  else
+    written(runner, pcall(method, backend))
   end
-  if name == "evict" then return evict(own, call, method, ...) end
-  answer(call, name, pcall(method, backend, ...))
 end
 
--- Where nothing may wait, as under a hook that resizes or closes its cache, it begins with the next
--- turn.
-local function begin(own, call, ...)
-  if base.may_wait() then return task.run(own.loop, run, own, call, ...) end
-  local later = task.make(own.loop, run, own, call, ...)
-  if core_loop.send(own.loop, later.message) then core.begun(call) end
+-- What the task of a runner does: one call after the other.
+local function serve(self, own, runner)
+  local _ <close> = runner -- answers that it failed, should the task end during a call
+  while true do
+    task.rest(self)
+    local name, key, value = core.rest(runner)
+    if not name then return true end
+    task.wake(self)
+    run(own, runner, name, key, value)
+  end
+end
+
+local function new_runner(own, runner)
+  task.serve(own.loop, own.runners, serve, own, runner)
 end
 
 -- ---- what is told -----------------------------------------------------------------------------
@@ -85,7 +115,10 @@ local function dropped(own, keys)
     { cache = own.name, keys = keys, code = "dropped" })
 end
 
-M.upcalls = { call = begin, evicted = evicted, failed = failed, dropped = dropped }
+M.upcalls = {
+  runner = new_runner, resumed = task.resumed, later = task.later,
+  evicted = evicted, failed = failed, dropped = dropped,
+}
 
 -- ---- checking ---------------------------------------------------------------------------------
 

@@ -170,6 +170,7 @@ function finish(task, results)
   tasks[task.co] = nil
   task.co, task.message, task.fn, task.args = nil, nil, nil, nil
   task.joiners, task.ticket, task.failed, task.trace = nil, nil, nil, nil
+  if task.keeper then task.keeper[task] = nil end
   for _, wake in ipairs(joiners or {}) do
     wake(true)
   end
@@ -243,15 +244,12 @@ function M.resume(task)
   end
 end
 
---- A task of `loop`, not started: M.resume starts it, and so does sending its message.
----@param loop lethe.loop.Loop
----@param fn function
-function M.make(loop, fn, ...)
+local function new_task(loop, main, fn, args)
   local task = {
     loop = loop,
     number = next_number(),
     fn = fn,
-    args = table.pack(...),
+    args = args,
     joiners = nil, -- the wakes of those who join it
     ticket = false, -- what it waits for
     cancelled = false,
@@ -259,67 +257,60 @@ function M.make(loop, fn, ...)
     done = false,
   }
   task.message = core.message(function() M.resume(task) end)
-  task.co = coroutine.create(body)
+  task.co = coroutine.create(main)
   tasks[task.co] = task
   return task
 end
 
--- ---- runs --------------------------------------------------------------------------------------
+--- A task of `loop`, not started: M.resume starts it, and so does sending its message.
+---@param loop lethe.loop.Loop
+---@param fn function
+function M.make(loop, fn, ...)
+  return new_task(loop, body, fn, table.pack(...))
+end
 
--- What engines run often, and nobody joins or cancels: a task that is used again. While it rests it
--- has a ticket that nobody fills in, so that no loop resumes it.
+-- ---- servants ---------------------------------------------------------------------------------
+
+-- What engines run often, and nobody joins or cancels: a task that rests when its work is done,
+-- until the engine resumes its coroutine with more. While it rests it has a ticket that nobody
+-- fills in, so that no loop resumes it, and its keeper, a table, has it.
 local RESTING <const> = { n = 0 }
-local resting = setmetatable({}, { __mode = "k" }) -- by loop, lists of tasks
-local MOST_RESTING <const> = 32
 
-local function call_reported(fn, ...)
-  local ok, message = xpcall(fn, base.traceback, ...)
-  if not ok then base.report(message) end
-end
-
-local function run_on(task, fn, ...)
-  call_reported(fn, ...)
-  local list = resting[task.loop]
-  if not list then
-    list = {}
-    resting[task.loop] = list
-  end
-  if #list >= MOST_RESTING then return false end
-  task.ticket, task.cancel_next = RESTING, false
-  list[#list + 1] = task
-  return true
-end
-
-local function serve(task, ...)
-  if not run_on(task, ...) then return true end
-  return serve(task, coroutine.yield())
-end
-
-local function runner(task, ...)
-  task.args = nil
-  return serve(task, ...)
-end
-
--- A task that runs fn(...) and what comes after it.
-local function new_runner(loop, ...)
-  local task = M.make(loop, runner)
-  tasks[task.co] = nil
-  task.co = coroutine.create(runner)
-  tasks[task.co] = task
+--- Starts `fn(task, ...)` as such a task, up to its first rest: it calls M.rest and yields, and
+--- once resumed M.wake. It ends by returning true.
+---@param loop lethe.loop.Loop
+---@param keeper table
+---@param fn function
+function M.serve(loop, keeper, fn, ...)
+  local task = new_task(loop, fn)
+  task.keeper = keeper
   settle(task, coroutine.resume(task.co, task, ...))
 end
 
---- Runs `fn(...)` at once as a task, up to its first wait; what it raises is reported. Cheaper than
---- a task of its own.
----@param loop lethe.loop.Loop
----@param fn function
-function M.run(loop, fn, ...)
-  local list = resting[loop]
-  local task = list and table.remove(list)
-  if task and task.done then return M.run(loop, fn, ...) end
-  if not task then return new_runner(loop, fn, ...) end
+function M.rest(task)
+  task.keeper[task] = true
+  task.ticket, task.cancel_next = RESTING, false
+end
+
+function M.wake(task)
   task.ticket = false
-  settle(task, coroutine.resume(task.co, fn, ...))
+end
+
+--- After the engine has resumed one that did not come to rest again, as coroutine.resume has it.
+function M.resumed(co, ...)
+  local task = tasks[co]
+  if not task then return end
+  task.keeper[task] = nil
+  settle(task, ...)
+end
+
+--- Has one go on in the loop's next turn; false where that cannot be.
+---@return boolean
+function M.later(co)
+  local task = tasks[co]
+  if not core.send(task.loop, task.message) then return false end
+  task.keeper[task] = nil
+  return true
 end
 
 --- Cancels: the wait that is pending, or the next one, ends; what has not started never does.
