@@ -8,9 +8,10 @@
 
 static void counted(struct lethe_map *map, int64_t by) {
   uint64_t count = add_acqrel(&map->count, (uint64_t)by) + (uint64_t)by;
-  uint64_t buckets = load_acq(&map->buckets);
-  if (by > 0 && count / LOAD > buckets && map_segment_of(buckets) + 1 < SEGMENTS)
-    atomic_compare_exchange_strong_explicit(&map->buckets, &buckets, buckets * 2,
+  uint64_t mask = load_acq(&map->mask);
+  unsigned level = map_level(mask);
+  if (by > 0 && count * BUCKETS_PER_ENTRY > (uint64_t)1 << level && level < LEVELS)
+    atomic_compare_exchange_strong_explicit(&map->mask, &mask, mask | mask >> 1,
                                             memory_order_acq_rel, memory_order_acquire);
 }
 
@@ -147,7 +148,7 @@ static int copy_key(struct lethe_map *map, struct lethe_epoch_rec *r, const stru
     if (!lethe_epoch_read_begin(r, node)) return LETHE_ENEUTRALIZED;
     size_t n = node->n;
     bool entry = node->order & 1, fits = n <= key->room && key->p;
-    if (entry && fits && n) memcpy(key->p, node->key, n);
+    if (entry && fits && n) memcpy(key->p, map_key(node), n);
     lethe_epoch_read_end(r);
     if (!entry) return LETHE_ENOTFOUND;
     if (fits) {
@@ -163,7 +164,7 @@ static int copy_key(struct lethe_map *map, struct lethe_epoch_rec *r, const stru
 static int next_once(struct lethe_map *map, struct lethe_epoch_rec *r, const struct place *p,
                      bool first, struct lethe_buffer *key, struct lethe_buffer *value,
                      struct lethe_buffer *scratch) {
-  struct spot spot = {.at = map->head};
+  struct spot spot = {.at = map->first};
   link_t link, next;
   int rc = first ? LETHE_OK : map_find(map, r, p, &spot);
   if (rc) return rc;
@@ -199,18 +200,15 @@ int lethe_map_next(struct lethe_map *map, struct lethe_epoch_rec *r, struct leth
 
 int lethe_map_new(struct lethe_map **out, const struct lethe_alloc *a, struct lethe_epoch *m) {
   struct lethe_map *map = lethe_zalloc(a, sizeof *map);
-  struct node *head = map_node_new(a, &(struct place){0});
-  if (!map || !head) {
-    lethe_free(a, map, sizeof *map);
-    map_node_free(a, head);
-    return LETHE_ENOMEM;
-  }
+  if (!map) return LETHE_ENOMEM;
   lethe_ref_init(&map->refs);
   map->alloc = a;
   map->epoch = lethe_epoch_get(m);
   map->seed = (uint64_t)(uintptr_t)map ^ (uint64_t)(lethe_clock_monotonic() * 1e9);
-  map->head = head;
-  store_rlx(&map->buckets, FIRST);
+  store_rlx(&map->first[0].value, DUMMY_LISTED);
+  for (unsigned level = 1; level <= FIRST_LEVEL; level++)
+    store_rlx(&map->level[level], &map->first[map_level_size(level)]);
+  store_rlx(&map->mask, ~(~(uint64_t)0 >> FIRST_LEVEL));
   *out = map;
   return LETHE_OK;
 }
@@ -223,13 +221,15 @@ struct lethe_map *lethe_map_get_ref(struct lethe_map *map) {
 /* Nobody can reach it any more: no guard is needed. */
 void lethe_map_put_ref(struct lethe_map *map) {
   if (!lethe_ref_put(&map->refs)) return;
-  for (struct node *node = map->head, *next; node; node = next) {
+  for (struct node *node = map->first, *next; node; node = next) {
     next = link_to(load_rlx(&node->next));
+    if (!(node->order & 1)) continue;
     block_free(link_to(load_rlx(&node->value)));
     map_node_free(map->alloc, node);
   }
-  for (unsigned s = 0; s < SEGMENTS; s++)
-    lethe_free(map->alloc, load_rlx(&map->segments[s]), map_segment_size(s) * sizeof(bucket_t));
+  for (unsigned level = FIRST_LEVEL + 1; level <= LEVELS; level++)
+    lethe_free(map->alloc, load_rlx(&map->level[level]),
+               map_level_size(level) * sizeof(struct node));
   lethe_epoch_put(map->epoch);
   lethe_free(map->alloc, map, sizeof *map);
 }

@@ -14,7 +14,8 @@
 
 /* Lua's integers are keys of a tag and eight bytes. They are hashed in registers, as two words that
  * were written as such (what was just written is slow to read in other pieces), by one product
- * whose halves are folded. */
+ * whose halves are folded; of that the lower bytes are the best mixed, and buckets go by the upper
+ * bits. */
 enum { NUMBER = 9 };
 
 static inline uint64_t last_eight(const unsigned char *key) {
@@ -26,14 +27,7 @@ static inline uint64_t last_eight(const unsigned char *key) {
 static inline uint64_t hash_number(const unsigned char *key, uint64_t seed) {
   const uint64_t odd = 0xd6e8feb86659fd93;
   unsigned __int128 x = (unsigned __int128)((last_eight(key) ^ seed) + key[0]) * odd;
-  return (uint64_t)x ^ (uint64_t)(x >> 64);
-}
-
-uint64_t map_reversed(uint64_t x) {
-  x = (x >> 1 & 0x5555555555555555) | (x & 0x5555555555555555) << 1;
-  x = (x >> 2 & 0x3333333333333333) | (x & 0x3333333333333333) << 2;
-  x = (x >> 4 & 0x0f0f0f0f0f0f0f0f) | (x & 0x0f0f0f0f0f0f0f0f) << 4;
-  return __builtin_bswap64(x);
+  return __builtin_bswap64((uint64_t)x ^ (uint64_t)(x >> 64));
 }
 
 static inline uint64_t hash_of(const struct lethe_map *map, const void *key, size_t n) {
@@ -41,31 +35,33 @@ static inline uint64_t hash_of(const struct lethe_map *map, const void *key, siz
 }
 
 struct place map_place(const struct lethe_map *map, const void *key, size_t n) {
-  uint64_t hash = hash_of(map, key, n);
-  return (struct place){map_reversed(hash) | 1, hash, key, n};
+  return (struct place){hash_of(map, key, n) | 1, key, n};
 }
 
 /* ---- the short way --------------------------------------------------------------------------- */
 
-/* It is compiled twice, for numbers and for the rest: what is known of n is then known all the
- * way. A key is searched to the end of its bucket, and so needs no place in the list's order. */
+/* It is compiled twice, for numbers and for the rest: what is known of n is then known all the way.
+ * A key is searched to the end of its bucket, and so needs no place in the list's order. What goes
+ * on elsewhere is called last of all: nothing is kept for after it. */
 #define INLINE static inline __attribute__((always_inline))
+#define ELSEWHERE static __attribute__((noinline))
 
 enum { GO_ON = 1 }; /* by the long way */
 
-/* The bucket's dummy, if its shortcut is there already. */
+/* The dummy of a hash's bucket, if it is in the list already. */
 static inline const struct node *dummy_of(const struct lethe_map *map, uint64_t hash) {
-  uint64_t bucket = hash & (load_acq(&map->buckets) - 1);
-  if (__builtin_expect(bucket == 0, 0)) return map->head;
-  unsigned s = map_segment_of(bucket);
-  bucket_t *array = load_acq(&map->segments[s]);
-  return array ? load_acq(&array[map_segment_place(bucket, s)]) : NULL;
+  uint64_t bucket = hash & load_acq(&map->mask);
+  if (__builtin_expect(bucket == 0, 0)) return map->first;
+  const struct node *level = load_acq(&map->level[map_level(bucket)]);
+  if (!level) return NULL;
+  const struct node *dummy = &level[map_level_place(bucket)];
+  return load_acq(&dummy->value) == DUMMY_LISTED ? dummy : NULL;
 }
 
 static inline bool same_key(const struct node *node, const unsigned char *key, size_t n) {
   if (node->n != n) return false;
-  if (n != NUMBER) return memcmp(node->key, key, n) == 0;
-  return last_eight(node->key) == last_eight(key) && node->key[0] == key[0];
+  if (n != NUMBER) return memcmp(map_key(node), key, n) == 0;
+  return last_eight(map_key(node)) == last_eight(key) && map_key(node)[0] == key[0];
 }
 
 /* The block of the key's entry, or LETHE_ENOTFOUND. */
@@ -87,28 +83,27 @@ INLINE int find_block(const struct lethe_map *map, struct lethe_epoch_rec *r, co
   return LETHE_ENOTFOUND;
 }
 
-/* A number and what is before it: the last eight bytes will be read as such. */
-static inline void copy_out(unsigned char *to, const unsigned char *from, size_t n) {
-  if (n < 16 || n > 24) {
-    memcpy(to, from, n);
-  } else {
-    memcpy(to, from, 16);
-    memcpy(to + n - 8, from + n - 8, 8);
-  }
+static inline int leave(struct lethe_epoch_rec *r, bool within, int rc) {
+  lethe_epoch_read_end(r);
+  if (!within) lethe_epoch_unpin(r);
+  return rc;
 }
 
-INLINE int get_shortly(const struct lethe_map *map, struct lethe_epoch_rec *r, const void *key,
-                       size_t n, struct lethe_buffer *value) {
-  const struct block *block;
-  int rc = find_block(map, r, key, n, &block);
-  if (rc) return rc;
-  if (!lethe_epoch_read_begin(r, block)) return GO_ON;
-  size_t size = block->n;
-  bool fits = size <= value->room && value->p;
-  if (fits) copy_out(value->p, block->bytes, size);
-  lethe_epoch_read_end(r);
-  value->n = size;
-  return fits ? LETHE_OK : GO_ON;
+ELSEWHERE int copy_and_leave(struct lethe_epoch_rec *r, bool within, const struct block *block,
+                             struct lethe_buffer *value) {
+  memcpy(value->p, block->bytes, value->n);
+  return leave(r, within, LETHE_OK);
+}
+
+/* The block is being read, is not empty, and there is room for it. Of a number and what is before it the last
+ * eight bytes will be read as such. */
+INLINE int copy_out(struct lethe_epoch_rec *r, bool within, const struct block *block,
+                    struct lethe_buffer *value) {
+  size_t n = value->n = block->n;
+  if (n < 16 || n > 24) return copy_and_leave(r, within, block, value);
+  memcpy(value->p, block->bytes, 16);
+  memcpy(value->p + n - 8, block->bytes + n - 8, 8);
+  return leave(r, within, LETHE_OK);
 }
 
 /* ---- the long way ---------------------------------------------------------------------------- */
@@ -122,9 +117,8 @@ static int get_once(struct lethe_map *map, struct lethe_epoch_rec *r, const stru
   return spot.found ? map_read_value(map, r, spot.at, &link, value) : LETHE_ENOTFOUND;
 }
 
-static __attribute__((noinline)) int get_in_full(struct lethe_map *map, struct lethe_epoch_rec *r,
-                                                 const void *key, size_t n,
-                                                 struct lethe_buffer *value) {
+ELSEWHERE int get_in_full(struct lethe_map *map, struct lethe_epoch_rec *r, const void *key,
+                          size_t n, struct lethe_buffer *value) {
   struct place p = map_place(map, key, n);
   int rc = shared_begin(r);
   if (rc) return rc;
@@ -134,19 +128,26 @@ static __attribute__((noinline)) int get_in_full(struct lethe_map *map, struct l
   return rc;
 }
 
+/* ---- both ------------------------------------------------------------------------------------ */
+
 INLINE int get(struct lethe_map *map, struct lethe_epoch_rec *r, const void *key, size_t n,
                struct lethe_buffer *value) {
+  const struct block *block;
   bool within = lethe_epoch_pinned(r);
   if (within && lethe_epoch_neutralized(r)) return LETHE_ENEUTRALIZED;
   if (!within) lethe_epoch_pin(r);
-  int rc = get_shortly(map, r, key, n, value);
+  int rc = find_block(map, r, key, n, &block);
+  if (rc == LETHE_OK && lethe_epoch_read_begin(r, block)) {
+    if (block->n - 1 < value->room) return copy_out(r, within, block, value);
+    lethe_epoch_read_end(r);
+    rc = GO_ON;
+  }
   if (!within) lethe_epoch_unpin(r);
-  return rc == GO_ON ? get_in_full(map, r, key, n, value) : rc;
+  return rc == LETHE_ENOTFOUND ? rc : get_in_full(map, r, key, n, value);
 }
 
-static __attribute__((noinline)) int get_bytes(struct lethe_map *map, struct lethe_epoch_rec *r,
-                                               const void *key, size_t n,
-                                               struct lethe_buffer *value) {
+ELSEWHERE int get_bytes(struct lethe_map *map, struct lethe_epoch_rec *r, const void *key, size_t n,
+                        struct lethe_buffer *value) {
   return get(map, r, key, n, value);
 }
 

@@ -6,35 +6,40 @@
 
 #include "shared_internal.h"
 
-enum { SEGMENTS = 40, FIRST = 8, LOAD = 1 };
+/* Two buckets for each entry at least; LEVELS is how often they double at most. */
+enum { LEVELS = 40, FIRST_LEVEL = 3, FIRST = 1 << FIRST_LEVEL, BUCKETS_PER_ENTRY = 2 };
 
+/* An entry, followed by its key; or a dummy. */
 struct node {
   _Atomic link_t next;
-  _Atomic link_t value; /* of an entry: its block; NULL: dead */
-  uint64_t order;       /* reversed hash; the lowest bit is 1 in entries and 0 in dummies */
+  _Atomic link_t value; /* of an entry: its block; NULL: dead. Of a dummy: its state */
+  uint64_t order;       /* the hash; the lowest bit is 1 in entries and 0 in dummies */
   size_t n;             /* of the key */
-  unsigned char key[];
 };
 
-typedef _Atomic(struct node *) bucket_t;
+/* A dummy is made with its level's others, put into the list when it is first wanted, by whoever
+ * takes it, and stays. */
+enum dummy_state { DUMMY_FREE, DUMMY_TAKEN, DUMMY_LISTED };
 
+/* A bucket is named by the upper bits of the orders of its entries, which are also the order of its
+ * dummy. Its level is the place of the lowest bit that is set: so many bits the mask had when it
+ * was split off. Level L > 0 has 2^(L-1) buckets. */
 struct lethe_map {
   struct lethe_ref refs;
   const struct lethe_alloc *alloc;
   struct lethe_epoch *epoch;
   uint64_t seed;
-  struct node *head; /* the dummy of bucket 0 */
-  char apart[64];    /* what writers write stands on other lines than what readers read */
+  char apart[64]; /* what writers write stands on other lines than what readers read */
   _Atomic uint64_t count;
   char apart_too[64];
-  _Atomic uint64_t buckets; /* a power of two */
-  _Atomic(bucket_t *)
-      segments[SEGMENTS]; /* segment 0: FIRST buckets; segment i > 0: FIRST << (i - 1) */
+  _Atomic uint64_t mask;                    /* the bits that name buckets */
+  _Atomic(struct node *) level[LEVELS + 1]; /* dummies; the first few are `first` */
+  struct node first[FIRST];                 /* bucket 0, and those of levels to FIRST_LEVEL */
 };
 
 /* What is looked for: an entry's place, or a dummy's (key NULL). */
 struct place {
-  uint64_t order, bucket;
+  uint64_t order;
   const void *key;
   size_t n;
 };
@@ -47,8 +52,6 @@ struct spot {
   bool found;
 };
 
-/* What buckets and dummies stand in the order of. */
-uint64_t map_reversed(uint64_t hash);
 struct place map_place(const struct lethe_map *map, const void *key, size_t n);
 /* Below 0: the node comes before the place. The node is being read. */
 int map_compare(const struct node *node, const struct place *p);
@@ -61,15 +64,15 @@ int map_find(struct lethe_map *map, struct lethe_epoch_rec *r, const struct plac
 int map_read_value(struct lethe_map *map, struct lethe_epoch_rec *r, struct node *node,
                    link_t *link, struct lethe_buffer *value);
 
-/* Where a bucket lies: in which segment, and at which place there. */
-static inline unsigned map_segment_of(uint64_t bucket) {
-  return (unsigned)(63 ^ __builtin_clzll(bucket | FIRST / 2)) - 2;
+static inline unsigned char *map_key(const struct node *node) {
+  return (unsigned char *)(node + 1);
 }
-static inline uint64_t map_segment_size(unsigned segment) {
-  return segment == 0 ? FIRST : (uint64_t)FIRST << (segment - 1);
+
+/* Where the dummy of a bucket other than 0 lies. */
+static inline unsigned map_level(uint64_t bucket) { return 64 - (unsigned)__builtin_ctzll(bucket); }
+static inline uint64_t map_level_place(uint64_t bucket) {
+  return bucket >> __builtin_ctzll(bucket) >> 1;
 }
-static inline uint64_t map_segment_place(uint64_t bucket, unsigned segment) {
-  return bucket & ((((uint64_t)FIRST / 2 << segment) - 1) | (FIRST - 1));
-}
+static inline uint64_t map_level_size(unsigned level) { return (uint64_t)1 << (level - 1); }
 
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * The map's list: all entries sorted by reversed hash and then by key, and shortcuts into it.
+ * The map's list: all entries sorted by hash and then by key, and shortcuts into it.
  *
- * A bucket is a pointer to a dummy node that stands in the list before all entries of its part of
- * the hash range; dummies never leave. Doubling the number of buckets moves nothing: a new bucket's
- * dummy is put in when it is first used. A marked node is out of the list for everybody; whoever
- * comes by unlinks it. */
+ * A bucket is a dummy node that stands in the list before all entries of its part of the hash
+ * range; dummies never leave. Doubling the number of buckets moves nothing: a new bucket's dummy is
+ * put in when it is first used. A marked node is out of the list for everybody; whoever comes by
+ * unlinks it. */
 #include <string.h>
 
 #include "map_internal.h"
@@ -15,7 +15,7 @@ int map_compare(const struct node *node, const struct place *p) {
   if (node->order != p->order) return node->order < p->order ? -1 : 1;
   if (!p->key) return 0;
   if (node->n != p->n) return node->n < p->n ? -1 : 1;
-  return memcmp(node->key, p->key, p->n);
+  return memcmp(map_key(node), p->key, p->n);
 }
 
 /* ---- nodes ----------------------------------------------------------------------------------- */
@@ -27,7 +27,7 @@ struct node *map_node_new(const struct lethe_alloc *a, const struct place *p) {
   if (!node) return NULL;
   node->order = p->order;
   node->n = p->n;
-  if (p->n) memcpy(node->key, p->key, p->n);
+  if (p->n) memcpy(map_key(node), p->key, p->n);
   return node;
 }
 
@@ -96,8 +96,7 @@ static int bucket_dummy(struct lethe_map *map, struct lethe_epoch_rec *r, uint64
 int map_find(struct lethe_map *map, struct lethe_epoch_rec *r, const struct place *p,
              struct spot *out) {
   struct node *dummy;
-  uint64_t bucket = p->bucket & (load_acq(&map->buckets) - 1);
-  int rc = bucket_dummy(map, r, bucket, &dummy);
+  int rc = bucket_dummy(map, r, p->order & load_acq(&map->mask), &dummy);
   while (rc == LETHE_OK && (rc = find_from(map, r, dummy, p, out)) == LETHE_ENOTFOUND)
     rc = LETHE_OK;
   return rc;
@@ -105,79 +104,79 @@ int map_find(struct lethe_map *map, struct lethe_epoch_rec *r, const struct plac
 
 /* ---- buckets --------------------------------------------------------------------------------- */
 
-static bucket_t *bucket_at(struct lethe_map *map, uint64_t bucket) {
-  unsigned s = map_segment_of(bucket);
-  bucket_t *array = load_acq(&map->segments[s]);
-  if (!array) {
-    size_t bytes = map_segment_size(s) * sizeof *array;
-    bucket_t *made = lethe_zalloc(map->alloc, bytes), *none = NULL;
+/* The dummy of a bucket, in the list or not; NULL without memory. */
+static struct node *dummy_at(struct lethe_map *map, uint64_t bucket) {
+  if (bucket == 0) return map->first;
+  unsigned level = map_level(bucket);
+  struct node *dummies = load_acq(&map->level[level]), *none = NULL;
+  if (!dummies) {
+    size_t bytes = map_level_size(level) * sizeof *dummies;
+    struct node *made = lethe_zalloc(map->alloc, bytes);
     if (!made) return NULL;
-    if (atomic_compare_exchange_strong_explicit(&map->segments[s], &none, made,
+    if (atomic_compare_exchange_strong_explicit(&map->level[level], &none, made,
                                                 memory_order_acq_rel, memory_order_acquire)) {
-      array = made;
+      dummies = made;
     } else {
       lethe_free(map->alloc, made, bytes);
-      array = none;
+      dummies = none;
     }
   }
-  return &array[map_segment_place(bucket, s)];
+  return &dummies[map_level_place(bucket)];
 }
 
-/* The bucket that this one was split off from: its highest bit cleared. */
-static uint64_t parent_of(uint64_t bucket) {
-  return bucket & ~((uint64_t)1 << (63 - __builtin_clzll(bucket)));
+/* Takes a dummy; false where another has. */
+static bool take(struct node *dummy, uint64_t bucket) {
+  link_t state = DUMMY_FREE;
+  if (!atomic_compare_exchange_strong_explicit(&dummy->value, &state, DUMMY_TAKEN,
+                                               memory_order_acq_rel, memory_order_acquire))
+    return false;
+  dummy->order = bucket;
+  return true;
 }
 
-/* Puts a dummy into the list behind its parent's, or finds the one that another put there. */
+/* Puts a dummy that was taken into the list behind its parent's. */
 static int put_dummy(struct lethe_map *map, struct lethe_epoch_rec *r, struct node *parent,
-                     uint64_t bucket, struct node **out) {
-  struct place p = {.order = map_reversed(bucket)};
-  struct node *made = map_node_new(map->alloc, &p);
+                     struct node *dummy) {
+  struct place p = {.order = dummy->order};
   struct spot spot;
-  if (!made) return LETHE_ENOMEM;
   for (;;) {
     int rc = find_from(map, r, parent, &p, &spot);
     if (rc == LETHE_ENOTFOUND) continue;
-    if (rc || spot.found) {
-      map_node_free(map->alloc, made);
-      *out = spot.at;
-      return rc;
-    }
-    store_rlx(&made->next, (link_t)(uintptr_t)spot.at);
-    if (!lethe_epoch_read_begin(r, spot.prev)) {
-      map_node_free(map->alloc, made);
-      return LETHE_ENEUTRALIZED;
-    }
-    bool done = link_cas(&spot.prev->next, spot.link, made, false);
+    if (rc) return rc;
+    store_rlx(&dummy->next, (link_t)(uintptr_t)spot.at);
+    if (!lethe_epoch_read_begin(r, spot.prev)) return LETHE_ENEUTRALIZED;
+    bool done = link_cas(&spot.prev->next, spot.link, dummy, false);
     lethe_epoch_read_end(r);
-    if (!done) continue;
-    *out = made;
-    return LETHE_OK;
+    if (done) return LETHE_OK;
   }
 }
 
-/* Without memory for a shortcut a longer way serves: the nearest bucket above that has one. */
+/* Without memory for a shortcut, and while another is at work on it, a longer way serves: the
+ * nearest bucket above that has one, which has the lowest bit cleared. */
 static int bucket_dummy(struct lethe_map *map, struct lethe_epoch_rec *r, uint64_t bucket,
                         struct node **out) {
-  uint64_t missing[64];
+  struct node *missing[LEVELS], *dummy;
+  uint64_t buckets[LEVELS];
   int n = 0;
-  bucket_t *b;
-  *out = map->head;
-  while (bucket != 0) {
-    b = bucket_at(map, bucket);
-    if (b && (*out = load_acq(b)) != NULL) break;
-    missing[n++] = bucket;
-    bucket = parent_of(bucket);
-    *out = map->head;
+  for (;; bucket &= bucket - 1) {
+    dummy = dummy_at(map, bucket);
+    if (dummy && load_acq(&dummy->value) == DUMMY_LISTED) break;
+    missing[n] = dummy;
+    buckets[n++] = bucket;
   }
+  *out = dummy;
   while (n-- > 0) {
-    struct node *dummy;
-    int rc = put_dummy(map, r, *out, missing[n], &dummy);
-    if (rc == LETHE_ENOMEM) return LETHE_OK;
-    if (rc) return rc;
+    dummy = missing[n];
+    if (!dummy || !take(dummy, buckets[n])) return LETHE_OK;
+    PAUSE(LETHE_PAUSE_MAP_TAKEN);
+    int rc = put_dummy(map, r, *out, dummy);
+    if (rc) {
+      store_rel(&dummy->value, DUMMY_FREE);
+      return rc;
+    }
+    PAUSE(LETHE_PAUSE_MAP_LISTED);
+    store_rel(&dummy->value, DUMMY_LISTED);
     *out = dummy;
-    PAUSE(LETHE_PAUSE_MAP_SEGMENT);
-    if ((b = bucket_at(map, missing[n])) != NULL) store_rel(b, dummy);
   }
   return LETHE_OK;
 }

@@ -8,7 +8,8 @@
  * anew.
  *
  * Map: O. Shalev, N. Shavit, Split-Ordered Lists (JACM 2006), on M. Michael's list (SPAA 2002): all
- * entries are one list sorted by reversed hash; growing adds shortcuts into it and moves nothing,
+ * entries are one list sorted by hash, whose upper bits name the buckets (there they are the lower
+ * ones, and the list is sorted by reversed hash); growing adds shortcuts into it and moves nothing,
  * so a walk in list order sees every key that stays exactly once. Queue: M. Michael, M. Scott (PODC
  * 1996). Stack: R. K. Treiber (1986).
  *
@@ -105,7 +106,8 @@ enum {
   LETHE_PAUSE_MAP_DEAD,     /* an entry has lost its value */
   LETHE_PAUSE_MAP_MARKED,   /* and is marked, still linked */
   LETHE_PAUSE_MAP_UNLINKED, /* unlinked, not retired yet */
-  LETHE_PAUSE_MAP_SEGMENT,  /* a bucket's shortcut is made, not published */
+  LETHE_PAUSE_MAP_TAKEN,    /* a bucket's dummy is taken, not in the list yet */
+  LETHE_PAUSE_MAP_LISTED,   /* it is in the list, not said to be */
   LETHE_PAUSE_QUEUE_LINKED, /* a value is linked, the tail does not show it */
   LETHE_PAUSE_QUEUE_TAKEN,  /* the head has moved, the old node is not retired */
   LETHE_PAUSE_STACK_TAKEN,
