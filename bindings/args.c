@@ -76,7 +76,10 @@ static int report(lua_State *L) { /* details, error value */
     lua_newtable(L);
   else
     lua_pushvalue(L, 1);
-  if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+  unsigned held = lethe_stop_hold(0); /* it is the script's */
+  int rc = lua_pcall(L, 2, 0, 0);
+  lethe_stop_hold(held);
+  if (rc != LUA_OK && !lethe_stop_wanted()) {
     print_line(text);
     print_line(text_of(L, -1));
   }

@@ -240,6 +240,15 @@ static int l_block(lua_State *L) {
   return 0;
 }
 
+/* held(fn, ...): fn runs as lethe's own code, which nobody stops half-way */
+static int l_held(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  unsigned held = lethe_stop_hold(1);
+  int rc = lua_pcall(L, lua_gettop(L) - 1, 0, 0);
+  lethe_stop_hold(held);
+  return rc == LUA_OK ? 0 : lua_error(L);
+}
+
 /* advance(loop, seconds): of a virtual loop */
 static int l_advance(lua_State *L) {
   struct lethe_loop *loop = check_loop(L);
@@ -252,13 +261,25 @@ static int l_advance(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg functions[] = {
-    {"default", l_default}, {"new", l_new},         {"check", l_check},
-    {"is_open", l_is_open}, {"now", l_now},         {"is_virtual", l_is_virtual},
-    {"alive", l_alive},     {"post", l_post},       {"message", l_message},
-    {"send", l_send},       {"timer", l_timer},     {"signal", l_signal},
-    {"stop", l_stop},       {"turn", l_turn},       {"block", l_block},
-    {"advance", l_advance}, {"close", lethe_close}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"default", l_default},
+                                     {"new", l_new},
+                                     {"check", l_check},
+                                     {"is_open", l_is_open},
+                                     {"now", l_now},
+                                     {"is_virtual", l_is_virtual},
+                                     {"alive", l_alive},
+                                     {"post", l_post},
+                                     {"message", l_message},
+                                     {"send", l_send},
+                                     {"timer", l_timer},
+                                     {"signal", l_signal},
+                                     {"stop", l_stop},
+                                     {"turn", l_turn},
+                                     {"block", l_block},
+                                     {"held", l_held},
+                                     {"advance", l_advance},
+                                     {"close", lethe_close},
+                                     {NULL, NULL}};
 
 int luaopen_lethe_core_loop(lua_State *L) {
   luaL_checkversion(L);

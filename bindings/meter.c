@@ -61,7 +61,10 @@ static int64_t ns_of(clockid_t clock) {
 }
 static int64_t now_ns(void) { return ns_of(CLOCK_MONOTONIC); }
 
+/* What is stopped is spent: a state of its own, as a vat's, is reached by no other hook. */
 static void look_at_clock(struct lethe_meter *m) {
+  if (lethe_stop_due()) m->spent = m->late = true;
+  if (!m->until && !m->within) return;
   if (!m->until) m->until = now_ns() + m->within;
   if (now_ns() < m->until) return;
   m->spent = m->late = true;
@@ -201,7 +204,7 @@ static void hook(lua_State *L, lua_Debug *ar) {
     take(m, lua_gethookcount(L));
     if (m->longest && *m->longest) weigh(m);
     if (m->fires++ % CLOCK_EVERY == 0) {
-      if (m->until || m->within) look_at_clock(m);
+      look_at_clock(m);
       if (m->charged) look_at_arguments(L, m, ar);
     }
   } else if (ar->event == LUA_HOOKCALL && L != m->base && !lua_getstack(L, 1, &caller)) {

@@ -98,6 +98,14 @@ static int find_close(lua_State *on, lua_State *L) {
 
 bool lethe_stop_in_close(lua_State *co) { return find_close(co, co) > 0; }
 
+bool lethe_stop_due(void) {
+  const struct lethe_stop *s = here;
+  if (!s || !wanted(s) || s->held || s->resetting) return false;
+  for (const struct lethe_running *r = s->top; r; r = r->up)
+    if (lethe_stop_in_close(r->L)) return false;
+  return true;
+}
+
 /* ---- the hook -------------------------------------------------------------------------------- */
 
 static void hook(lua_State *L, lua_Debug *event);

@@ -47,6 +47,9 @@ void lethe_stop_want(struct lethe_stop *s, pthread_t thread);
 
 /* Whether this thread's state is being stopped. */
 bool lethe_stop_wanted(void);
+/* Whether what this thread runs now must end, even where no hook of this state can reach it: its
+ * code is no lethe's own and inside no __close. */
+bool lethe_stop_due(void);
 /* Sets `held` and returns what it was; 0, and nothing else, in other threads. */
 unsigned lethe_stop_hold(unsigned held);
 /* Somebody set a hook on L. */

@@ -105,6 +105,63 @@ describe("a worker that is cancelled", function()
     end
   end)
 
+  it("stops what engines call back, and what runs in a state of its own", function()
+    local loops = {
+      function()
+        local lethe = require "lethe"
+        lethe.on_error(function()
+          lethe.worker.parent():send("ready")
+          while true do end
+        end)
+        lethe.loop.default():spawn(error, "no")
+        lethe.loop.default():sleep(100)
+      end,
+      function()
+        local lethe = require "lethe"
+        local tracker = lethe.quota.new{ max = "1M", deadline = 100 }
+        local p = tracker:account{ name = "a" }:participant{
+          get_oldest = function() return 1 end,
+          reclaim = function()
+            lethe.worker.parent():send("ready")
+            while true do end
+          end,
+        }
+        p:claim("2M")
+        lethe.loop.default():sleep(100)
+      end,
+      function()
+        local lethe = require "lethe"
+        local kernel = lethe.vat.kernel{}
+        local root = kernel:vat("v", "return { f = function() while true do pcall(error) end end }")
+        lethe.worker.parent():send("ready")
+        kernel:await(kernel:send(root, "f"))
+      end,
+    }
+    for i, body in ipairs(loops) do
+      local w = ready(body)
+      w:cancel()
+      assert.are.same(cancelled, packed_join(w), "loop " .. i)
+    end
+  end)
+
+  it("is not stopped inside a __close by what a vat does there", function()
+    local w = ready(function()
+      local lethe = require "lethe"
+      local kernel = lethe.vat.kernel{}
+      local root = kernel:vat("v", [[
+        return { f = function() local n = 0 for i = 1, 200000 do n = n + i % 2 end return n end }
+      ]])
+      local _ <close> = setmetatable({}, { __close = function()
+        lethe.worker.parent():send((kernel:await(kernel:send(root, "f"))))
+      end })
+      lethe.worker.parent():send("ready")
+      while true do end
+    end)
+    w:cancel()
+    assert.are.equal(100000, w:recv())
+    assert.are.same(cancelled, packed_join(w))
+  end)
+
   it("runs what is to be closed, and holds back while it does", function()
     local channel = worker.channel()
     local w = ready(function(channel)

@@ -87,7 +87,7 @@ M.failures = task.failures
 ---@param loop lethe.loop.Loop
 ---@param fn function
 function M.start(loop, fn, ...)
-  task.resume(task.make(loop, fn, ...))
+  core.held(task.resume, task.make(loop, fn, ...))
 end
 
 -- ---- tasks ------------------------------------------------------------------------------------
