@@ -10,6 +10,7 @@
  * A runner that ends during a call, since its task was ended or is garbage, answers that it
  * failed. */
 #include "cache.h"
+#include "stop.h"
 
 enum { MOST_RESTING = 32 };
 
@@ -122,7 +123,7 @@ static void resume(lua_State *L, struct runner *r) {
   lua_State *co = r->co;
   int n = 0;
   push_tell(L, "resumed", co); /* which keeps it as well */
-  int rc = lua_resume(co, L, 0, &n);
+  int rc = lethe_stop_resume(L, co, 0, &n);
   if (rc == LUA_YIELD && n == 1 && lua_touserdata(co, -1) == r && r->resting) {
     lua_pop(co, 1);
     lua_pop(L, 3);
@@ -153,8 +154,10 @@ static void begin(struct lethe_cache_backend *b, struct lethe_cache_call *call,
   struct lcache *k = lethe_container_of(b, struct lcache, backend);
   lua_State *L = k->state->turning;
   struct runner *r = NULL;
+  unsigned held = lethe_stop_hold(1); /* but for what the backend does */
   if (!k->state->ended && lua_checkstack(L, LUA_MINSTACK)) r = take_runner(L, k);
   if (!r) {
+    lethe_stop_hold(held);
     lethe_cache_answer(call, LETHE_ENOMEM, NULL, NULL);
     return;
   }
@@ -167,6 +170,7 @@ static void begin(struct lethe_cache_backend *b, struct lethe_cache_call *call,
     set_resting(r, k);
     lethe_cache_answer(call, LETHE_ENOMEM, NULL, NULL);
   }
+  lethe_stop_hold(held);
 }
 
 static void begin_load(struct lethe_cache_backend *b, struct lethe_cache_call *call) {

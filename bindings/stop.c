@@ -204,11 +204,12 @@ void lethe_stop_rearm(lua_State *L) {
 
 /* ---- the functions that keep books ----------------------------------------------------------- */
 
-/* lua_resume with `nargs` values that are moved from L to co. Keeps I1. */
-static int resume(lua_State *L, lua_State *co, int nargs, int *nres) {
+/* Keeps I1. */
+int lethe_stop_resume(lua_State *L, lua_State *co, int nargs, int *nres) {
   struct lethe_stop *s = here;
+  if (!s || s->registry != lua_topointer(L, LUA_REGISTRYINDEX))
+    return lua_resume(co, L, nargs, nres);
   struct lethe_running r = {.L = co, .up = s->top, .held = s->held, .closing = UNKNOWN};
-  lua_xmove(L, co, nargs);
   s->held = 0;
   s->top = &r;
   atomic_signal_fence(memory_order_seq_cst);
@@ -244,7 +245,8 @@ static int resume_moved(lua_State *L, lua_State *co, int nargs, int *rc) {
     lua_pushliteral(L, "too many arguments to resume");
     return -1;
   }
-  *rc = resume(L, co, nargs, &nres);
+  lua_xmove(L, co, nargs);
+  *rc = lethe_stop_resume(L, co, nargs, &nres);
   if (*rc != LUA_OK && *rc != LUA_YIELD) return -1;
   if (!lua_checkstack(L, nres + 1)) {
     lua_pop(co, nres);

@@ -52,6 +52,8 @@ bool lethe_stop_wanted(void);
 bool lethe_stop_due(void);
 /* Sets `held` and returns what it was; 0, and nothing else, in other threads. */
 unsigned lethe_stop_hold(unsigned held);
+/* lua_resume(co, L, nargs, nres), for who resumes a coroutine in C: its code can be stopped. */
+int lethe_stop_resume(lua_State *L, lua_State *co, int nargs, int *nres);
 /* Somebody set a hook on L. */
 void lethe_stop_rearm(lua_State *L);
 /* Whether the coroutine `co`, which does not run, stands inside a __close. */

@@ -136,6 +136,19 @@ describe("a worker that is cancelled", function()
         lethe.worker.parent():send("ready")
         kernel:await(kernel:send(root, "f"))
       end,
+      function()
+        local lethe = require "lethe"
+        local cache = lethe.cache.new{ limit = 1, backend = {
+          load = function(_, k) return k end,
+          flush = function() end,
+          evict = function()
+            lethe.worker.parent():send("ready")
+            while true do end
+          end,
+        } }
+        cache:get(1)
+        cache:get(2)
+      end,
     }
     for i, body in ipairs(loops) do
       local w = ready(body)
