@@ -123,6 +123,7 @@ struct edge {
 
 struct bucket {
   uint32_t slot, tag; /* slot 0: empty */
+  uint32_t node;      /* where the policy put it, or had it once: only a hint */
 };
 
 struct lethe_cache {
@@ -206,6 +207,8 @@ struct lethe_cache_entry *cache_find(const struct lethe_cache *c,
                                      const struct lethe_cache_key *key);
 /* A new entry with that key, LOADING, in the index; NULL without memory. */
 struct lethe_cache_entry *cache_entry_new(struct lethe_cache *c, const struct lethe_cache_key *key);
+/* The policy has put it there. */
+void cache_note_node(struct lethe_cache *c, const struct lethe_cache_entry *e);
 /* Out of the index, and its memory given back: nothing refers to it any more. */
 void cache_entry_free(struct lethe_cache *c, struct lethe_cache_entry *e);
 
@@ -304,12 +307,6 @@ bool cache_policy_full(struct lethe_cache *c, struct lethe_cache_entry *e);
 /* LETHE_ENOMEM, LETHE_ELIMIT: it has no place for such a one. */
 int cache_policy_insert(struct lethe_cache *c, struct lethe_cache_entry *e);
 void cache_policy_hit(struct lethe_cache *c, struct lethe_cache_entry *e);
-/* A hit will follow: what it looks at is fetched meanwhile. */
-static inline __attribute__((always_inline)) void cache_policy_expect(
-    const struct lethe_cache *c, const struct lethe_cache_entry *e) {
-  if ((uint32_t)e->handle <= c->policy->high)
-    __builtin_prefetch(lethe_evict_at(c->policy, (uint32_t)e->handle), 1);
-}
 struct lethe_cache_entry *cache_policy_victim(struct lethe_cache *c,
                                               struct lethe_cache_entry *into);
 /* The victim cannot go, and may be one again. */

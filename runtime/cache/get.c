@@ -233,7 +233,6 @@ struct lethe_cache_entry *lethe_cache_find(struct lethe_cache *c,
                                            const struct lethe_cache_key *key) {
   struct lethe_cache_entry *e = c->closed || c->deciding ? NULL : cache_find(c, key);
   if (!e || e->state != ENTRY_READY || c->limit == 0 || cache_is_stale(c, e)) return NULL;
-  cache_policy_expect(c, e);
   return e;
 }
 

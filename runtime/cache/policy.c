@@ -41,6 +41,7 @@ int cache_policy_insert(struct lethe_cache *c, struct lethe_cache_entry *e) {
   e->refused = false;
   int code = lethe_evict_insert(c->policy, &r, &e->handle);
   c->deciding--;
+  if (code == LETHE_OK) cache_note_node(c, e);
   return code;
 }
 
@@ -150,6 +151,7 @@ static void take_handle(void *ud, const struct lethe_evict_node *node) {
   struct lethe_cache_entry *e = node->owner;
   uint32_t slot = (uint32_t)(((const char *)node - m->to->nodes) / m->to->stride);
   e->handle = lethe_evict_handle(m->to, slot);
+  cache_note_node(m->c, e);
   lethe_list_remove(&e->aside);
 }
 

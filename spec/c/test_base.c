@@ -235,6 +235,16 @@ static void records_do_not_move_at_chunk_boundaries(void **state) {
   assert_int_equal(t.blocks, 0);
 }
 
+static void records_of_whole_lines_begin_where_lines_do(void **state) {
+  (void)state;
+  struct lethe_slab s;
+  uint64_t id;
+  lethe_slab_init(&s, &lethe_alloc_libc, 2 * 64);
+  for (size_t i = 0; i < 2 * LETHE_SLAB_CHUNK; i++)
+    assert_int_equal((uintptr_t)lethe_slab_take(&s, &id) % 64, 0);
+  lethe_slab_destroy(&s);
+}
+
 static void a_walk_sees_what_is_in_use(void **state) {
   (void)state;
   struct lethe_slab s;
@@ -410,6 +420,7 @@ int main(void) {
       cmocka_unit_test(ids_outlive_their_records),
       cmocka_unit_test(a_slot_whose_ids_are_used_up_is_used_no_more),
       cmocka_unit_test(records_do_not_move_at_chunk_boundaries),
+      cmocka_unit_test(records_of_whole_lines_begin_where_lines_do),
       cmocka_unit_test(a_walk_sees_what_is_in_use),
       cmocka_unit_test(without_memory_nothing_is_taken),
       cmocka_unit_test(random_takes_and_gives_against_a_plain_array),
