@@ -32,7 +32,7 @@ struct epoch_section {
 };
 
 struct epoch_port {
-  struct epoch_port *next; /* of the state */
+  struct epoch_port *next, **all; /* of the state */
   struct lethe_state *state;
   struct lethe_epoch *m;
   struct lethe_epoch_rec *rec; /* the thread's, or NULL */
@@ -56,13 +56,16 @@ void epoch_port_leave(struct epoch_port *p);
 
 struct epoch_section *epoch_here_slow(lua_State *L, struct epoch_port *p);
 /* The section of the calling coroutine, of a port that attends; while its depth is 0 its record may
- * be pinned for the length of a call. Whoever changes a structure through it adds to `changes`.
- * Cannot fail. */
+ * be pinned for the length of a call. Cannot fail. */
 static inline struct epoch_section *epoch_here(lua_State *L, struct epoch_port *p) {
   struct epoch_section *s = p->current;
   if (!p->aside && (s->depth == 0 || (s->L == L && s->held))) return s;
   return epoch_here_slow(L, p);
 }
+
+/* The calling coroutine has retired or changed something, through a port of the state: none of its
+ * sections, of whatever manager, is rerun. */
+void epoch_changed(lua_State *L, const struct epoch_port *p);
 
 /* Part of every safe point: what is pinned by coroutines that are gone or have ended is unpinned,
  * and others than the caller are not held any more. */

@@ -153,6 +153,13 @@ struct epoch_section *epoch_here_slow(lua_State *L, struct epoch_port *p) {
   return p->current;
 }
 
+void epoch_changed(lua_State *L, const struct epoch_port *p) {
+  for (struct epoch_port *each = *p->all; each; each = each->next) {
+    struct epoch_section *s = epoch_pinned(L, each);
+    if (s) s->changes++;
+  }
+}
+
 /* The calling coroutine is about to wait: what it has pinned moves aside. */
 static void before_wait(lua_State *L, struct epoch_port *p) {
   struct epoch_section *s = p->current;
@@ -227,6 +234,7 @@ struct epoch_port *epoch_port(lua_State *L, struct lethe_epoch *m) {
     p->state = lethe_state(L);
     p->m = lethe_epoch_get(m);
     p->next = *first;
+    p->all = first;
     *first = p;
   }
   p->refs++;

@@ -225,7 +225,7 @@ void epoch_retire_value(lua_State *L, struct epoch_section *s, size_t bytes) {
     lua_rawseti(L, -2, 2 * slot - 1);
     lethe_nomemory(L);
   }
-  s->changes++;
+  epoch_changed(L, s->port);
   lua_pop(L, 1);
 }
 

@@ -153,12 +153,13 @@ static int push_to(lua_State *L, const struct lethe_class *c) {
   luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "a value expected, got nil");
   struct shared_value *v = shared_pack(L, 2, &n);
   int rc;
-  struct lethe_epoch_rec *r = shared_record(L, h, true, &rc);
+  struct lethe_epoch_rec *r = shared_record(L, h, &rc);
   if (r)
     rc = h->s->kind == SHARED_QUEUE ? lethe_queue_push(h->s->of.queue, r, v, n)
                                     : lethe_stack_push(h->s->of.stack, r, v, n);
   shared_value_free(v, n);
   if (rc) return lethe_fail(L, rc);
+  epoch_changed(L, h->port);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -166,11 +167,12 @@ static int push_to(lua_State *L, const struct lethe_class *c) {
 static int pop_from(lua_State *L, const struct lethe_class *c) {
   struct shared_handle *h = shared_check(L, c);
   int rc;
-  struct lethe_epoch_rec *r = shared_record(L, h, true, &rc);
+  struct lethe_epoch_rec *r = shared_record(L, h, &rc);
   if (r)
     rc = h->s->kind == SHARED_QUEUE ? lethe_queue_pop(h->s->of.queue, r, &h->value)
                                     : lethe_stack_pop(h->s->of.stack, r, &h->value);
   if (rc) return lethe_fail(L, rc);
+  epoch_changed(L, h->port);
   shared_push(L, h);
   return 1;
 }

@@ -45,17 +45,12 @@ static inline struct shared_handle *shared_hot(lua_State *L, const struct lethe_
   return h ? h : lethe_check(L, 1, c)->what;
 }
 struct shared_handle *shared_check(lua_State *L, const struct lethe_class *c);
-/* The record that this coroutine's calls use, its thread registered if it was not; NULL and *rc.
- * What changes something says so: a section that did is not rerun. */
+/* The record that this coroutine's calls use, its thread registered if it was not; NULL and *rc. */
 static inline struct lethe_epoch_rec *shared_record(lua_State *L, struct shared_handle *h,
-                                                    bool changes, int *rc) {
+                                                    int *rc) {
   *rc = h->port->rec ? LETHE_OK : epoch_attend(h->port);
-  if (*rc) return NULL;
-  struct epoch_section *section = epoch_here(L, h->port);
-  if (changes) section->changes++;
-  return section->rec;
+  return *rc ? NULL : epoch_here(L, h->port)->rec;
 }
-
 /* A stored value: how many tables there are in it, then its bytes as in a message. */
 struct shared_value {
   size_t tables;

@@ -60,7 +60,7 @@ static int map_get(lua_State *L) {
   struct key k;
   check_key(L, 2, h, &k);
   int rc;
-  struct lethe_epoch_rec *r = shared_record(L, h, false, &rc);
+  struct lethe_epoch_rec *r = shared_record(L, h, &rc);
   if (r) rc = lethe_map_get(h->s->of.map, r, k.p, k.n, &h->value);
   if (rc == LETHE_ENOTFOUND) {
     lua_pushnil(L);
@@ -104,9 +104,10 @@ static int write(lua_State *L, int value, struct want *w) {
   struct shared_value *v = NULL;
   if (!lua_isnoneornil(L, value)) w->bytes = v = shared_pack(L, value, &w->n);
   int rc;
-  struct lethe_epoch_rec *r = shared_record(L, h, true, &rc);
+  struct lethe_epoch_rec *r = shared_record(L, h, &rc);
   if (r) rc = lethe_map_update(h->s->of.map, r, k.p, k.n, replace, w);
   shared_value_free(v, w->n);
+  if (rc == LETHE_OK && (w->bytes || w->was)) epoch_changed(L, h->port);
   return rc;
 }
 
@@ -169,6 +170,7 @@ static int put_same(lua_State *L, struct shared_handle *h, struct lethe_epoch_re
   if (!lua_isnil(L, value)) w.bytes = v = shared_pack(L, value, &w.n);
   int rc = lethe_map_update(h->s->of.map, r, k->p, k->n, replace_same, &w);
   shared_value_free(v, w.n);
+  if (rc == LETHE_OK && w.same && (w.bytes || there)) epoch_changed(L, h->port);
   return rc ? rc : w.same;
 }
 
@@ -191,7 +193,7 @@ static int map_cas(lua_State *L) {
   check_value(L, 3);
   check_value(L, 4);
   int rc;
-  struct lethe_epoch_rec *r = shared_record(L, h, true, &rc);
+  struct lethe_epoch_rec *r = shared_record(L, h, &rc);
   if (!r) return lethe_fail(L, rc);
   for (;;) {
     rc = look(L, h, r, &k, &there);
@@ -216,7 +218,7 @@ static int map_incr(lua_State *L) {
   luaL_argcheck(L, lua_type(L, 3) == LUA_TNUMBER, 3, "a number expected");
   luaL_argcheck(L, lua_isnil(L, 4) || lua_type(L, 4) == LUA_TNUMBER, 4, "a number expected");
   int rc;
-  struct lethe_epoch_rec *r = shared_record(L, h, true, &rc);
+  struct lethe_epoch_rec *r = shared_record(L, h, &rc);
   if (!r) return lethe_fail(L, rc);
   for (;;) {
     rc = look(L, h, r, &k, &there);
@@ -254,7 +256,7 @@ static int error_tostring(lua_State *L) {
 static int map_len(lua_State *L) {
   struct shared_handle *h = shared_check(L, &shared_map_class);
   int rc;
-  if (!shared_record(L, h, false, &rc)) return raise_code(L, rc);
+  if (!shared_record(L, h, &rc)) return raise_code(L, rc);
   lua_pushinteger(L, (lua_Integer)lethe_map_len(h->s->of.map));
   return 1;
 }
@@ -273,7 +275,7 @@ static int next_entry(lua_State *L) {
     memcpy(key.p, from.p, from.n);
     key.n = key.room = from.n;
   }
-  struct lethe_epoch_rec *r = shared_record(L, h, false, &rc);
+  struct lethe_epoch_rec *r = shared_record(L, h, &rc);
   if (r) rc = lethe_map_next(h->s->of.map, r, &key, &h->value);
   lethe_buffer_free(&h->key);
   h->key = key; /* whatever raises from here on, the handle has it */

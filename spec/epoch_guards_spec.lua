@@ -350,6 +350,81 @@ describe("with_pin", function()
     end
   end)
 
+  it("reruns what was to change something and was refused, or found nothing to change", function()
+    local shared = require "lethe.shared"
+    local map <close> = shared.map{ epoch = m }
+    local queue <close> = shared.queue{ epoch = m, capacity = 1 }
+    local stack <close> = shared.stack{ epoch = m }
+    map:set("k", 1)
+    local writes = {
+      function() return map:set("k", 2) end, function() return map:set("new", 2) end,
+      function() return map:add("new", 2) end, function() return map:delete("k") end,
+      function() return map:cas("k", 1, 2) end, function() return map:incr("k", 1) end,
+      function() return queue:push(1) end, function() return queue:pop() end,
+      function() return stack:push(1) end, function() return stack:pop() end,
+    }
+    for i, write in ipairs(writes) do
+      local runs = 0
+      assert.is_truthy(h:with_pin(function()
+        runs = runs + 1
+        if runs < 3 then
+          eject()
+          assert.are.equal("neutralized", code_of(write()))
+        end
+        return runs == 3
+      end), i)
+    end
+    local idle = {
+      function() return map:add("k", 2) end, function() return map:delete("none") end,
+      function() return map:set("none", nil) end, function() return map:cas("k", 2, 3) end,
+      function() return map:cas("none", nil, nil) end, function() return map:incr("none", 1) end,
+      function() return queue:pop() end, function() return stack:pop() end,
+    }
+    for i, write in ipairs(idle) do
+      local runs = 0
+      assert.are.equal(2, h:with_pin(function()
+        runs = runs + 1
+        write()
+        if runs < 2 then eject() end
+        return runs
+      end), i)
+    end
+    assert.are.same({ 1, 1 }, { map:get("k"), map:len() })
+  end)
+
+  it("reruns nothing that has changed something, of whatever manager", function()
+    local shared = require "lethe.shared"
+    local other <close> = epoch.new{ mode = "manual" }
+    for _, manager in ipairs{ m, other } do
+      local map <close> = shared.map{ epoch = manager }
+      local queue <close> = shared.queue{ epoch = manager }
+      local stack <close> = shared.stack{ epoch = manager }
+      local writes = {
+        function() map:set("k", 1) end, function() map:add("new", 2) end,
+        function() map:cas("k", 1, 2) end, function() map:incr("k", 1) end,
+        function() map:delete("k") end, function() queue:push(1) end, function() queue:pop() end,
+        function() stack:push(1) end, function() stack:pop() end,
+      }
+      for i, write in ipairs(writes) do
+        local runs = 0
+        assert.are.equal("neutralized", code_of(h:with_pin(function()
+          runs = runs + 1
+          write()
+          eject()
+        end)), i)
+        assert.are.equal(1, runs, i)
+      end
+    end
+    local theirs = other:register()
+    local runs = 0
+    assert.are.equal("neutralized", code_of(h:with_pin(function()
+      runs = runs + 1
+      theirs:with_pin(function(g) g:retire(1) end)
+      eject()
+    end)))
+    assert.are.equal(1, runs)
+  end)
+
   it("reruns nothing that raised", function()
     local runs = 0
     local ok, message = pcall(h.with_pin, h, function()
