@@ -234,13 +234,13 @@ end
 --- Resumes a task, or starts it. Called again after it raised for want of memory it goes on.
 function M.resume(task)
   if task.done then return end
-  local args = task.args
-  if args then
-    start(task, table.unpack(args, 1, args.n))
-  elseif coroutine.status(task.co) == "suspended" then
-    settle(task, coroutine.resume(task.co))
-  elseif coroutine.status(task.co) == "dead" then
+  local args, status = task.args, coroutine.status(task.co)
+  if status == "dead" then
     finish(task, NO_MEMORY) -- what it ended with could not be kept
+  elseif args then
+    start(task, table.unpack(args, 1, args.n))
+  elseif status == "suspended" then
+    settle(task, coroutine.resume(task.co))
   end
 end
 
