@@ -258,21 +258,22 @@ local function briefly(step, what, init)
   return step
 end
 
+-- Here too two run beside each other.
 local function torture_part(subject)
   local part = { name = subject.name .. ", torture" }
-  for _, variant in ipairs({ VARIANTS.plain, VARIANTS.address }) do
-    add(part, build(variant), c_tests(subject, subject.c_tests, variant, 7200),
-      specs(subject.specs, variant, 7200))
+  local plain <const>, thread <const> = VARIANTS.plain, VARIANTS.thread
+  for _, variant in ipairs({ plain, VARIANTS.address }) do
+    add(part, build(variant), add({}, c_tests(subject, subject.c_tests, variant, 7200),
+      specs(subject.specs, variant, 7200)))
   end
-  local thread <const> = VARIANTS.thread
-  add(part, build(thread), c_tests(subject, threaded(subject.c_tests), thread, 7200),
-    specs(threaded_specs(subject.specs), thread, 7200))
-  local plain <const> = VARIANTS.plain
-  return add(part, mutants(subject, 1),
-    briefly(c_tests(subject, subject.c_tests, plain, 7200, VALGRIND)),
-    briefly(specs(subject.specs, plain, 7200, VALGRIND)),
-    briefly(specs(subject.specs, plain, 7200), "a restless collector", RESTLESS),
-    briefly(specs(subject.specs, plain, 7200), "a generational collector", YOUNG))
+  return add(part, build(thread),
+    add({}, c_tests(subject, threaded(subject.c_tests), thread, 7200),
+      specs(threaded_specs(subject.specs), thread, 7200)),
+    mutants(subject, 1),
+    add({}, briefly(c_tests(subject, subject.c_tests, plain, 7200, VALGRIND)),
+      briefly(specs(subject.specs, plain, 7200, VALGRIND))),
+    add({}, briefly(specs(subject.specs, plain, 7200), "a restless collector", RESTLESS),
+      briefly(specs(subject.specs, plain, 7200), "a generational collector", YOUNG)))
 end
 
 -- What visits states at random, or every failure in turn: models, schedulers, crashes, collectors'
