@@ -71,6 +71,11 @@ extern const struct lethe_class lcache_class, lcache_hold_class, lcache_wait_cla
 
 /* The open cache at `arg`; raises for anything else. */
 struct lcache *lcache_check(lua_State *L, int arg);
+/* The same at 1, for methods that must be fast. */
+static inline struct lcache *lcache_hot(lua_State *L) {
+  struct lcache *k = lethe_hot(L, &lcache_class);
+  return k ? k : lcache_check(L, 1);
+}
 /* While the core may call Lua back it does so on L. Whatever that closes, k stays until it is
  * left. */
 static inline lua_State *lcache_enter(lua_State *L, struct lcache *k) {

@@ -218,7 +218,8 @@ static struct lcache *check_call(lua_State *L) {
 }
 
 static struct wait *begin_get(lua_State *L, const struct lethe_cache_key *key, int *code) {
-  struct lcache *k = check_call(L);
+  lethe_safepoint(L);
+  struct lcache *k = lcache_hot(L);
   struct wait *t = new_wait(L, k, push_value);
   lua_State *outer = lcache_enter(L, k);
   *code = lethe_cache_get(k->c, key, &t->w);

@@ -142,11 +142,6 @@ static int l_new(lua_State *L) {
 
 /* ---- the hot path ---------------------------------------------------------------------------- */
 
-static struct lcache *hot(lua_State *L) {
-  struct lcache *k = lethe_hot(L, &lcache_class);
-  return k ? k : lcache_check(L, 1);
-}
-
 static int after_get(lua_State *L, int status, lua_KContext below) {
   (void)status;
   return lua_gettop(L) - (int)below;
@@ -167,7 +162,7 @@ static bool hit(lua_State *L, struct lcache *k, const struct lethe_cache_key *ke
 /* cache:get(key). What has to be waited for goes to upcalls.get(cache, Wait). */
 static int l_get(lua_State *L) {
   struct lethe_cache_key key;
-  struct lcache *k = hot(L);
+  struct lcache *k = lcache_hot(L);
   lcache_checkkey(L, 2, 1, &key);
   if (hit(L, k, &key)) return 1;
   lua_settop(L, 2);
@@ -181,7 +176,7 @@ static int l_get(lua_State *L) {
 
 static int l_peek(lua_State *L) {
   struct lethe_cache_key key;
-  struct lcache *k = hot(L);
+  struct lcache *k = lcache_hot(L);
   lcache_checkkey(L, 2, 1, &key);
   struct lethe_cache_value *value = lethe_cache_peek(k->c, &key);
   if (value)
@@ -193,7 +188,7 @@ static int l_peek(lua_State *L) {
 
 static int l_contains(lua_State *L) {
   struct lethe_cache_key key;
-  struct lcache *k = hot(L);
+  struct lcache *k = lcache_hot(L);
   lcache_checkkey(L, 2, 1, &key);
   lua_pushboolean(L, lethe_cache_peek(k->c, &key) != NULL);
   return 1;

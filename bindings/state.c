@@ -4,11 +4,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lethe/atomic.h"
 #include "object.h"
 
 char lethe_key_state, lethe_key_class, lethe_key_live, lethe_key_leaks, lethe_key_traces,
     lethe_key_on_error, lethe_key_on_leak, lethe_key_prepare, lethe_key_shared, lethe_key_young,
     lethe_key_closing, lethe_key_probe, lethe_key_watched;
+
+/* ---- the record ------------------------------------------------------------------------------ */
+
+/* The record that this thread looked up last, by the address of its state's registry. Another state
+ * may come to have that address, but not before the first has ended. */
+static atomic_uint states_ended;
+static _Thread_local struct {
+  const void *registry;
+  struct lethe_state *s;
+  unsigned ended; /* states, when that was so */
+} last __attribute__((tls_model("initial-exec")));
 
 static void end_loop(struct lethe_loop **loop) {
   if (!*loop) return;
@@ -22,6 +34,7 @@ static int end_state(lua_State *L) {
   struct lethe_state *s = lua_touserdata(L, 1);
   if (s->ended) return 0;
   s->ended = true;
+  add_rlx(&states_ended, 1);
   lethe_end_all(s);
   lethe_end_young(L);
   end_loop(&s->loop);
@@ -62,11 +75,22 @@ static struct lethe_state *state_new(lua_State *L) {
   return s;
 }
 
-struct lethe_state *lethe_state(lua_State *L) {
+static __attribute__((noinline)) struct lethe_state *look_up(lua_State *L, const void *registry) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &lethe_key_state);
   struct lethe_state *s = lua_touserdata(L, -1);
   lua_pop(L, 1);
-  return s ? s : state_new(L);
+  if (!s) s = state_new(L);
+  if (s->ended) return s; /* its memory goes, and nobody says when */
+  last.registry = registry;
+  last.s = s;
+  last.ended = load_rlx(&states_ended);
+  return s;
+}
+
+struct lethe_state *lethe_state(lua_State *L) {
+  const void *registry = lua_topointer(L, LUA_REGISTRYINDEX);
+  if (last.registry == registry && last.ended == load_rlx(&states_ended)) return last.s;
+  return look_up(L, registry);
 }
 
 struct lethe_loop *lethe_default_loop(lua_State *L) {
