@@ -279,6 +279,21 @@ describe("a worker that is cancelled", function()
     assert.are.equal("gone", channel:recv())
   end)
 
+  it("answers so to who joins it, when it is closed meanwhile", function()
+    local home = loop.default()
+    local w = ready(function()
+      require("lethe.worker").parent():send("ready")
+      while true do end
+    end)
+    local joining = home:spawn(function()
+      local ok, _, code = w:join()
+      return ok, code
+    end)
+    home:step()
+    w:close()
+    assert.are.same({ nil, "cancelled", n = 2 }, table.pack(joining:join()))
+  end)
+
   it("is not reported", function()
     assert.are.same({}, errors.reported(function()
       local w = ready(function()

@@ -179,6 +179,7 @@ function Worker:join()
   local ended, wait = core.ended(self)
   if not ended then
     local _, message, code = wait_for(wait) -- its end, which is "closed"
+    if not base.open(self) then return nil, "the worker was closed meanwhile", "cancelled" end
     if not core.ended(self) then return nil, message, code end
   end
   return core.results(self)
