@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Makes sure that the Debian packages named as arguments are installed. Says nothing when they are.
-# Else installs them, as root or through a sudo that asks no password; else says what to run.
+# Else installs them, as root or through a sudo that asks no password; else says what to run. It
+# removes no package that is there.
 set -eu
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
@@ -44,7 +45,7 @@ apt() {
     </dev/null >>"$log" 2>&1
 }
 # shellcheck disable=SC2086 # a list of words
-install() { apt install --no-install-recommends $missing; }
+install() { apt install --no-install-recommends --no-remove $missing; }
 
 echo "installing$missing"
 if ! install && ! { apt update && install; }; then
