@@ -58,6 +58,24 @@ void quota_push_tracker(lua_State *L, struct port *p) {
   hold_tracker(L, b, p, k);
 }
 
+static int push_at_port(lua_State *L) {
+  quota_push_tracker(L, lua_touserdata(L, 1));
+  return 1;
+}
+
+void quota_push_tracker_of(lua_State *L, struct lethe_quota *t, struct lethe_loop *loop) {
+  struct port *p = quota_port(L, t, loop);
+  if (!p) {
+    lethe_nomemory(L);
+    return;
+  }
+  lua_pushcfunction(L, push_at_port);
+  lua_pushlightuserdata(L, p);
+  int rc = lua_pcall(L, 1, 1, 0);
+  quota_port_put(p); /* the Tracker counts it too */
+  if (rc != LUA_OK) lua_error(L);
+}
+
 /* ---- in other states ------------------------------------------------------------------------- */
 
 static void *share_tracker(void *what) {
@@ -68,23 +86,9 @@ static void *share_tracker(void *what) {
 
 static void drop_tracker(void *shared) { lethe_quota_put(shared); }
 
-static int push_received(lua_State *L) {
-  quota_push_tracker(L, lua_touserdata(L, 1));
-  return 1;
-}
-
 /* The state's own object: its participants are asked through a port of its own. */
 static void receive_tracker(lua_State *L, void *shared) {
-  struct port *p = quota_port(L, shared, lethe_default_loop(L));
-  if (!p) {
-    lethe_nomemory(L);
-    return;
-  }
-  lua_pushcfunction(L, push_received);
-  lua_pushlightuserdata(L, p);
-  int rc = lua_pcall(L, 1, 1, 0);
-  quota_port_put(p);
-  if (rc != LUA_OK) lua_error(L);
+  quota_push_tracker_of(L, shared, lethe_default_loop(L));
 }
 
 /* ---- trackers -------------------------------------------------------------------------------- */

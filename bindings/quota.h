@@ -78,6 +78,8 @@ extern const struct lethe_class quota_tracker_class, quota_account_class, quota_
 int quota_push_weak(lua_State *L, struct port *p, uint64_t id, struct quota_name *name);
 /* The tracker's object in this state, made anew if it was collected. */
 void quota_push_tracker(lua_State *L, struct port *p);
+/* The same by the tracker alone, whose port here is made on `loop` if it has none. */
+void quota_push_tracker_of(lua_State *L, struct lethe_quota *t, struct lethe_loop *loop);
 
 /* What stats() says, a fresh table. */
 void quota_push_stats(lua_State *L, struct lethe_quota *t);

@@ -190,14 +190,10 @@ static int order(struct lethe_quota_policy *p, const struct lethe_quota_candidat
 
 /* The host's own Tracker; a sandbox gets something to read. */
 static void push_tracker(lua_State *L, struct script *s) {
-  if (!s->host) {
+  if (s->host)
+    quota_push_tracker_of(L, s->t, s->policy.loop);
+  else
     quota_push_reader(L, s->t);
-    return;
-  }
-  struct port *port = quota_port(L, s->t, s->policy.loop);
-  if (!port) lethe_nomemory(L);
-  quota_push_tracker(L, port);
-  quota_port_put(port); /* the Tracker counts it too */
 }
 
 static int call_start(lua_State *L) {

@@ -42,7 +42,27 @@ local function policies()
   }
 end
 
+-- A tracker that only its account keeps: the hooks get an object that is made for them.
+local function hooks_of_a_lone_tracker()
+  local heard = 0
+  local function hook() heard = heard + 1 end
+  local lone = got(got(quota.new{
+    max = "1M",
+    loop = loop,
+    policy = { score = function(c) return c.used end, on_start = hook, on_stop = hook },
+  }):account{})
+  local p = got(lone:participant{
+    get_oldest = function() return 1 end,
+    reclaim = function() end,
+  })
+  collectgarbage()
+  got(p:claim("2M"))
+  loop:advance(1)
+  assert(heard <= 2 and lone)
+end
+
 local function work()
+  hooks_of_a_lone_tracker()
   tracker = got(quota.new{ max = "4M", loop = loop, policy = "oldest" })
   account = got(tracker:account{})
   local two = { new_participant(3), new_participant(4) }
