@@ -122,6 +122,26 @@ describe("weak and strong", function()
     assert.are.equal(0, #weak)
   end)
 
+  it("may be closed by what it calls back, which its caller is told", function()
+    for _, ordered in ipairs{ true, false } do
+      local function filled()
+        local map = weakmap.new{ ordered = ordered }
+        map:insert(1, print)
+        map:insert(2, print)
+        return map
+      end
+      local gone <const> = "attempt to use a closed lethe.weakmap.WeakMap"
+      local map = filled()
+      local function close()
+        map:close()
+        return print
+      end
+      assert.are.equal(gone, errors.at_its_line(function() map:retain(close) end))
+      map = filled()
+      assert.are.equal(gone, errors.at_its_line(function() map:get_or_create(3, close) end))
+    end
+  end)
+
   it("lets go of what a strong map held when that is closed or collected", function()
     local strong = weak:upgrade()
     held = nil

@@ -84,6 +84,11 @@ local function get_of(map, key)
   error((misuse:gsub("'get'", "'get_or_create'", 1)), 3)
 end
 
+-- After a call of the script's, which may have closed the map.
+local function check_open(map)
+  if not base.open(map) then error(("attempt to use a closed lethe.%s"):format(base.type(map)), 3) end
+end
+
 function Map.get_or_create(map, key, create)
   local value = get_of(map, key)
   if value ~= nil then return value, false end
@@ -93,7 +98,8 @@ function Map.get_or_create(map, key, create)
     error(("the function must return a table, userdata, function or thread (got %s)")
       :format(type(made)), 2)
   end
-  value = map:get(key) -- the function may have put one
+  check_open(map)
+  value = get_of(map, key) -- the function may have put one
   if value ~= nil then return value, false end
   map:insert(key, made)
   return made, true
@@ -103,7 +109,9 @@ function Map.retain(map, keep)
   core.swept(map)
   check_function(1, "retain", keep)
   for key, value in pairs(map) do
-    if not keep(key, value) then core.remove_if(map, key, value) end
+    local kept = keep(key, value)
+    check_open(map)
+    if not kept then core.remove_if(map, key, value) end
   end
   core.swept(map)
 end
