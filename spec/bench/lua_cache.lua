@@ -146,11 +146,14 @@ end
 
 local trace <const> = zipf(5 * N, 10 * CAPACITY)
 
-local function our_mix(n)
-  for i = 1, n do
-    ours:get(trace[i])
+local function mix_of(c)
+  return function(n)
+    for i = 1, n do
+      c:get(trace[i])
+    end
   end
 end
+local our_mix <const> = mix_of(ours)
 
 local function plain_mix(n)
   for i = 1, n do
@@ -202,6 +205,17 @@ else
   print("LuaJIT is not there: not measured beside it")
 end
 ours:invalidate()
+
+-- ---- a candidate beside the policy ------------------------------------------------------------
+
+local function of_size() return cache.new{ backend = backend, limit = CAPACITY } end
+local alone <const>, shadowed <const> = of_size(), of_size()
+local beside <const> = assert(shadowed:shadow("sieve", { sample = 1 / 8 }))
+h, p = measure(#trace, mix_of(shadowed), mix_of(alone))
+row("zipf 0.99, a shadow of 1/8 beside it", h, "without one", p, 1.2)
+beside:close()
+alone:close()
+shadowed:close()
 
 -- ---- what waits -------------------------------------------------------------------------------
 
