@@ -83,27 +83,27 @@ INLINE int find_block(const struct lethe_map *map, struct lethe_epoch_rec *r, co
   return LETHE_ENOTFOUND;
 }
 
-static inline int leave(struct lethe_epoch_rec *r, bool within, int rc) {
+static inline int leave(struct lethe_epoch_rec *r, bool within) {
   lethe_epoch_read_end(r);
   if (!within) lethe_epoch_unpin(r);
-  return rc;
+  return LETHE_OK;
 }
 
 ELSEWHERE int copy_and_leave(struct lethe_epoch_rec *r, bool within, const struct block *block,
                              struct lethe_buffer *value) {
   memcpy(value->p, block->bytes, value->n);
-  return leave(r, within, LETHE_OK);
+  return leave(r, within);
 }
 
-/* The block is being read, is not empty, and there is room for it. Of a number and what is before it the last
- * eight bytes will be read as such. */
+/* The block is being read, it is not empty, and there is room for it. Of a number and what is
+ * before it the last eight bytes will be read as such. */
 INLINE int copy_out(struct lethe_epoch_rec *r, bool within, const struct block *block,
                     struct lethe_buffer *value) {
   size_t n = value->n = block->n;
   if (n < 16 || n > 24) return copy_and_leave(r, within, block, value);
   memcpy(value->p, block->bytes, 16);
   memcpy(value->p + n - 8, block->bytes + n - 8, 8);
-  return leave(r, within, LETHE_OK);
+  return leave(r, within);
 }
 
 /* ---- the long way ---------------------------------------------------------------------------- */
