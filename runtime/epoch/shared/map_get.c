@@ -41,16 +41,15 @@ struct place map_place(const struct lethe_map *map, const void *key, size_t n) {
 /* ---- the short way --------------------------------------------------------------------------- */
 
 /* It is compiled twice, for numbers and for the rest: what is known of n is then known all the way.
- * A key is searched to the end of its bucket, and so needs no place in the list's order. What goes
- * on elsewhere is called last of all: nothing is kept for after it. */
+ * What goes on elsewhere is called last of all: nothing is kept for after it. */
 #define INLINE static inline __attribute__((always_inline))
 #define ELSEWHERE static __attribute__((noinline))
 
 enum { GO_ON = 1 }; /* by the long way */
 
-/* The dummy of a hash's bucket, if it is in the list already. */
-static inline const struct node *dummy_of(const struct lethe_map *map, uint64_t hash) {
-  uint64_t bucket = hash & load_acq(&map->mask);
+/* The dummy of an entry's bucket, if it is in the list already. */
+static inline const struct node *dummy_of(const struct lethe_map *map, uint64_t order) {
+  uint64_t bucket = order & load_acq(&map->mask);
   if (__builtin_expect(bucket == 0, 0)) return map->first;
   const struct node *level = load_acq(&map->level[map_level(bucket)]);
   if (!level) return NULL;
@@ -58,27 +57,30 @@ static inline const struct node *dummy_of(const struct lethe_map *map, uint64_t 
   return load_acq(&dummy->value) == DUMMY_LISTED ? dummy : NULL;
 }
 
-static inline bool same_key(const struct node *node, const unsigned char *key, size_t n) {
+/* Whether a node is the key's entry. A number's is known by its key; a dummy has none. */
+static inline bool is_entry_of(const struct node *node, uint64_t order, const unsigned char *key,
+                               size_t n) {
   if (node->n != n) return false;
-  if (n != NUMBER) return memcmp(map_key(node), key, n) == 0;
+  if (n != NUMBER) return node->order == order && memcmp(map_key(node), key, n) == 0;
   return last_eight(map_key(node)) == last_eight(key) && map_key(node)[0] == key[0];
 }
 
 /* The block of the key's entry, or LETHE_ENOTFOUND. */
 INLINE int find_block(const struct lethe_map *map, struct lethe_epoch_rec *r, const void *key,
                       size_t n, const struct block **out) {
-  const struct node *at = dummy_of(map, hash_of(map, key, n));
+  uint64_t order = hash_of(map, key, n) | 1;
+  const struct node *at = dummy_of(map, order);
   if (!at) return GO_ON;
   link_t next = load_acq(&at->next); /* dummies stay: no guard */
   while ((at = link_to(next)) != NULL) {
     if (!lethe_epoch_read_begin(r, at)) return GO_ON;
     next = load_acq(&at->next);
-    bool entry = at->order & 1, found = entry && same_key(at, key, n);
+    bool found = is_entry_of(at, order, key, n), over = !found && at->order > order;
     if (found) *out = link_to(load_acq(&at->value));
     lethe_epoch_read_end(r);
     if (link_marked(next)) return GO_ON;
     if (found) return *out ? LETHE_OK : LETHE_ENOTFOUND;
-    if (!entry) break; /* the next bucket's dummy */
+    if (over) break;
   }
   return LETHE_ENOTFOUND;
 }
