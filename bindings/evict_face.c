@@ -24,6 +24,13 @@ static struct evict_script *self(lua_State *L) {
   return s;
 }
 
+/* The same for methods that have objects of their own: those of another policy's c have others. */
+static struct evict_script *maker(lua_State *L) {
+  struct evict_script *s = self(L);
+  if (s->face != lua_touserdata(L, lua_upvalueindex(1))) luaL_typeerror(L, 1, FACE);
+  return s;
+}
+
 static void push_count(lua_State *L, double n) {
   if (n == floor(n) && fabs(n) < 9e15)
     lua_pushinteger(L, (lua_Integer)n);
@@ -189,6 +196,15 @@ static int refuse(lua_State *L, int rc, const char *what, int most) {
   return luaL_error(L, "a policy has %d %s at most, with names of at most 63 bytes", most, what);
 }
 
+/* The name at 2. The core knows it as far as a zero byte: two names that it took for one would be
+ * two objects of one queue. */
+static const char *check_name(lua_State *L) {
+  luaL_checktype(L, 2, LUA_TSTRING);
+  const char *name = lua_tostring(L, 2);
+  luaL_argcheck(L, strlen(name) == lua_rawlen(L, 2), 2, "a name without zero bytes expected");
+  return name;
+}
+
 /* Pushes the queue whose name is the string that it was made with, one of the first few. */
 static bool push_known(lua_State *L, const struct evict_face *f) {
   const void *name = lua_topointer(L, 2);
@@ -210,13 +226,13 @@ static void make_known(lua_State *L, struct evict_face *f, unsigned i) {
 
 /* c:queue(name) -> q */
 static int l_queue(lua_State *L) {
-  struct evict_script *s = self(L);
+  struct evict_script *s = maker(L);
   unsigned index, i = 0;
   if (push_known(L, s->face)) return 1; /* as nearly always */
-  luaL_checktype(L, 2, LUA_TSTRING);
+  const char *name = check_name(L);
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(MADE)) == LUA_TTABLE) return 1;
-  int rc = lethe_evict_hooks_queue(s->e, lua_tostring(L, 2), &index);
+  int rc = lethe_evict_hooks_queue(s->e, name, &index);
   if (rc != LETHE_OK) return refuse(L, rc, "queues", LETHE_EVICT_HOOK_QUEUES);
   while (s->face->queues[i].object) i++;
   s->face->queues[i] = (struct part){push_part(L), index};
@@ -226,13 +242,13 @@ static int l_queue(lua_State *L) {
 
 /* c:ghost(name, n) -> g */
 static int l_ghost(lua_State *L) {
-  struct evict_script *s = self(L);
+  struct evict_script *s = maker(L);
   unsigned index;
-  luaL_checktype(L, 2, LUA_TSTRING);
+  const char *name = check_name(L);
   lua_Number n = luaL_checknumber(L, 3);
   luaL_argcheck(L, n >= 0, 3, "a number of keys expected");
   uint64_t most = n < 1e18 ? (uint64_t)n : UINT64_MAX;
-  int rc = lethe_evict_hooks_ghost(s->e, lua_tostring(L, 2), most, &index);
+  int rc = lethe_evict_hooks_ghost(s->e, name, most, &index);
   if (rc != LETHE_OK) return refuse(L, rc, "ghost lists", LETHE_EVICT_HOOK_GHOSTS);
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(MADE)) == LUA_TTABLE) return 1;

@@ -388,11 +388,38 @@ describe("hooks", function()
       ["c:size('x')"] = "number expected",
       ["for i = 1, 100 do c:queue('q' .. i) end"] = "a policy has 64 queues at most",
       ["c:queue(('x'):rep(64))"] = "names of at most 63 bytes",
+      ["for i = 1, 100 do c:queue('q\\0' .. i) end"] = "a name without zero bytes expected",
+      ["for i = 1, 100 do c:ghost('g\\0' .. i, 1) end"] = "a name without zero bytes expected",
     } do
       local said = refusal{ init = assert(load("local c = ... " .. source)) }
       assert.matches("^init: ", said)
       assert.matches(message, said)
     end
+  end)
+
+  it("make queues and ghost lists by the methods of their own c alone", function()
+    local others, refused = {}, 0
+    for i = 1, 80 do
+      misses({ init = function(c) others[i] = { queue = c.queue, ghost = c.ghost } end,
+        on_evict = back }, 5, records({}))
+    end
+    local function try(method, ...)
+      local ok, message = pcall(method, ...)
+      if not ok and message:find("lethe.policy.Cache expected", 1, true) then
+        refused = refused + 1
+      end
+    end
+    misses({
+      on_insert = function(c, h)
+        c:queue("main"):push_front(h)
+        for _, other in ipairs(others) do
+          try(other.queue, c, "main")
+          try(other.ghost, c, "main", 1)
+        end
+      end,
+      on_evict = back,
+    }, 5, records({ 1 }))
+    assert.are.equal(160, refused)
   end)
 end)
 
