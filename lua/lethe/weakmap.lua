@@ -86,7 +86,8 @@ end
 
 -- After a call of the script's, which may have closed the map.
 local function check_open(map)
-  if not base.open(map) then error(("attempt to use a closed lethe.%s"):format(base.type(map)), 3) end
+  if base.open(map) then return end
+  error(("attempt to use a closed lethe.%s"):format(base.type(map)), 3)
 end
 
 function Map.get_or_create(map, key, create)
