@@ -256,7 +256,12 @@ for family in parse(open(sys.argv[1]).read()):
     local port = server:port()
     assert.is_true(server:close())
     assert.is_true(server:close())
-    assert.has_error(function() server:port() end, "attempt to use a closed lethe.inspect.Server")
+    for _, call in ipairs{
+      function() server:port() end, function() return server:url() .. "" end,
+      function() server:watch(epoch.new{}) end,
+    } do
+      assert.are.equal("attempt to use a closed lethe.inspect.Server", errors.at_its_line(call))
+    end
     assert(inspect.serve{ port = port }):close()
   end)
 

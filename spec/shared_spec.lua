@@ -1,6 +1,7 @@
 -- The shared structures from Lua: what each call answers, what may be a key and a value, walks,
 -- names.
 
+local errors = require "spec.support.errors"
 local epoch = require "lethe.epoch"
 local shared = require "lethe.shared"
 
@@ -96,6 +97,20 @@ describe("shared.map", function()
     assert.is_true(map:cas("k", true, nil))
     assert.is_nil(map:get("k"))
     assert.is_true(map:cas("k", nil, nil))
+  end)
+
+  it("is made of an open manager only", function()
+    local closed = epoch.new()
+    closed:close()
+    for _, make in ipairs{ shared.map, shared.queue, shared.stack } do
+      for _, case in ipairs{
+        { closed, "epoch is a closed lethe.epoch.Manager" },
+        { nil, "epoch must be a lethe.epoch.Manager (got nil)" },
+        { 1, "epoch must be a lethe.epoch.Manager (got number)" },
+      } do
+        assert.are.equal(case[2], errors.at_its_line(function() make{ epoch = case[1] } end))
+      end
+    end
   end)
 
   it("cas refuses what can be no value, whether or not it would go through", function()

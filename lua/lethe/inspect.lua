@@ -95,6 +95,7 @@ end
 --- Where it is: "http://127.0.0.1:PORT/".
 ---@return string
 function Server:url()
+  base.check(self, "inspect.Server")
   return ("http://127.0.0.1:%d/"):format(self:port())
 end
 
@@ -102,7 +103,7 @@ end
 ---@param object table|userdata has stats()
 ---@param name string?
 function Server:watch(object, name)
-  self:port() -- raises for a closed server
+  base.check(self, "inspect.Server")
   if name ~= nil and type(name) ~= "string" then
     error(("bad argument #2 to 'watch' (string expected, got %s)"):format(type(name)), 2)
   end

@@ -17,11 +17,8 @@ require "lethe.epoch" -- every object of these has a place on a manager
 local M = {}
 
 local function manager(options, level)
-  local m = options.epoch
-  if base.type(m) ~= "epoch.Manager" then
-    local got = base.type(m) or type(m)
-    error(("epoch must be a lethe.epoch.Manager (got %s)"):format(got), level + 1)
-  end
+  local m = check.object(options, "epoch", "epoch.Manager", level + 1)
+  if not m then error("epoch must be a lethe.epoch.Manager (got nil)", level + 1) end
   return m
 end
 
