@@ -13,7 +13,7 @@ local each_function <const>, module_of <const> = annotations.each_function,
 -- Classes that no program gets to see.
 local INTERNAL <const> = {
   ["lethe.backend.Call"] = "an operation that a waiting call of lua/lethe/backend.lua waits for",
-  ["lethe.cache.Call"] = "a call of a backend under way, held by its task",
+  ["lethe.cache.Runner"] = "what runs a backend's calls, held by its task",
   ["lethe.cache.Wait"] = "a waiting call of lua/lethe/cache.lua",
   ["lethe.policy.Made"] = "a policy on its way into a cache",
   ["lethe.quota.Call"] = "a reclaim request under way, held by the port of lua/lethe/quota.lua",

@@ -287,11 +287,15 @@ function M.serve(loop, keeper, fn, ...)
   settle(task, coroutine.resume(task.co, task, ...))
 end
 
+--- Inside it: its work is done, and it is about to yield.
+---@param task table
 function M.rest(task)
   task.keeper[task] = true
   task.ticket, task.cancel_next = RESTING, false
 end
 
+--- Inside it: there is more.
+---@param task table
 function M.wake(task)
   task.ticket = false
 end
