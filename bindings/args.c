@@ -76,7 +76,7 @@ static int report(lua_State *L) { /* details, error value */
     lua_newtable(L);
   else
     lua_pushvalue(L, 1);
-  unsigned held = lethe_stop_hold(0); /* it is the script's */
+  unsigned held = lethe_stop_let();
   int rc = lua_pcall(L, 2, 0, 0);
   lethe_stop_hold(held);
   if (rc != LUA_OK && !lethe_stop_wanted()) {

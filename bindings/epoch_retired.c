@@ -12,6 +12,7 @@
 #include "lethe/list.h"
 #include "lethe/ref.h"
 #include "object.h"
+#include "stop.h"
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 
@@ -151,9 +152,11 @@ static void destroy(lua_State *L, struct lethe_state *s, struct node *n) {
   if (lua_isnil(L, -2)) {
     lua_pop(L, 2);
   } else {
+    unsigned held = lethe_stop_let();
     s->no_wait++;
     lethe_call_reported(L, 1, 0);
     s->no_wait--;
+    lethe_stop_hold(held);
   }
   lua_pop(L, 1);
 }

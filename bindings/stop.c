@@ -27,6 +27,8 @@ unsigned lethe_stop_hold(unsigned held) {
   return before;
 }
 
+unsigned lethe_stop_let(void) { return here ? lethe_stop_hold(wanted(here) ? here->held : 0) : 0; }
+
 /* ---- what is a __close ----------------------------------------------------------------------- */
 
 /* How many slots of the frame lie below the function that it called. */

@@ -52,6 +52,9 @@ bool lethe_stop_wanted(void);
 bool lethe_stop_due(void);
 /* Sets `held` and returns what it was; 0, and nothing else, in other threads. */
 unsigned lethe_stop_hold(unsigned held);
+/* Before a function of the script's that lethe's own code calls: it can be stopped, unless that was
+ * wanted before. To be put back by lethe_stop_hold of what this returns. */
+unsigned lethe_stop_let(void);
 /* lua_resume(co, L, nargs, nres), for who resumes a coroutine in C: its code can be stopped. */
 int lethe_stop_resume(lua_State *L, lua_State *co, int nargs, int *nres);
 /* Somebody set a hook on L. */

@@ -4,6 +4,7 @@
  * A death finds its map in C, where nothing can be allocated: the map joins the home's list. At the
  * end of the safe point, or of the call, a settler puts the map's object into a chain through user
  * values, which keeps it alive until its dead are told, and posts the default loop a message. */
+#include "stop.h"
 #include "weakmap.h"
 
 static char key_poster;
@@ -70,7 +71,9 @@ static bool tell_one(lua_State *L, int map, const struct lethe_weak_dead *d) {
   lua_pushcfunction(L, call_with_key);
   lua_getiuservalue(L, map, WEAK_ON_DEAD);
   lua_pushlightuserdata(L, &t);
+  unsigned held = lethe_stop_let();
   int rc = lua_pcall(L, 2, 0, -4);
+  lethe_stop_hold(held);
   lua_remove(L, rc == LUA_OK ? -1 : -2);
   if (rc != LUA_OK && t.begun)
     lethe_report(L, false);

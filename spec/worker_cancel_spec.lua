@@ -1,9 +1,11 @@
 -- Workers that are cancelled, whatever they are doing.
 -- A worker's function takes what it needs as arguments, so their names come twice:
 -- luacheck: ignore 431 432 433
+local epoch = require "lethe.epoch"
 local errors = require "spec.support.errors"
 local workers = require "spec.support.workers"
 local loop = require "lethe.loop"
+local shared = require "lethe.shared"
 local worker = require "lethe.worker"
 
 local packed_join = workers.packed_join
@@ -149,12 +151,51 @@ describe("a worker that is cancelled", function()
         cache:get(1)
         cache:get(2)
       end,
+      function()
+        local lethe = require "lethe"
+        local map = lethe.weakmap.new{ on_dead = function()
+          lethe.worker.parent():send("ready")
+          while true do end
+        end }
+        map:insert(1, {})
+        collectgarbage()
+        collectgarbage()
+        lethe.loop.default():sleep(100)
+      end,
     }
     for i, body in ipairs(loops) do
       local w = ready(body)
       w:cancel()
       assert.are.same(cancelled, packed_join(w), "loop " .. i)
     end
+  end)
+
+  it("stops a destructor that came home, and runs those in full that had not begun", function()
+    local m <close> = epoch.new()
+    local ran <close> = shared.map{ epoch = epoch.new() }
+    local w = worker.spawn(function(m, ran)
+      local lethe = require "lethe"
+      m:register():with_pin(function(g)
+        g:retire(1, function()
+          lethe.worker.parent():send("ready")
+          while true do end
+        end)
+        for _ = 1, 100 do
+          g:retire(1, function()
+            for _ = 1, 100 do ran:incr("n", 1, 0) end
+          end)
+        end
+      end)
+      lethe.worker.parent():send("retired")
+      lethe.loop.default():sleep(100)
+    end, m, ran)
+    assert.are.equal("retired", w:recv())
+    local frees = loop.default():spawn(function() return m:barrier() end)
+    assert.are.equal("ready", w:recv())
+    w:cancel()
+    assert.are.same(cancelled, packed_join(w))
+    assert.is_true(frees:join())
+    assert.are.equal(10000, ran:get("n"))
   end)
 
   it("is not stopped inside a __close by what a vat does there", function()
