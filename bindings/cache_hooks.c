@@ -170,9 +170,11 @@ static int64_t weigh(void *ud, const struct lethe_cache_key *key, struct lethe_c
   lua_pushcfunction(L, call_weigh);
   lua_pushlightuserdata(L, &w);
   k->state->no_wait++;
-  if (lethe_call_reported(L, 1, 1)) size = lua_tointeger(L, -1);
+  if (lethe_call_reported(L, 1, 1)) {
+    size = lua_tointeger(L, -1);
+    lua_pop(L, 1);
+  }
   k->state->no_wait--;
-  lua_pop(L, 1);
   return size;
 }
 
