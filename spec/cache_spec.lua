@@ -403,6 +403,52 @@ local function specs(mode)
     d:close()
   end)
 
+  it("takes an entry that weigh fails for as if there were no weigh, and answers all the same",
+  function()
+    local d = cache.new{ bytes = 1000, weigh = function() error("no scales") end,
+      backend = { load = function(_, k) return "loaded " .. k end } }
+    local said = errors.reported(function()
+      for i = 1, 20 do
+        local size = d:size()
+        assert.are.equal(1, select("#", d:insert(i, "v")))
+        assert.are.equal(1, select("#", d:get(-i)))
+        assert.is_true(d:size() > size)
+      end
+    end)
+    assert.are.equal(40, #said)
+    assert.matches("no scales", said[1].message)
+    assert.are.equal("loaded -7", d:get(-7))
+    d:invalidate()
+    d:close()
+  end)
+
+  it("answers with one value where it succeeds, whether or not it waited for it", function()
+    local home = loop.default()
+    local d = cache.new{ limit = 5, backend = {
+      load = function(_, k)
+        if k > 1 then home:sleep(0) end
+        return k
+      end,
+      flush = function() home:sleep(0) end,
+    } }
+    local other = cache.new{ limit = 5, backend = store }
+    local list = {}
+    local function count(...) list[#list + 1] = select("#", ...) end
+    for _ = 1, 2 do
+      count(d:get(1))
+      count(d:get(2))
+      count(d:hold(3))
+    end
+    count(d:insert(4, 4))
+    count(d:depend_on(other))
+    count(d:flush())
+    count(d:reload("sieve"))
+    count(d:shadow("lru"))
+    count(d:shutdown())
+    assert.are.same({ 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 }, list)
+    other:close()
+  end)
+
   it("answers all_in_use when it may have no entry", function()
     local d = cache.new{ backend = store, limit = 0 }
     assert.are.equal("all_in_use", (select(3, d:get("a"))))

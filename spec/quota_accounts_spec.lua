@@ -16,6 +16,19 @@ local function refused(ok, message, code)
 end
 
 describe("an account", function()
+  it("is the one value that its call returns, as what else is made of a tracker", function()
+    local t = quota.new{ max = "1M" }
+    local list = {}
+    table.insert(list, t:account{ name = "a" })
+    table.insert(list, list[1]:child{ name = "b" })
+    table.insert(list, list[1]:participant({ get_oldest = print, reclaim = print }))
+    table.insert(list, list[3]:claim_wait(1, 1))
+    table.insert(list, t:configure{ max = "2M" })
+    assert.are.equal(5, #list)
+    assert.are.equal(2, select("#", quota.queue{ account = list[2], capacity = 1 }))
+    t:close()
+  end)
+
   it("is legal without a name, without participants, and beside one of its name", scenario(
     function(s)
       local t = s:quota{ max = "8M" }

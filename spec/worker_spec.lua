@@ -24,6 +24,16 @@ describe("a worker", function()
     assert.are.same({ 3, nil, { list = { 1, 2 } }, nil, n = 4 }, got)
   end)
 
+  it("is the one value that its maker gets, and what is sent succeeds with one", function()
+    local list = {}
+    table.insert(list, worker.spawn(function() return 1 end))
+    table.insert(list, worker.new{ run = function() return 2 end })
+    for i, w in ipairs(list) do assert.are.equal(i, w:join()) end
+    local channel <close> = worker.channel()
+    table.insert(list, channel:send(1))
+    assert.are.equal(true, list[3])
+  end)
+
   it("gives the same results to every join", function()
     local w = worker.spawn(function() return 1, { 2 } end)
     assert.are.same(packed_join(w), packed_join(w))

@@ -47,7 +47,8 @@ end
 -- Cache:get of what has to be waited for; called by it, and so one level further from its caller.
 local function get(cache, waiting)
   local value, message, code = finish(cache, 3, waiting)
-  return value, message, code -- no tail call: positions are counted
+  if value == nil then return nil, message, code end -- no tail call: positions are counted
+  return value
 end
 
 backends.upcalls.get = get
@@ -61,7 +62,8 @@ core.upcalls(backends.upcalls)
 function Cache:hold(key)
   base.check(self, "cache.Cache")
   local hold, message, code = finish(self, 2, core.hold(self, key))
-  return hold, message, code
+  if hold == nil then return nil, message, code end
+  return hold
 end
 
 --- Puts a value, which becomes dirty. What is there is written first if it is dirty. Waits.
@@ -73,7 +75,8 @@ end
 function Cache:insert(key, value)
   base.check(self, "cache.Cache")
   local ok, message, code = finish(self, 2, core.insert(self, key, value))
-  return ok, message, code
+  if ok == nil then return nil, message, code end
+  return ok
 end
 
 --- Writes every dirty entry, or one; what the cache depends on is written before. Waits.
@@ -85,7 +88,8 @@ end
 function Cache:flush(key)
   base.check(self, "cache.Cache")
   local ok, message, code, keys = finish(self, 2, core.flush(self, key))
-  return ok, message, code, keys
+  if ok == nil then return nil, message, code, keys end
+  return ok
 end
 
 --- Nothing of this cache is written any more before `other` is flushed and its barrier has passed;
@@ -103,7 +107,8 @@ function Cache:depend_on(other)
     error("bad argument #1 to 'depend_on' (a closed lethe.cache.Cache)", 2)
   end
   local ok, message, code = finish(self, 2, core.depend_on(self, other))
-  return ok, message, code
+  if ok == nil then return nil, message, code end
+  return ok
 end
 
 --- Writes what is dirty, then closes; on a failure it stays open. Waits.
@@ -115,7 +120,8 @@ function Cache:shutdown()
   base.check(self, "cache.Cache")
   local ok, message, code, keys = finish(self, 2, core.shutdown(self))
   if ok then self:close() end
-  return ok, message, code, keys
+  if ok == nil then return nil, message, code, keys end
+  return ok
 end
 
 -- ---- many at once -----------------------------------------------------------------------------
@@ -223,7 +229,8 @@ end
 function Cache:reload(policy)
   base.check(self, "cache.Cache")
   local ok, message, code = policies.reload(self, policy, 2)
-  return ok, message, code -- no tail call: positions are counted
+  if ok == nil then return nil, message, code end -- no tail call: positions are counted
+  return ok
 end
 
 --- Runs a candidate beside the policy in charge, on the keys of a sample of all accesses; what it
@@ -236,7 +243,8 @@ end
 function Cache:shadow(policy, options)
   base.check(self, "cache.Cache")
   local shadow, message, code = policies.shadow(self, policy, options, 2)
-  return shadow, message, code
+  if shadow == nil then return nil, message, code end
+  return shadow
 end
 
 -- ---- making -----------------------------------------------------------------------------------

@@ -93,7 +93,8 @@ function Tracker:configure(options)
   if not limits then return nil, message, "bad_limits" end
   local ok, why, code = at(2, core.configure, self, limits.max, limits.low_water, limits.deadline,
     policy)
-  return ok, why, code
+  if ok == nil then return nil, why, code end
+  return ok
 end
 
 --- A pass now: until it freed `goal` bytes, or down to low water. Waits; the bytes that it freed.
@@ -151,7 +152,8 @@ end
 function Tracker:account(options)
   base.check(self, "quota.Tracker")
   local account, message, code = new_account(self, options, nil, ACCOUNT, 2)
-  return account, message, code -- no tail call: positions are counted
+  if account == nil then return nil, message, code end -- no tail call: positions are counted
+  return account
 end
 
 --- A new account below this one.
@@ -162,7 +164,8 @@ end
 function Account:child(options)
   base.check(self, "quota.Account")
   local account, message, code = new_account(self:tracker(), options, self, CHILD, 2)
-  return account, message, code
+  if account == nil then return nil, message, code end
+  return account
 end
 
 -- ---- the rest ---------------------------------------------------------------------------------
@@ -186,7 +189,8 @@ function M.track_state(account, options)
   base.options(options, TRACK_STATE, 2)
   local limit = check.size(options, "limit", 2)
   local participation, why, code = at(2, core.track_state, account, limit)
-  return participation, why, code
+  if participation == nil then return nil, why, code end
+  return participation
 end
 
 --- A metered queue; see lethe.quota.queue.
@@ -196,7 +200,8 @@ end
 ---@return string? code
 function M.queue(options)
   local sender, receiver, code = require("lethe.quota.queue").new(options, 2)
-  return sender, receiver, code
+  if sender == nil then return nil, receiver, code end
+  return sender, receiver
 end
 
 return M

@@ -84,7 +84,8 @@ function M.open(path, options)
     error(("columns are for csv, not for %s"):format(format), 2)
   end
   local trace, message, code = core.open(path, format, columns)
-  return trace, message, code
+  if trace == nil then return nil, message, code end
+  return trace
 end
 
 local KINDS <const> = { "zipf", "scan", "loop", "mixed" }
@@ -137,7 +138,8 @@ function M.synthetic(options)
   end
   local least, most = object_sizes(options.size or 1, 2)
   local trace, message, code = core.synthetic(what, objects, requests, alpha, least, most, seed)
-  return trace, message, code
+  if trace == nil then return nil, message, code end
+  return trace
 end
 
 -- ---- runs -------------------------------------------------------------------------------------
@@ -219,7 +221,8 @@ function M.csv(results, path)
   check_results("csv", results, 2)
   check.argument(2, "csv", path, "string", 2)
   local ok, message, code = write(path, require("lethe.sim.csv").text(results))
-  return ok, message, code
+  if ok == nil then return nil, message, code end
+  return ok
 end
 
 --- Writes one HTML page: curves of object and byte miss ratios, tables of both, what failed. It
@@ -240,7 +243,8 @@ function M.report(results, path, options)
     error(("title must be a string (got %s)"):format(check.kind(title)), 2)
   end
   local ok, message, code = write(path, require("lethe.sim.report").html(results, title))
-  return ok, message, code
+  if ok == nil then return nil, message, code end
+  return ok
 end
 
 -- ---- recorders --------------------------------------------------------------------------------

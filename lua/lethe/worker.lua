@@ -73,7 +73,8 @@ function Channel:send(value)
   base.check(self, "worker.Channel")
   local sent, message, code = core.send(self, value)
   if sent == false then return wait_for(message) end
-  return sent, message, code
+  if sent == nil then return nil, message, code end
+  return sent
 end
 
 --- The next message; waits for one.
@@ -116,7 +117,8 @@ end
 function M.spawn(run, ...)
   local kind, text = describe(run, 2)
   local worker, message, code = core.start(nil, nil, kind, text, nil, ...)
-  return worker, message, code
+  if worker == nil then return nil, message, code end
+  return worker
 end
 
 local NEW <const> = { "run", "args", "account", "memory", "name" }
@@ -143,7 +145,8 @@ function M.new(options)
   local kind, text = describe(options.run, 2)
   local worker, message, code = core.start(name, memory, kind, text, account,
     table.unpack(args, 1, args.n or #args))
-  return worker, message, code
+  if worker == nil then return nil, message, code end
+  return worker
 end
 
 --- What the worker was called when it was made, or nil.
@@ -161,7 +164,8 @@ end
 function Worker:send(value)
   base.check(self, "worker.Worker")
   local sent, message, code = core.send(self, value)
-  return sent, message, code
+  if sent == nil then return nil, message, code end
+  return sent
 end
 
 --- The next message that it sent; waits for one.
@@ -207,7 +211,8 @@ end
 function Parent:send(value)
   base.check(self, "worker.Parent")
   local sent, message, code = core.send(self, value)
-  return sent, message, code
+  if sent == nil then return nil, message, code end
+  return sent
 end
 
 --- The next message from the maker; waits for one.

@@ -18,7 +18,8 @@ local NO_LIMIT <const> = math.maxinteger
 function M.make(policy, own, level)
   local limit <const> = own.bytes or own.limit or NO_LIMIT
   local made, message, code = policies.make(policy or "lru", limit, 1, false, level + 1)
-  return made, message, code -- no tail call: levels count this function
+  if made == nil then return nil, message, code end -- no tail call: levels count this function
+  return made
 end
 
 --- Puts another policy in charge of a cache, or leaves the one that is and says why.

@@ -29,7 +29,8 @@ function M.make(policy, limit, seed, quiet, level)
   end
   local ok, made, message, code = pcall(core.make, policy, limit, seed, quiet)
   if not ok then error(made, level + 1) end
-  return made, message, code
+  if made == nil then return nil, message, code end
+  return made
 end
 
 -- ---- dry runs ---------------------------------------------------------------------------------

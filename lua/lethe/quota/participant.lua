@@ -115,7 +115,8 @@ function Account:participant_with(fn)
   local participation, message, code = core.participant(self, holder)
   if not participation then return nil, message, code end
   local obj, why, reason = made(participation, holder, pcall(fn, participation))
-  return obj, why, reason
+  if obj == nil then return nil, why, reason end
+  return obj
 end
 
 -- ---- claims -----------------------------------------------------------------------------------
@@ -188,7 +189,8 @@ function Participation:claim_wait(n, timeout)
   end)
   if ok == 0 then return true end
   if math.type(ok) then return core.failure(ok) end
-  return ok, message, code
+  if ok == nil then return nil, message, code end
+  return ok
 end
 
 local CLAIM <const> = {

@@ -103,7 +103,8 @@ local function claim(queue, cost)
     if not queue.collapsed then collapse(queue, "sender_closed") end
     return answer(send_state(queue))
   end
-  return ok, message, code
+  if ok == nil then return nil, message, code end
+  return ok
 end
 
 -- Claims and appends; the value stays the caller's when that fails.

@@ -116,7 +116,8 @@ function Scenario:kernel(given)
   local kernel, message, code = vat.kernel(with_defaults(given or {}, "kernel",
     { loop = self.loop }))
   if kernel then table.insert(self._kernels, self:own(kernel)) end
-  return kernel, message, code
+  if kernel == nil then return nil, message, code end
+  return kernel
 end
 
 ---What a vat imports: "reachable" or "recognizable", by name.
