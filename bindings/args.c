@@ -125,11 +125,15 @@ bool lethe_badoption(lua_State *L, int arg, const char *const *names) {
     lua_pop(L, 1);
     bool known = false;
     const char *key = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-    for (const char *const *n = names; key && *n && !known; n++) known = strcmp(key, *n) == 0;
+    bool zero = key && strlen(key) != lua_rawlen(L, -1);
+    for (const char *const *n = names; key && !zero && *n && !known; n++)
+      known = strcmp(key, *n) == 0;
     if (known) continue;
-    const char *near = key ? lethe_nearest(key, names) : NULL;
+    const char *near = key && !zero ? lethe_nearest(key, names) : NULL;
     key = luaL_tolstring(L, -1, NULL);
-    if (near)
+    if (zero)
+      lua_pushfstring(L, "unknown option \"%s\", and a zero byte after that", key);
+    else if (near)
       lua_pushfstring(L, "unknown option \"%s\" (did you mean \"%s\"?)", key, near);
     else
       lua_pushfstring(L, "unknown option \"%s\"", key);

@@ -95,9 +95,12 @@ static const int signal_numbers[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGUSR1,  SIGUSR
  * wrong */
 static int l_signal(lua_State *L) {
   struct lethe_loop *loop = check_loop(L);
-  const char *name = luaL_checkstring(L, 2);
+  size_t length;
+  const char *name = luaL_checklstring(L, 2, &length);
   int i = 0;
-  while (signal_names[i] && strcmp(signal_names[i], name) != 0) i++;
+  while (signal_names[i] &&
+         (strlen(signal_names[i]) != length || strcmp(signal_names[i], name) != 0))
+    i++;
   if (!signal_names[i]) {
     const char *near = lethe_nearest(name, signal_names);
     lua_pushboolean(L, 0);

@@ -296,6 +296,8 @@ describe("options", function()
       errors.at_its_line(function() options({ zzz = 1 }, { "size", "clock" }) end))
     assert.are.equal('unknown option "1"',
       errors.at_its_line(function() options({ "x" }, { "size" }) end))
+    assert.are.equal('unknown option "size", and a zero byte after that',
+      errors.at_its_line(function() options({ ["size\0"] = 1 }, { "size" }) end))
     assert.are.equal("no error", errors.at_its_line(function() options({}, {}) end))
     assert.has_no_error(function() options({ size = 1 }, { "size" }) end)
   end)

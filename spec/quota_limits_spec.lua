@@ -105,6 +105,7 @@ describe("the limits of a quota tracker", function()
       { function() quota.new{ maxx = 5 } end, 'unknown option "maxx" (did you mean "max"?)' },
       { function() quota.new{ low = 5 } end, 'unknown option "low"' },
       { function() quota.new{ [1] = 5 } end, 'unknown option "1"' },
+      { function() quota.noop():account{ name = "a\0b" } end, "name must not have a zero byte" },
       { function() quota.new(5) end, "a table of options expected, got number" },
       { function() quota.new(false) end, "a table of options expected, got boolean" },
     }

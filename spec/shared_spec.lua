@@ -216,6 +216,14 @@ describe("shared.map", function()
     assert.matches("spec map", message)
   end)
 
+  it("has a name that is not cut at a zero byte", function()
+    local cut <close> = shared.map{ epoch = manager, name = "spec map" }
+    assert.are.equal("unknown", select(3, shared.open("spec map\0")))
+    assert.has_error(function() shared.map{ epoch = manager, name = "spec map\0" } end,
+      "name must not have a zero byte")
+    assert.is_truthy(cut)
+  end)
+
   it("raises for misuse, and once it is closed", function()
     assert.error_matches(function() shared.map{ epcoh = manager } end, 'did you mean "epoch"')
     assert.error_matches(function() shared.map{} end, "epoch must be")

@@ -295,7 +295,7 @@ local function new_own(options, level)
     error_ttl = seconds(options, "error_ttl", level + 1),
     wait = seconds(options, "wait", level + 1),
     write_depth = depth(options, level + 1),
-    name = check.typed(options, "name", "string", level + 1),
+    name = check.name(options, level + 1),
     loop = check.object(options, "loop", "loop.Loop", level + 1) or loop.default(),
     on_evict = false,
     runners = {}, -- tasks of the backend's calls, while they rest

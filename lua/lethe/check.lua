@@ -43,6 +43,16 @@ function M.typed(options, name, expected, level)
   return value
 end
 
+--- The option `name`, or nil when it is not given: C would cut it at a zero byte.
+---@param options table
+---@param level integer
+---@return string?
+function M.name(options, level)
+  local name = M.typed(options, "name", "string", level + 1)
+  if name and name:find("\0", 1, true) then error("name must not have a zero byte", level + 1) end
+  return name
+end
+
 --- An option that is a positive integer, or nil when it is not given.
 ---@param options table
 ---@param name string

@@ -136,7 +136,7 @@ local function new_account(tracker, options, parent, names, level)
   base.options(options, names, level + 1)
   return core.account(
     tracker,
-    check.typed(options, "name", "string", level + 1),
+    check.name(options, level + 1),
     check.size(options, "max", level + 1),
     check.size(options, "reserve", level + 1),
     own.integer(options, "priority", level + 1),

@@ -29,7 +29,7 @@ end
 ---@return string? code "exists"
 function M.map(options)
   base.options(options, { "epoch", "name" }, 2)
-  local name = check.typed(options, "name", "string", 2)
+  local name = check.name(options, 2)
   return core.map(manager(options, 2), name)
 end
 
@@ -42,6 +42,7 @@ function M.open(name)
   if type(name) ~= "string" then
     error(("bad argument #1 to 'open' (string expected, got %s)"):format(type(name)), 2)
   end
+  if name:find("\0", 1, true) then return nil, ("no map is named %q"):format(name), "unknown" end
   return core.open(name)
 end
 

@@ -138,7 +138,7 @@ local NEW <const> = { "run", "args", "account", "memory", "name" }
 ---@return "no_memory"|"no_thread"|nil code
 function M.new(options)
   base.options(options, NEW, 2)
-  local name = check.typed(options, "name", "string", 2)
+  local name = check.name(options, 2)
   local args = check.typed(options, "args", "table", 2) or {}
   local account = check.object(options, "account", "quota.Account", 2)
   local memory = check.size(options, "memory", 2)
