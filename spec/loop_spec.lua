@@ -520,7 +520,8 @@ local function specs(mode)
       assert.are.equal(
         "bad argument #1 to 'signal' (unknown signal \"TREM\" (did you mean \"TERM\"?))",
         errors.at_its_line(function() main:signal("TREM", print) end))
-      assert.matches("unknown signal", errors.at_its_line(function() main:signal("TERM\0", print) end))
+      assert.matches("unknown signal",
+        errors.at_its_line(function() main:signal("TERM\0", print) end))
       assert.are.equal("bad argument #1 to 'signal' (string expected, got number)",
         errors.at_its_line(function() main:signal(15, print) end))
       assert.are.equal("bad argument #2 to 'signal' (function expected, got table)",
