@@ -176,8 +176,8 @@ static double next_due(const struct lethe_loop *l, const struct lethe_timer *t) 
 }
 
 /* Takes the top off the heap and fires it; one that repeats is back in the heap before it fires, so
- * that its callback may stop it. On a virtual loop, where it cannot lag, it keeps its place by
- * creation among those due at the same moment; on a real one it goes behind, so that a turn ends. */
+ * that its callback may stop it. On a virtual loop, where it cannot lag, it keeps its place among
+ * those due at the same moment; on a real one it goes behind them, so that a turn ends. */
 static void fire_first(struct lethe_loop *l) {
   struct lethe_timer *t = l->timers;
   take_timer(l, t);

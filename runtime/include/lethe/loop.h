@@ -124,8 +124,8 @@ LETHE_API bool lethe_loop_alive(const struct lethe_loop *loop);
 /* True while a turn would run something now. */
 LETHE_API bool lethe_loop_ready(struct lethe_loop *loop);
 /* Virtual loops: moves the clock by `seconds`, running what falls due in order of due time, then of
- * start, and what becomes due on the way. A virtual clock counts nanoseconds, so ten steps of 0.1
- * are one of 1. */
+ * start (the first, of what repeats), and what becomes due on the way. A virtual clock counts
+ * nanoseconds, so ten steps of 0.1 are one of 1. */
 LETHE_API void lethe_loop_advance(struct lethe_loop *loop, double seconds);
 
 #endif
