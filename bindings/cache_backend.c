@@ -12,7 +12,7 @@
 #include "cache.h"
 #include "stop.h"
 
-enum { MOST_RESTING = 32 };
+enum { MOST_RESTING = 32, MOST_NESTED = 32 };
 
 enum call_name { CALL_LOAD, CALL_FLUSH, CALL_EVICT, CALL_BARRIER, CALL_NAMES };
 static const char *const call_names[] = {"load", "flush", "evict", "barrier"};
@@ -28,6 +28,7 @@ struct runner {
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 static char key_upcalls; /* registry */
+static _Thread_local unsigned nested; /* calls begun inside each other, on one C stack */
 
 /* ---- runners --------------------------------------------------------------------------------- */
 
@@ -140,7 +141,8 @@ static void resume(lua_State *L, struct runner *r) {
 }
 
 /* Where nothing may wait, as under a hook that resizes or closes its cache, it begins with the next
- * turn. */
+ * turn. So does one inside many others, as in a long chain of caches that load from each other:
+ * Lua's C stack would come to its end. */
 static bool resume_later(lua_State *L, const struct runner *r) {
   push_tell(L, "later", r->co);
   if (!lethe_call_reported(L, 2, 1)) return false;
@@ -163,8 +165,10 @@ static void begin(struct lethe_cache_backend *b, struct lethe_cache_call *call,
   }
   r->call = call;
   r->name = name;
-  if (k->state->no_wait == 0) {
+  if (k->state->no_wait == 0 && nested < MOST_NESTED) {
+    nested++;
     resume(L, r);
+    nested--;
   } else if (!resume_later(L, r)) {
     r->call = NULL;
     set_resting(r, k);

@@ -115,6 +115,25 @@ describe("a function of a backend", function()
     assert.are.equal(false, c:get("no"))
   end)
 
+  it("may go through a chain of caches as long as you like", function()
+    local chain <const> = {}
+    for i = 1, 250 do
+      chain[i] = cache.new{ limit = 10, backend = {
+        load = function(_, k) return i == 1 and k or assert(chain[i - 1]:get(k)) + 1 end,
+        flush = function(_, k, v)
+          if i == 1 then return end
+          assert(chain[i - 1]:insert(k, v + 1))
+          assert(chain[i - 1]:flush())
+        end,
+      } }
+    end
+    assert.are.same({ 1249 }, { chain[250]:get(1000) })
+    assert.is_true(chain[250]:insert(1, 1))
+    assert.are.same({ true }, { chain[250]:flush() })
+    assert.are.equal(250, chain[1]:peek(1))
+    for _, c in ipairs(chain) do c:close() end
+  end)
+
   it("fails if nobody can ever wake it", function()
     local c <close> = new(function(_, key)
       if key == "lost" then loop.wait(on, function() end) end
