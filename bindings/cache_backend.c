@@ -29,6 +29,7 @@ struct runner {
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
 static char key_upcalls; /* registry */
 static _Thread_local unsigned nested; /* calls begun inside each other, on one C stack */
+static _Thread_local unsigned ending; /* runners that end; in a stopped state nothing follows */
 
 /* ---- runners --------------------------------------------------------------------------------- */
 
@@ -55,7 +56,9 @@ static void end_runner(struct lethe_state *s, void *what, bool closed) {
   if (r->k && r->resting) r->k->nresting--;
   lethe_list_remove(&r->node);
   lethe_free(mem, r, sizeof *r);
+  ending++;
   if (call) lethe_cache_answer(call, LETHE_ECANCELLED, "the backend never answered", NULL);
+  ending--;
 }
 
 const struct lethe_class lcache_runner_class = {
@@ -156,6 +159,10 @@ static void begin(struct lethe_cache_backend *b, struct lethe_cache_call *call,
   struct lcache *k = lethe_container_of(b, struct lcache, backend);
   lua_State *L = k->state->turning;
   struct runner *r = NULL;
+  if (ending > 0 && lethe_stop_wanted()) {
+    lethe_cache_answer(call, LETHE_ECANCELLED, NULL, NULL);
+    return;
+  }
   unsigned held = lethe_stop_hold(1); /* but for what the backend does */
   if (!k->state->ended && lua_checkstack(L, LUA_MINSTACK)) r = take_runner(L, k);
   if (!r) {

@@ -19,6 +19,24 @@ describe("a worker that is cancelled", function()
 
   local cancelled = { nil, "the worker was cancelled", "cancelled", n = 3 }
 
+  it("ends though a cache of its waits for room that no write makes any more", function()
+    local w = worker.spawn(function()
+      local cache, worker = require "lethe.cache", require "lethe.worker"
+      local loop = require "lethe.loop"
+      local c = cache.new{ limit = 3, backend = {
+        load = function(_, k) return k end,
+        flush = function()
+          worker.parent():send("flush")
+          loop.default():sleep(1000)
+        end,
+      } }
+      for k = 1, 4 do c:insert(k, k) end
+    end)
+    assert.are.equal("flush", w:recv())
+    w:cancel()
+    assert.are.equal("cancelled", (select(3, w:join())))
+  end)
+
   it("leaves its wait", function()
     local waits = {
       function()
