@@ -24,7 +24,8 @@ struct lethe_slab {
   uint32_t live;
 };
 
-/* `item` is the record's size, at least 8; the record begins with uint32_t generation. */
+/* `item` is the record's size, at least 8; the record begins with uint32_t generation. Records of a
+ * multiple of 64 bytes begin where lines of the processor's cache do. */
 LETHE_API void lethe_slab_init(struct lethe_slab *s, const struct lethe_alloc *a, size_t item);
 LETHE_API void lethe_slab_destroy(struct lethe_slab *s);
 /* A zeroed record in use, its id in *id; NULL when there is no memory. */
