@@ -307,7 +307,7 @@ describe("a policy that fails in the simulator", function()
       function() error("no more", 0) end,
       function() while true do end end,
       function(freq)
-        for _ = 1, 100 do
+        for _ = 1, 30 do
           kept[#kept + 1] = ("x"):rep(10000) .. #kept
         end
         return freq
