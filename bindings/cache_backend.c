@@ -27,7 +27,7 @@ struct runner {
 };
 
 static const struct lethe_alloc *const mem = &lethe_alloc_libc;
-static char key_upcalls; /* registry */
+static char key_upcalls;              /* registry */
 static _Thread_local unsigned nested; /* calls begun inside each other, on one C stack */
 static _Thread_local unsigned ending; /* runners that end; in a stopped state nothing follows */
 
