@@ -19,6 +19,14 @@ describe("a worker that is cancelled", function()
 
   local cancelled = { nil, "the worker was cancelled", "cancelled", n = 3 }
 
+  local function assert_cancelled(loops)
+    for i, body in ipairs(loops) do
+      local w = ready(body)
+      w:cancel()
+      assert.are.same(cancelled, packed_join(w), "loop " .. i)
+    end
+  end
+
   it("ends though a cache of its waits for room that no write makes any more", function()
     local w = worker.spawn(function()
       local cache, worker = require "lethe.cache", require "lethe.worker"
@@ -118,11 +126,7 @@ describe("a worker that is cancelled", function()
         while true do pcall(function() return t.x end) end
       end,
     }
-    for i, body in ipairs(loops) do
-      local w = ready(body)
-      w:cancel()
-      assert.are.same(cancelled, packed_join(w), "loop " .. i)
-    end
+    assert_cancelled(loops)
   end)
 
   it("stops what engines call back, and what runs in a state of its own", function()
@@ -181,11 +185,7 @@ describe("a worker that is cancelled", function()
         lethe.loop.default():sleep(100)
       end,
     }
-    for i, body in ipairs(loops) do
-      local w = ready(body)
-      w:cancel()
-      assert.are.same(cancelled, packed_join(w), "loop " .. i)
-    end
+    assert_cancelled(loops)
   end)
 
   it("stops a destructor that came home, and runs those in full that had not begun", function()

@@ -94,17 +94,14 @@ for k = 1, CAPACITY do
   plain:set(k, k)
 end
 
-local function our_hits(n)
-  for _ = 1, n do
-    ours:get(draw(CAPACITY))
+local function hits_of(c)
+  return function(n)
+    for _ = 1, n do
+      c:get(draw(CAPACITY))
+    end
   end
 end
-
-local function plain_hits(n)
-  for _ = 1, n do
-    plain:get(draw(CAPACITY))
-  end
-end
+local our_hits <const> = hits_of(ours)
 
 local next_key = CAPACITY
 
@@ -155,18 +152,21 @@ local function mix_of(c)
 end
 local our_mix <const> = mix_of(ours)
 
-local function plain_mix(n)
-  for i = 1, n do
-    local key = trace[i]
-    if not plain:get(key) then plain:set(key, backend:load(key)) end
+-- Of one that leaves loading to its user.
+local function loading_mix_of(c)
+  return function(n)
+    for i = 1, n do
+      local key = trace[i]
+      if not c:get(key) then c:set(key, backend:load(key)) end
+    end
   end
 end
 
-local h, p = measure(N, our_hits, plain_hits)
+local h, p = measure(N, our_hits, hits_of(plain))
 row("hit", h, "plain tables", p, 0.5)
 h, p = measure(N // 10, our_misses, plain_misses)
 row("miss, loaded by a task", h, "plain tables, no task", p)
-h, p = measure(#trace, our_mix, plain_mix)
+h, p = measure(#trace, our_mix, loading_mix_of(plain))
 row("zipf 0.99, hits and misses", h, "plain tables, no task", p)
 
 -- ---- beside the cache that OpenResty's users take ---------------------------------------------
@@ -176,23 +176,11 @@ if Resty then
   local theirs <const> = Resty.new(CAPACITY)
   for k = 1, CAPACITY do theirs:set(k, k) end
 
-  local function their_hits(n)
-    for _ = 1, n do
-      theirs:get(draw(CAPACITY))
-    end
-  end
-  local function their_mix(n)
-    for i = 1, n do
-      local key = trace[i]
-      if not theirs:get(key) then theirs:set(key, backend:load(key)) end
-    end
-  end
-
   ours:invalidate()
   for k = 1, CAPACITY do ours:get(k) end
-  h, p = measure(N, our_hits, their_hits)
+  h, p = measure(N, our_hits, hits_of(theirs))
   row("hit", h, "lua-resty-lrucache under Lua 5.4", p)
-  h, p = measure(#trace, our_mix, their_mix)
+  h, p = measure(#trace, our_mix, loading_mix_of(theirs))
   row("zipf 0.99, hits and misses", h, "lua-resty-lrucache under Lua 5.4", p, 0.25)
 else
   print("lua-resty-lrucache is not there: not measured beside it")
